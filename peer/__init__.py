@@ -1,0 +1,3 @@
+"""The peer: one running process per site."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,68 @@
+"""Strict deterministic CBOR (RFC 8949, section 4.2.1). The only module that imports `cbor2`.
+
+One value has one encoding. What is decoded here and encoded again gives the same bytes, or it is refused: no duplicate keys, indefinite lengths,
+longer-than-needed integers, unsorted keys, trailing bytes. Values are null, booleans, integers of 64 bits, bytes, text, arrays and maps with text
+keys: no floats, no tags. With text keys the length-first order that `cbor2` sorts by equals the bytewise order that the RFC asks for.
+"""
+
+import cbor2
+
+from peer.errors import NotCanonicalError
+
+Value = None | bool | int | bytes | str | list["Value"] | dict[str, "Value"]
+
+DEPTH_MAX = 16
+INTEGER_MAX = 2**64 - 1
+INTEGER_MIN = -(2**64)
+
+_dumps = cbor2.dumps
+_loads = cbor2.loads
+
+
+def encode(value: object) -> bytes:
+    """The one encoding of `value`, which must consist of the types above."""
+    return _dumps(value, canonical=True)
+
+
+def decode(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
+    """The value that `data` encodes. Raises `NotCanonicalError` for anything that `encode` would not have produced."""
+    value = decode_shallow(data, depth_max=depth_max)
+    _check_types(value)
+    return value
+
+
+def decode_map(data: bytes) -> dict[str, Value]:
+    """Like `decode`, for what must be a map."""
+    value = decode(data)
+    if type(value) is not dict:
+        raise NotCanonicalError("not a CBOR map")
+    return value
+
+
+def decode_shallow(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
+    """Like `decode`, for callers that check the type of every value themselves, as event headers do: same bytes, any CBOR types."""
+    try:
+        value = _loads(data, allow_indefinite=False, allow_duplicate_keys=False, max_depth=depth_max)
+        again = _dumps(value, canonical=True)
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise NotCanonicalError(f"not deterministic CBOR: {type(error).__name__}") from error
+    if again != data:
+        raise NotCanonicalError("not the deterministic CBOR encoding of its value")
+    return value  # type: ignore[no-any-return]
+
+
+def _check_types(value: object) -> None:
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str:
+                raise NotCanonicalError("a map key is not text")
+            _check_types(item)
+    elif kind is list:
+        for item in value:  # type: ignore[attr-defined]
+            _check_types(item)
+    elif kind is int:
+        if not INTEGER_MIN <= value <= INTEGER_MAX:  # type: ignore[operator]
+            raise NotCanonicalError("an integer of more than 64 bits")
+    elif value is not None and kind not in (str, bytes, bool):
+        raise NotCanonicalError(f"a value of a type that is not used here: {kind.__name__}")

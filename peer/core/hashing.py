@@ -1,0 +1,46 @@
+"""BLAKE3, the one hash of the project. The only module that imports `blake3`; SHA-256 is beside it where other tools want it."""
+
+import hashlib
+from typing import Protocol
+
+from blake3 import blake3
+
+HASH_SIZE = 32
+EVENT_CONTEXT = "recmesh event v1"
+
+
+class Hasher(Protocol):
+    """A running hash, as `hashlib` has it."""
+
+    def update(self, data: bytes | memoryview, /) -> object:
+        """Take more bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """32 bytes for all that was taken so far."""
+        ...
+
+
+def hash_bytes(data: bytes | memoryview) -> bytes:
+    """BLAKE3 of `data`, 32 bytes."""
+    return blake3(data).digest()
+
+
+def event_hash(header: bytes) -> bytes:
+    """BLAKE3 in key derivation mode: an event id can never equal a hash of the same bytes taken for anything else."""
+    return blake3(header, derive_key_context=EVENT_CONTEXT).digest()
+
+
+def new_blake3() -> Hasher:
+    """A running BLAKE3."""
+    return blake3()
+
+
+def new_sha256() -> Hasher:
+    """A running SHA-256."""
+    return hashlib.sha256()
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 of `data`, 32 bytes."""
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,159 @@
+"""What the parts of a peer need of each other. Shells do not import one another: they meet here, and `node.py` puts them together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from peer.core.certificate import Certificate, LogKind
+from peer.core.event import Event
+from peer.core.frontier import Tips
+from peer.core.group import Genesis
+from peer.core.identity import BlobId, EventId, GroupId, LogId, PeerId
+from peer.core.roster import Roster
+from peer.core.run import Draft, Run
+
+
+class GroupView(Protocol):
+    """A group as it is known to this peer right now: in memory, and never ahead of the disk."""
+
+    genesis: Genesis
+    roster: Roster
+    tips: Mapping[LogId, Tips]
+    certificates: Mapping[LogId, Certificate]
+
+
+class Replica(Protocol):
+    """All groups of this peer."""
+
+    @property
+    def groups(self) -> Mapping[GroupId, GroupView]:
+        """By id."""
+        ...
+
+    def shares(self, group: GroupId, peer: PeerId) -> bool:
+        """True if `peer` may be spoken to about `group`: it is on the roster, or the operator named it as a peer of the group."""
+        ...
+
+
+class Commit(NamedTuple):
+    """What became durable: told to everybody only afterwards, in the order of the commits."""
+
+    group: GroupId
+    certificate: Certificate
+    run: Run
+    """The new events only."""
+    tips: Tips
+    """All tips of the log afterwards."""
+    position: int
+    """This peer's own position of the last event; means nothing to others."""
+
+
+class StoredEvent(NamedTuple):
+    """An event with what this peer knows of it beside its bytes."""
+
+    position: int
+    group: GroupId
+    kind: LogKind
+    author: PeerId
+    event: Event
+
+
+class Page(NamedTuple):
+    """Runs of one log, in an order in which each can be stored after those before it."""
+
+    runs: Sequence[Run]
+    known: bool
+    """False if one of the positions asked for is not held here: then there are no runs."""
+    complete: bool
+    """True if nothing is left after these runs."""
+
+
+CommitListener = Callable[[Commit], None]
+
+
+class EventStore(Protocol):
+    """`log.db`, the truth. One writer; many waiting appends become one transaction."""
+
+    async def append(self, certificate: Certificate, run: Run) -> None:
+        """Store a verified run and return when it is durable. Events that are held already are passed over.
+
+        Raises `LogGapError` or `ClockNotIncreasingError` if it does not follow what is held, `StoreError` when the disk fails.
+        """
+        ...
+
+    async def write(self, group: GroupId, kind: LogKind, drafts: Sequence[Draft]) -> Sequence[StoredEvent]:
+        """Link, sign and append events of this peer, in its open log. Returns when they are durable."""
+        ...
+
+    async def create_group(self, genesis: Genesis) -> None:
+        """Begin to hold a group. Does nothing if it is held."""
+        ...
+
+    async def read_after(self, group: GroupId, log: LogId, have: Sequence[EventId], size_max: int) -> Page:
+        """Runs of `log` that are no ancestors of the events `have`; about `size_max` bytes, at least one run if there is any."""
+        ...
+
+    async def held(self, group: GroupId, events: Sequence[EventId]) -> set[EventId]:
+        """Those of `events` that are held."""
+        ...
+
+    async def locator(self, group: LogId, log: LogId) -> Sequence[EventId]:
+        """Ids on each branch of `log` at tip, tip-1, -2, -4 ... 0."""
+        ...
+
+    async def events_after(self, position: int, count_max: int) -> Sequence[StoredEvent]:
+        """Events of all groups in this peer's own order."""
+        ...
+
+    async def event(self, event_id: EventId) -> StoredEvent | None:
+        """One event."""
+        ...
+
+    def subscribe(self, listener: CommitListener) -> Callable[[], None]:
+        """Call `listener` after each commit; returns what ends that."""
+        ...
+
+
+class BlobFacts(NamedTuple):
+    """What one pass over a file tells."""
+
+    blob: BlobId
+    """BLAKE3 of the whole."""
+    sha256: bytes
+    size: int
+    piece_size: int
+    """A power of two, 1 to 4 MiB."""
+    pieces: BlobId
+    """The id of the list of piece hashes, 32 bytes a piece, itself a blob."""
+
+
+class BlobStore(Protocol):
+    """Bytes by their hash. What has its name here was verified before it got it."""
+
+    async def ingest(self, path: Path, *, take: str) -> BlobFacts:
+        """Hash and store a file; `take` is `copy` (a reflink where possible), `link` or `move`. Durable when it returns."""
+        ...
+
+    async def ingest_bytes(self, data: bytes) -> BlobFacts:
+        """Store a small blob. Durable when it returns."""
+        ...
+
+    def has(self, blob: BlobId) -> bool:
+        """True if all bytes are here."""
+        ...
+
+    def path(self, blob: BlobId) -> Path:
+        """Where the bytes are, or would be."""
+        ...
+
+
+class WantedBlob(NamedTuple):
+    """A file that this site's policy wants to have."""
+
+    group: GroupId
+    recording: EventId
+    blob: BlobId
+    size: int
+    piece_size: int
+    pieces: BlobId
+    sha256: bytes
