@@ -1,7 +1,7 @@
 """BLAKE3, the one hash of the project. The only module that imports `blake3`; SHA-256 is beside it where other tools want it."""
 
 import hashlib
-from typing import Protocol
+from typing import Protocol, Self
 
 from blake3 import blake3
 
@@ -18,6 +18,10 @@ class Hasher(Protocol):
 
     def digest(self) -> bytes:
         """32 bytes for all that was taken so far."""
+        ...
+
+    def copy(self) -> Self:
+        """Another one that goes on from here."""
         ...
 
 

@@ -1,6 +1,6 @@
 """What the parts of a peer need of each other. Shells do not import one another: they meet here, and `node.py` puts them together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -157,3 +157,19 @@ class WantedBlob(NamedTuple):
     piece_size: int
     pieces: BlobId
     sha256: bytes
+
+
+class BlobSource(Protocol):
+    """A peer, or anything else, that bytes may be had from. It is not trusted: what it says is checked by hash."""
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Whose bytes these are, to be shown."""
+        ...
+
+    def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Bytes `start` to `stop` of a blob that is asked for within `group`, in order, in parts of any size.
+
+        Raises `TransportError` if they do not come.
+        """
+        ...

@@ -1,0 +1,117 @@
+"""BLAKE3, SHA-256 and piece hashes of a file in one pass and constant memory.
+
+A buffer is read once. SHA-256, the slowest of the three, runs in a thread of its own beside the rest: both let go of the interpreter meanwhile.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from peer.blobs.plan import Layout, layout_for
+from peer.core.hashing import Hasher, new_blake3, new_sha256
+
+BUFFER_SIZE = 1024 * 1024
+BUFFERS = 4
+"""Buffers of one pass: SHA-256 may be this far behind. A buffer is never larger than a piece and never crosses the end of one."""
+
+
+class StoppedError(Exception):
+    """Nobody waits for the result any more."""
+
+
+class Digests(NamedTuple):
+    """What one pass tells."""
+
+    blake3: bytes
+    sha256: bytes
+    piece_list: bytes
+    layout: Layout
+
+
+class _Pieces:
+    """The hashes of pieces as buffers come in."""
+
+    def __init__(self, piece_size: int) -> None:
+        self._piece_size = piece_size
+        self._filled = 0
+        self._hasher: Hasher = new_blake3()
+        self._hashes: list[bytes] = []
+
+    def update(self, data: bytes | memoryview) -> None:
+        self._hasher.update(data)
+        self._filled += len(data)
+        if self._filled == self._piece_size:
+            self._finish()
+
+    def to_bytes(self) -> bytes:
+        if self._filled:
+            self._finish()
+        return b"".join(self._hashes)
+
+    def _finish(self) -> None:
+        self._hashes.append(self._hasher.digest())
+        self._hasher = new_blake3()
+        self._filled = 0
+
+
+def digest_bytes(data: bytes) -> Digests:
+    """The digests of a few bytes."""
+    layout = layout_for(len(data))
+    pieces = _Pieces(layout.piece_size)
+    view = memoryview(data)
+    for start in range(0, len(data), BUFFER_SIZE):
+        pieces.update(view[start : start + BUFFER_SIZE])
+    blake, sha = new_blake3(), new_sha256()
+    blake.update(data)
+    sha.update(data)
+    return Digests(blake.digest(), sha.digest(), pieces.to_bytes(), layout)
+
+
+def digest_stream(
+    read: Callable[[memoryview], int], size: int, *, stop: threading.Event, write: Callable[[memoryview], object] | None = None
+) -> tuple[Digests, int]:
+    """The digests of what `read` fills into a buffer until it fills nothing, and its true size. All of it goes to `write` too.
+
+    `size` is what the file is expected to have; reading ends soon after that, however much there is. Raises `StoppedError` when `stop` is set.
+    """
+    layout = layout_for(size)
+    blake, sha, pieces = new_blake3(), new_sha256(), _Pieces(layout.piece_size)
+    done = 0
+    with ThreadPoolExecutor(1, "sha256") as beside:
+        waiting: deque[Future[object]] = deque()
+        buffers = deque(memoryview(bytearray(min(BUFFER_SIZE, size + 1))) for _ in range(BUFFERS if size > BUFFER_SIZE else 1))
+        while done <= size:
+            if stop.is_set():
+                raise StoppedError
+            if len(waiting) == len(buffers):
+                waiting.popleft().result()
+            buffers.rotate(-1)
+            filled = fill(read, buffers[0])
+            if not filled:
+                break
+            view = buffers[0][:filled]
+            waiting.append(beside.submit(sha.update, view))
+            if size > layout.piece_size:
+                blake.update(view)
+            pieces.update(view)
+            if write is not None:
+                write(view)
+            done += filled
+        for each in waiting:
+            each.result()
+    piece_list = pieces.to_bytes()
+    whole = piece_list if layout.piece_count == 1 and done == size else blake.digest()
+    return Digests(whole, sha.digest(), piece_list, layout), done
+
+
+def fill(read: Callable[[memoryview], int], buffer: memoryview) -> int:
+    """Read until `buffer` is full or there is no more: short reads would put the ends of pieces in the middle of a buffer."""
+    filled = 0
+    while filled < len(buffer):
+        count = read(buffer[filled:])
+        if not count:
+            break
+        filled += count
+    return filled

@@ -1,0 +1,23 @@
+"""Work on files in threads, so that the event loop stays free. A cancelled caller waits until its thread has let go of the files."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(executor: Executor | None, work: Callable[[threading.Event], T]) -> T:
+    """The result of `work`, which should look at the event it is given from time to time and raise when it is set."""
+    stop = threading.Event()
+    task = asyncio.get_running_loop().run_in_executor(executor, work, stop)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
