@@ -3,7 +3,13 @@
 One value has one encoding. What is decoded here and encoded again gives the same bytes, or it is refused: no duplicate keys, indefinite lengths,
 longer-than-needed integers, unsorted keys, trailing bytes. Values are null, booleans, integers of 64 bits, bytes, text, arrays and maps with text
 keys: no floats, no tags. With text keys the length-first order that `cbor2` sorts by equals the bytewise order that the RFC asks for.
+
+Tags and keys that are not text are refused while reading, not afterwards: with shared references a few hundred bytes stand for gigabytes, and
+integer keys can be chosen so that all fall into one slot of a hash table.
 """
+
+from collections.abc import Callable
+from typing import NoReturn
 
 import cbor2
 
@@ -15,6 +21,19 @@ DEPTH_MAX = 16
 INTEGER_MAX = 2**64 - 1
 INTEGER_MIN = -(2**64)
 
+
+class _NoTags(dict[int, Callable[[object, bool], object]]):
+    """The decoders of all tags, known to the library or not: none of them decodes."""
+
+    def __missing__(self, tag: int) -> Callable[[object, bool], object]:
+        return _refuse
+
+
+def _refuse(*_args: object) -> NoReturn:
+    raise ValueError("a tag")
+
+
+_NO_TAGS = _NoTags()
 _dumps = cbor2.dumps
 _loads = cbor2.loads
 
@@ -42,7 +61,14 @@ def decode_map(data: bytes) -> dict[str, Value]:
 def decode_shallow(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
     """Like `decode`, for callers that check the type of every value themselves, as event headers do: same bytes, any CBOR types."""
     try:
-        value = _loads(data, allow_indefinite=False, allow_duplicate_keys=False, max_depth=depth_max)
+        value = _loads(
+            data,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            max_depth=depth_max,
+            semantic_decoders=_NO_TAGS,
+            strict_hashable_types=True,
+        )
         again = _dumps(value, canonical=True)
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise NotCanonicalError(f"not deterministic CBOR: {type(error).__name__}") from error
