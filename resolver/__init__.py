@@ -1,0 +1,1 @@
+"""Where peers can be reached: sources of addresses, and what merges them. A source says where, never who."""

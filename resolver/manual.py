@@ -1,0 +1,64 @@
+"""The operator's own entries: never overwritten by other sources, never removed by themselves. They live in the store's peer book."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from peer.core.identity import GroupId, PeerId
+from resolver.base import ChangeListener, KnownPeer, Listeners, SourceState
+
+SOURCE = "manual"
+
+
+class PeerBook(Protocol):
+    """Where entries are kept across restarts."""
+
+    async def save(self, entry: KnownPeer) -> None:
+        """Keep `entry`, instead of one for the same peer."""
+        ...
+
+    async def remove(self, peer: PeerId) -> None:
+        """Forget the entry of `peer`, if there is one."""
+        ...
+
+
+class ManualPeerResolver:
+    """What was entered by hand or came with an invitation."""
+
+    def __init__(self, book: PeerBook, entries: Iterable[KnownPeer]) -> None:
+        """`entries` are those that the book holds now."""
+        self._book = book
+        self._entries = {entry.peer: entry for entry in entries}
+        self._listeners = Listeners()
+
+    def peers(self) -> Sequence[KnownPeer]:
+        """All entries, by peer id."""
+        return [self._entries[peer] for peer in sorted(self._entries)]
+
+    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
+        """Entries that name `group`."""
+        return [entry for entry in self.peers() if group in entry.groups]
+
+    def states(self) -> Sequence[SourceState]:
+        """A list kept here cannot fail."""
+        return [SourceState(SOURCE, "ok")]
+
+    def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
+        """Call `listener` after each change."""
+        return self._listeners.subscribe(listener)
+
+    async def add(self, entry: KnownPeer) -> KnownPeer:
+        """Keep `entry`; what is there already of the same peer stays beside it: new endpoints come first, groups add up."""
+        held = self._entries.get(entry.peer)
+        if held is not None:
+            endpoints = tuple(dict.fromkeys((*entry.endpoints, *held.endpoints)))
+            entry = entry._replace(endpoints=endpoints, groups=entry.groups | held.groups)
+        await self._book.save(entry)
+        self._entries[entry.peer] = entry
+        self._listeners.tell()
+        return entry
+
+    async def remove(self, peer: PeerId) -> None:
+        """Forget `peer`."""
+        await self._book.remove(peer)
+        if self._entries.pop(peer, None) is not None:
+            self._listeners.tell()
