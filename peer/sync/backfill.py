@@ -1,0 +1,330 @@
+"""The receiving half of a link: what they have and we lack, and which of it to ask for here.
+
+Each log is asked for on one link at a time (`sources`); a group's data logs wait until its control logs are here. Positions say where to start; where
+they do not know ours, a search finds the highest that both have.
+"""
+
+from dataclasses import dataclass, field
+
+from peer.core.certificate import Certificate, LogKind, read_certificate
+from peer.core.frontier import Tip, Tips, height
+from peer.core.identity import EventId, GroupId, LogId, PeerId
+from peer.core.interfaces import Commit, GroupView, Replica
+from peer.core.roster import Role
+from peer.core.run import Run, read_run
+from peer.errors import CertificateInvalidError, CreditExceededError, EventRejectedError, LimitExceededError, RemoteProtocolError
+from peer.sync import limits
+from peer.sync.effects import BackfillEnded, EventsFound, FindEvents, FindPurpose, LocatorRead, ReadLocator, RunStored, StoreRun
+from peer.sync.messages import Credit, Events, Have, LogEntry, Rejected, Unknown, Unwant, Want
+from peer.sync.outbox import Outbox
+from peer.sync.sources import LinkToken, Source, Sources
+
+
+@dataclass(slots=True)
+class _RemoteLog:
+    """What we know of their copy of one log."""
+
+    certificate: Certificate
+    tips: Tips
+    held: set[EventId] = field(default_factory=set)
+    """Tips of theirs that we hold below our own tips."""
+    absent: set[EventId] = field(default_factory=set)
+    """Tips of theirs, not above ours, that we do not hold: another branch."""
+    finding: set[EventId] = field(default_factory=set)
+    """Tips of theirs that the store was asked about."""
+    lacking_since_ms: int = 0
+    asked: bool = False
+    """True while they send us this log."""
+    repeats: int = 0
+    storing: int = 0
+    """Runs that the store has not answered for."""
+    bad: bool = False
+    """True if what they sent of it was refused: not asked for again on this link."""
+
+
+@dataclass(slots=True)
+class _RemoteGroup:
+    """What we know of their copy of one group."""
+
+    logs: dict[LogId, _RemoteLog] = field(default_factory=dict)
+    lacking: dict[LogKind, set[LogId]] = field(default_factory=lambda: {LogKind.CONTROL: set(), LogKind.DATA: set()})
+    """Logs of members of which they have something that we lack."""
+    complete: bool = False
+    ended: bool = False
+    """True once all that they had at first is here."""
+
+
+class BackfillSide:
+    """All that comes in on one link."""
+
+    def __init__(self, replica: Replica, outbox: Outbox, sources: Sources, link: LinkToken, remote: PeerId) -> None:
+        self._replica = replica
+        self._outbox = outbox
+        self._sources = sources
+        self._link = link
+        self._remote = remote
+        self._groups: dict[GroupId, _RemoteGroup] = {}
+        self._credit_left = limits.CREDIT_INITIAL
+        self._to_grant = 0
+
+    def has_ended(self, group: GroupId) -> bool:
+        """True if all that they had of `group` at first is held here."""
+        known = self._groups.get(group)
+        return known is not None and known.ended
+
+    def their_tips(self, group: GroupId, log: LogId) -> Tips:
+        """What they last said they hold of a log."""
+        known = self._groups.get(group)
+        entry = known.logs.get(log) if known else None
+        return entry.tips if entry else ()
+
+    def missing_events(self) -> int:
+        """How many events they have that we lack: an estimate for people, exact without forks."""
+        return sum(
+            max(1, height(known.logs[log].tips) - height(self._view(group).tips.get(log, ())))
+            for group, known in self._groups.items()
+            for logs in known.lacking.values()
+            for log in logs
+        )
+
+    def unsent_events(self) -> int:
+        """How many events we have that they have not said they hold."""
+        return sum(
+            max(0, height(tips) - height(self.their_tips(group, log))) for group in self._groups for log, tips in self._view(group).tips.items()
+        )
+
+    def have(self, message: Have, now_ms: int) -> None:
+        """They tell what they hold."""
+        known = self._groups.setdefault(message.group, _RemoteGroup())
+        for entry in message.logs:
+            self._take_entry(message.group, known, entry)
+        if len(known.logs) > limits.LOGS_PER_GROUP_MAX:
+            raise LimitExceededError(f"more than {limits.LOGS_PER_GROUP_MAX} logs in one group")
+        known.complete = known.complete or (message.complete and not message.more)
+        self._consider_logs(message.group, known, [entry.log for entry in message.logs if entry.log in known.logs], now_ms)
+
+    def found(self, fact: EventsFound, now_ms: int) -> None:
+        """Which of their lower tips are ours too."""
+        group, log, events = fact.effect.group, fact.effect.log, set(fact.effect.events)
+        known = self._groups.get(group)
+        if known is None:
+            return
+        entry = known.logs[log]
+        entry.finding -= events
+        entry.held |= fact.held
+        entry.absent |= events - fact.held
+        self._consider_logs(group, known, [log], now_ms)
+
+    def events(self, message: Events, size: int) -> Run | None:
+        """They send a run: verify it, and ask the store to keep it. Refused runs, None here, are answered, and the link goes on."""
+        self._credit_left -= size
+        if self._credit_left < 0:
+            raise CreditExceededError("more bytes of events than were granted")
+        known = self._groups.get(message.group)
+        entry = known.logs.get(message.log) if known else None
+        if known is None or entry is None:
+            raise RemoteProtocolError("events of a log that was never announced")
+        if entry.bad or not self._is_member(message.group, entry.certificate):
+            self._return_credit(size)
+            return None
+        try:
+            run = read_run(entry.certificate, message.events, message.signature)
+        except EventRejectedError as error:
+            self._refuse(message.group, known, message.log, error.code)
+            self._return_credit(size)
+            return None
+        if run.last.height > height(entry.tips):
+            entry.tips = (Tip(run.last.height, run.last.id),)
+        entry.storing += 1
+        self._outbox.ask(StoreRun(entry.certificate, run, size))
+        return run
+
+    def stored(self, fact: RunStored, now_ms: int) -> None:
+        """The store is through with a run."""
+        certificate, run, size = fact.effect
+        group, log = certificate.group, certificate.log
+        self._return_credit(size)
+        known = self._groups.get(group)
+        if known is None:
+            return
+        entry = known.logs[log]
+        entry.storing -= 1
+        if fact.code is not None:
+            if not entry.storing:
+                self._search_again(group, known, log, fact.code)
+            return
+        source = self._sources.get(group, log)
+        if source is not None and source.link == self._link:
+            source.progress_ms = now_ms
+        self._note_held(entry, run)
+        self._consider_logs(group, known, [log], now_ms)
+
+    def committed(self, commit: Commit, now_ms: int) -> None:
+        """A run became durable, wherever it came from."""
+        known = self._groups.get(commit.group)
+        if known is None:
+            return
+        entry = known.logs.get(commit.run.log)
+        if entry is not None:
+            self._note_held(entry, commit.run)
+        if commit.certificate.kind is LogKind.CONTROL:
+            self._consider_logs(commit.group, known, list(known.logs), now_ms)
+        elif entry is not None:
+            self._consider_logs(commit.group, known, [commit.run.log], now_ms)
+
+    def unknown(self, message: Unknown) -> None:
+        """They do not hold our positions: look for lower ones."""
+        known = self._groups.get(message.group)
+        if known is None or message.log not in known.logs:
+            raise RemoteProtocolError("an answer to what was never asked")
+        if known.logs[message.log].asked:
+            self._search_again(message.group, known, message.log, "log_gap")
+
+    def locator_read(self, fact: LocatorRead) -> None:
+        """Our positions for a search."""
+        group, log = fact.effect
+        known = self._groups.get(group)
+        if known is not None and known.logs[log].asked:
+            self._outbox.send(Want(group, log, tuple(fact.events)[: limits.POSITIONS_MAX], search=True))
+
+    def consider_all(self, now_ms: int) -> None:
+        """Sources or rosters have changed: see what to ask for."""
+        for group, known in self._groups.items():
+            self._consider_logs(group, known, list(known.logs), now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """Time has passed: a silent source may be replaced."""
+        for group, log in self._sources.take_lost(self._link):
+            known = self._groups.get(group)
+            if known is not None and known.logs[log].asked:
+                known.logs[log].asked = False
+                self._outbox.send(Unwant(group, log))
+        for group, known in self._groups.items():
+            late = [log for logs in known.lacking.values() for log in logs]
+            if late:
+                self._consider_logs(group, known, late, now_ms)
+
+    def drop_group(self, group: GroupId) -> None:
+        """They do not speak about this group, or are not spoken to about it, any more."""
+        known = self._groups.pop(group, None)
+        for log in known.logs if known else ():
+            self._sources.drop(group, log, self._link)
+
+    def _take_entry(self, group: GroupId, known: _RemoteGroup, entry: LogEntry) -> None:
+        before = known.logs.get(entry.log)
+        if before is not None:
+            before.tips = entry.tips
+            named = {tip.event_id for tip in entry.tips}
+            before.held &= named
+            before.absent &= named
+            return
+        certificate = self._view(group).certificates.get(entry.log)
+        if certificate is None:
+            try:
+                certificate = read_certificate(entry.certificate, group)
+            except CertificateInvalidError as error:
+                self._outbox.send(Rejected(group, entry.log, error.code))
+                return
+        if certificate.log != entry.log:
+            raise RemoteProtocolError("a log announced with the certificate of another")
+        known.logs[entry.log] = _RemoteLog(certificate, entry.tips)
+
+    def _note_held(self, entry: _RemoteLog, run: Run) -> None:
+        """Tips of theirs within `run` are held now."""
+        first, last = run.first.height, run.last.height
+        for tip in entry.tips:
+            if first <= tip.height <= last and run.events[tip.height - first].id == tip.event_id:
+                entry.held.add(tip.event_id)
+                entry.absent.discard(tip.event_id)
+
+    def _consider_logs(self, group: GroupId, known: _RemoteGroup, logs: list[LogId], now_ms: int) -> None:
+        """See which of these logs lack something, then what to ask for: control logs first."""
+        considered: dict[LogKind, list[tuple[LogId, _RemoteLog]]] = {LogKind.CONTROL: [], LogKind.DATA: []}
+        for log in logs:
+            entry = known.logs[log]
+            if not entry.bad and self._is_member(group, entry.certificate):
+                self._update_lacking(group, known, log, entry, now_ms)
+                considered[entry.certificate.kind].append((log, entry))
+        waited = bool(known.lacking[LogKind.CONTROL])
+        for log, entry in considered[LogKind.CONTROL]:
+            self._consider(group, known, log, entry, now_ms)
+        if waited:
+            return
+        for log, entry in considered[LogKind.DATA]:
+            self._consider(group, known, log, entry, now_ms)
+        if known.complete and not known.ended and not known.lacking[LogKind.DATA] and not any(entry.finding for entry in known.logs.values()):
+            known.ended = True
+            self._outbox.ask(BackfillEnded(group))
+
+    def _consider(self, group: GroupId, known: _RemoteGroup, log: LogId, entry: _RemoteLog, now_ms: int) -> None:
+        """Ask for one log here, if that is better than where it comes from now."""
+        source = self._sources.get(group, log)
+        if source is not None and source.link == self._link:
+            return
+        is_author = entry.certificate.peer == self._remote
+        lacking = log in known.lacking[entry.certificate.kind]
+        if source is None:
+            takes = lacking or is_author
+        elif lacking:
+            takes = now_ms - max(entry.lacking_since_ms, source.progress_ms) >= limits.SOURCE_SILENT_MS
+        else:
+            takes = is_author and not source.is_author
+        if takes:
+            self._sources.take(group, log, Source(self._link, is_author, now_ms))
+            entry.asked = True
+            positions = tuple(tip.event_id for tip in self._view(group).tips.get(log, ()))
+            self._outbox.send(Want(group, log, positions, search=False))
+
+    def _update_lacking(self, group: GroupId, known: _RemoteGroup, log: LogId, entry: _RemoteLog, now_ms: int) -> None:
+        ours = self._view(group).tips.get(log, ())
+        ours_height = height(ours)
+        lacking = False
+        unclear: list[EventId] = []
+        for tip in entry.tips:
+            if tip in ours or tip.event_id in entry.held:
+                continue
+            if tip.height > ours_height or tip.event_id in entry.absent:
+                lacking = True
+            elif tip.event_id not in entry.finding:
+                unclear.append(tip.event_id)
+        if unclear:
+            entry.finding.update(unclear)
+            self._outbox.ask(FindEvents(group, log, tuple(unclear), FindPurpose.HELD))
+        behind = known.lacking[entry.certificate.kind]
+        if not lacking:
+            behind.discard(log)
+        elif log not in behind:
+            behind.add(log)
+            entry.lacking_since_ms = now_ms
+
+    def _search_again(self, group: GroupId, known: _RemoteGroup, log: LogId, code: str) -> None:
+        """What they have does not fit what we hold: look for a common position, a few times."""
+        entry = known.logs[log]
+        entry.repeats += 1
+        if entry.repeats > limits.WANT_REPEATS_MAX:
+            self._refuse(group, known, log, code)
+        else:
+            self._outbox.ask(ReadLocator(group, log))
+
+    def _refuse(self, group: GroupId, known: _RemoteGroup, log: LogId, code: str) -> None:
+        """Nothing of this log is taken on this link any more; another link may bring it."""
+        entry = known.logs[log]
+        entry.bad = True
+        entry.asked = False
+        known.lacking[entry.certificate.kind].discard(log)
+        self._sources.drop(group, log, self._link)
+        self._outbox.send(Rejected(group, log, code))
+
+    def _return_credit(self, size: int) -> None:
+        self._to_grant += size
+        if self._to_grant >= limits.CREDIT_GRANT_MIN:
+            self._outbox.send(Credit(self._to_grant))
+            self._credit_left += self._to_grant
+            self._to_grant = 0
+
+    def _view(self, group: GroupId) -> GroupView:
+        return self._replica.groups[group]
+
+    def _is_member(self, group: GroupId, certificate: Certificate) -> bool:
+        """Whether the author of this log is on the roster: only their logs are asked for."""
+        return self._view(group).roster.role(certificate.peer) is not Role.NONE

@@ -1,0 +1,232 @@
+"""What a session is told (facts) and what it asks for (effects). The shell performs effects in their order and decides nothing."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from peer.core.certificate import Certificate
+from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
+from peer.core.interfaces import Commit, Page
+from peer.core.run import Run
+
+
+class Phase(StrEnum):
+    """Where a link is. What comes after its end, `reconnect`, is the dialler's."""
+
+    HANDSHAKE = "handshake"
+    BACKFILL = "backfill"
+    PUSH = "push"
+    CLOSED = "closed"
+
+
+class JoinRequest(NamedTuple):
+    """What a dialler that holds an invitation wants of the link."""
+
+    group: GroupId
+    key: KeyPair
+
+
+class Opened(NamedTuple):
+    """Fact: the connection stands."""
+
+
+class FrameReceived(NamedTuple):
+    """Fact: the other side sent this."""
+
+    frame: bytes
+
+
+class Tick(NamedTuple):
+    """Fact: time has passed; comes about once a second."""
+
+
+class Committed(NamedTuple):
+    """Fact: a run became durable here, wherever it came from."""
+
+    commit: Commit
+
+
+class GroupsChanged(NamedTuple):
+    """Fact: a group appeared, or who is spoken to about it changed."""
+
+
+class SourcesChanged(NamedTuple):
+    """Fact: some log lost its source."""
+
+
+class SendFrame(NamedTuple):
+    """Effect: send this."""
+
+    frame: bytes
+
+
+class CloseLink(NamedTuple):
+    """Effect: send what was asked to be sent, then end the link."""
+
+    code: str
+    text: str
+
+
+class Established(NamedTuple):
+    """Effect: both sides have proved who they are."""
+
+    remote: PeerId
+    incarnation: bytes
+    process: bytes
+    name: str
+    record: bytes
+
+
+class StoreRun(NamedTuple):
+    """Effect: store this verified run; answer with `RunStored` when it is durable or refused."""
+
+    certificate: Certificate
+    run: Run
+    size: int
+    """Bytes of credit that it used."""
+
+
+class RunStored(NamedTuple):
+    """Fact: the run is durable, or was refused with `code`."""
+
+    effect: StoreRun
+    code: str | None
+
+
+class ReadRuns(NamedTuple):
+    """Effect: read on from these positions; answer with `RunsRead`."""
+
+    group: GroupId
+    log: LogId
+    positions: tuple[EventId, ...]
+    size_max: int
+
+
+class RunsRead(NamedTuple):
+    """Fact: what the store has after them."""
+
+    effect: ReadRuns
+    page: Page
+
+
+class FindPurpose(StrEnum):
+    """What an answer to `FindEvents` decides."""
+
+    HELD = "held"
+    """Whether tips of theirs, lower than ours, are ours too."""
+    WANTED = "wanted"
+    """Which of the positions in a `want` we share."""
+
+
+class FindEvents(NamedTuple):
+    """Effect: which of these events are held; answer with `EventsFound`."""
+
+    group: GroupId
+    log: LogId
+    events: tuple[EventId, ...]
+    purpose: FindPurpose
+    search: bool = False
+
+
+class EventsFound(NamedTuple):
+    """Fact: these are."""
+
+    effect: FindEvents
+    held: frozenset[EventId]
+
+
+class ReadLocator(NamedTuple):
+    """Effect: our own ids of this log at tip, tip-1, -2, -4 ... 0; answer with `LocatorRead`."""
+
+    group: GroupId
+    log: LogId
+
+
+class LocatorRead(NamedTuple):
+    """Fact: these are they."""
+
+    effect: ReadLocator
+    events: Sequence[EventId]
+
+
+class DecideJoin(NamedTuple):
+    """Effect: somebody proved to hold an invitation's key; answer with `JoinDecided`."""
+
+    group: GroupId
+    key: bytes
+    peer: PeerId
+    name: str
+
+
+class JoinDecided(NamedTuple):
+    """Fact: they are in, durably, or `code` says why not."""
+
+    effect: DecideJoin
+    code: str | None
+    text: str
+
+
+class OpenGroup(NamedTuple):
+    """Effect: begin to hold this group; answer with `GroupOpened`."""
+
+    group: GroupId
+    genesis: bytes
+
+
+class GroupOpened(NamedTuple):
+    """Fact: it is held, or `code` says why not."""
+
+    effect: OpenGroup
+    code: str | None
+    text: str
+
+
+class JoinEnded(NamedTuple):
+    """Effect: tell whoever wanted to join how it went; `code` is None if they are in."""
+
+    group: GroupId
+    code: str | None
+    text: str
+
+
+class BackfillEnded(NamedTuple):
+    """Effect: all that the other side had of this group when it told us is held here."""
+
+    group: GroupId
+
+
+class PhaseChanged(NamedTuple):
+    """Effect: for status."""
+
+    phase: Phase
+
+
+Fact = (
+    Opened
+    | FrameReceived
+    | Tick
+    | Committed
+    | GroupsChanged
+    | SourcesChanged
+    | RunStored
+    | RunsRead
+    | EventsFound
+    | LocatorRead
+    | JoinDecided
+    | GroupOpened
+)
+
+Effect = (
+    SendFrame
+    | CloseLink
+    | Established
+    | StoreRun
+    | ReadRuns
+    | FindEvents
+    | ReadLocator
+    | DecideJoin
+    | OpenGroup
+    | JoinEnded
+    | BackfillEnded
+    | PhaseChanged
+)

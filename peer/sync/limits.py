@@ -1,0 +1,30 @@
+"""Every limit of the protocol, by name. What exceeds one is refused with the code `limit_exceeded` or `credit_exceeded`."""
+
+PROTOCOL_VERSIONS = (1,)
+
+FRAME_SIZE_MAX = 1024 * 1024
+FRAME_DEPTH_MAX = 8
+CREDIT_INITIAL = 4 * 1024 * 1024
+"""Bytes of `events` frames that each side may have under way before the other grants more."""
+CREDIT_GRANT_MIN = 256 * 1024
+PAGE_SIZE_MAX = 512 * 1024
+"""Bytes of events that one read from the store brings."""
+HAVE_LOGS_MAX = 1000
+"""Logs in one `have` frame."""
+LOGS_PER_GROUP_MAX = 20_000
+GROUPS_PER_LINK_MAX = 256
+TIPS_PER_LOG_MAX = 64
+POSITIONS_MAX = 1024
+"""Positions in one `want` frame."""
+HELD_FRAMES_MAX = 1024
+"""Frames that wait while a group that is being joined is opened."""
+TEXT_CHARACTERS_MAX = 512
+RECORD_SIZE_MAX = 1024
+WANT_REPEATS_MAX = 3
+"""How often a log is asked for again on a link after its events did not fit."""
+
+HANDSHAKE_TIMEOUT_MS = 10_000
+PING_INTERVAL_MS = 20_000
+PINGS_MISSED_MAX = 2
+SOURCE_SILENT_MS = 3_000
+"""A source of a log that brings nothing for so long while another has more is replaced."""

@@ -1,0 +1,185 @@
+"""The sending half of a link: what the other side asked for, as far as its credit goes.
+
+A log that was asked for goes out from the positions named, page by page from the store, and from then on run by run as commits come. Whatever was
+sent once on a link is not sent again on it, unless they search for a common position anew.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from peer.core.certificate import LogKind
+from peer.core.identity import EventId, GroupId, LogId
+from peer.core.interfaces import Commit, Replica
+from peer.core.run import Run
+from peer.errors import RemoteProtocolError
+from peer.sync import limits
+from peer.sync.effects import EventsFound, FindEvents, FindPurpose, ReadRuns, RunsRead
+from peer.sync.messages import Events, Unknown, Unwant, Want, encode_message
+from peer.sync.outbox import Outbox
+
+LogKey = tuple[GroupId, LogId]
+
+
+class _Flow:
+    """One log that goes out on this link."""
+
+    __slots__ = ("positions", "searches", "wanted")
+
+    def __init__(self) -> None:
+        self.positions: set[EventId] = set()
+        """They hold these and all events before them, or will when what was sent arrives."""
+        self.wanted = False
+        self.searches = 0
+        """Counts the new starts: what was read for an earlier one is of no use."""
+
+    def covers(self, run: Run) -> bool:
+        """True if they hold all that comes before `run`."""
+        first = run.first.header
+        return (first.seq == 0 and not self.positions) or first.previous in self.positions
+
+    def advance(self, run: Run) -> None:
+        """`run` was sent, or came from them."""
+        self.positions.discard(EventId(run.first.header.previous))
+        self.positions.add(run.last.id)
+
+
+class PushSide:
+    """All logs that go out on one link."""
+
+    def __init__(self, replica: Replica, outbox: Outbox) -> None:
+        self._replica = replica
+        self._outbox = outbox
+        self._flows: dict[LogKey, _Flow] = {}
+        self._credit = limits.CREDIT_INITIAL
+        self._behind: dict[LogKind, dict[LogKey, None]] = {LogKind.CONTROL: {}, LogKind.DATA: {}}
+        """Logs of which the store may have more than was sent, each kind first come, first served."""
+        self._reading: tuple[LogKey, int] | None = None
+        self._unsent: deque[tuple[LogKey, Run]] = deque()
+
+    def want(self, message: Want) -> None:
+        """They ask for a log."""
+        view = self._replica.groups.get(message.group)
+        if view is None or message.log not in view.tips:
+            raise RemoteProtocolError("a log is asked for that we never said we have")
+        if message.positions:
+            find = FindEvents(message.group, message.log, message.positions, FindPurpose.WANTED, message.search)
+            self._outbox.ask(find)
+        else:
+            self._start(message.group, message.log, frozenset(), restart=message.search)
+
+    def found(self, fact: EventsFound) -> None:
+        """Which positions of a `want` we hold."""
+        find = fact.effect
+        if not find.search and len(fact.held) < len(set(find.events)):
+            self._outbox.send(Unknown(find.group, find.log))
+        else:
+            self._start(find.group, find.log, fact.held, restart=find.search)
+
+    def unwant(self, message: Unwant) -> None:
+        """They have another source."""
+        self.stop(message.group, message.log)
+
+    def stop(self, group: GroupId, log: LogId) -> None:
+        """No more of this log goes out, until they ask again."""
+        flow = self._flows.get((group, log))
+        if flow is not None:
+            flow.wanted = False
+
+    def is_wanted(self, group: GroupId, log: LogId) -> bool:
+        """True if new runs of this log go out on this link."""
+        flow = self._flows.get((group, log))
+        return flow is not None and flow.wanted
+
+    def received(self, group: GroupId, run: Run) -> None:
+        """They sent this run: they hold it, never echo it back."""
+        flow = self._flows.get((group, run.log))
+        if flow is not None:
+            flow.advance(run)
+
+    def committed(self, commit: Commit) -> None:
+        """A run became durable: it goes out at once if they have all before it and there is credit, else the store is read on."""
+        key = (commit.group, commit.run.log)
+        flow = self._flows.get(key)
+        if flow is None or not flow.wanted or commit.run.last.id in flow.positions:
+            return
+        idle = key not in self._behind[commit.certificate.kind] and not self._unsent and (self._reading is None or self._reading[0] != key)
+        if idle and flow.covers(commit.run) and self._send(key, flow, commit.run):
+            return
+        self._mark_behind(key)
+        self.read_on()
+
+    def grant(self, size: int) -> None:
+        """They stored what came before."""
+        self._credit = min(self._credit + size, limits.CREDIT_INITIAL)
+        self._flush()
+
+    def runs_read(self, fact: RunsRead) -> None:
+        """The store answers."""
+        key = (fact.effect.group, fact.effect.log)
+        assert self._reading is not None
+        current = self._reading[1] == self._flows[key].searches
+        self._reading = None
+        flow = self._flows[key]
+        if flow.wanted:
+            if current:
+                self._unsent.extend((key, run) for run in fact.page.runs)
+            if not current or not fact.page.complete:
+                self._mark_behind(key)
+        self._flush()
+
+    def drop_group(self, group: GroupId) -> None:
+        """They may not, or do not want to, hear of this group."""
+        for key, flow in self._flows.items():
+            if key[0] == group:
+                flow.wanted = False
+
+    def read_on(self) -> None:
+        """Ask the store for the next page, of a control log if one is behind."""
+        if self._reading is not None or self._unsent or self._credit <= 0:
+            return
+        for waiting in self._behind.values():
+            while waiting:
+                key = next(iter(waiting))
+                del waiting[key]
+                flow = self._flows[key]
+                if flow.wanted:
+                    self._reading = (key, flow.searches)
+                    self._outbox.ask(ReadRuns(*key, tuple(sorted(flow.positions)), limits.PAGE_SIZE_MAX))
+                    return
+
+    def _start(self, group: GroupId, log: LogId, positions: Iterable[EventId], *, restart: bool) -> None:
+        key = (group, log)
+        flow = self._flows.setdefault(key, _Flow())
+        if restart:
+            flow.searches += 1
+            flow.positions = set(positions)
+            self._unsent = deque(entry for entry in self._unsent if entry[0] != key)
+        else:
+            flow.positions |= set(positions)
+        flow.wanted = True
+        self._mark_behind(key)
+        self.read_on()
+
+    def _mark_behind(self, key: LogKey) -> None:
+        kind = self._replica.groups[key[0]].certificates[key[1]].kind
+        self._behind[kind][key] = None
+
+    def _flush(self) -> None:
+        """Send what was read, as far as the credit goes, then read on."""
+        while self._unsent:
+            key, run = self._unsent[0]
+            flow = self._flows[key]
+            if flow.wanted and run.last.id not in flow.positions and not self._send(key, flow, run):
+                return
+            self._unsent.popleft()
+        self.read_on()
+
+    def _send(self, key: LogKey, flow: _Flow, run: Run) -> bool:
+        """Send `run`; False if there is not enough credit."""
+        frame = encode_message(Events(*key, run.signature, tuple((event.header_bytes, event.body) for event in run.events)))
+        if len(frame) > self._credit:
+            return False
+        self._credit -= len(frame)
+        self._outbox.send_frame(frame)
+        flow.advance(run)
+        return True

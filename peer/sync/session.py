@@ -1,0 +1,366 @@
+"""One link, decided: start reading here. Facts go in, effects come out; the same code runs in the product and in the simulator.
+
+Handshake: both prove who they are. Backfill: each tells what it holds of the shared groups, asks for what it lacks, control logs first. Push: what is
+committed goes out at once to whoever asked for its log. Whatever the other side does wrong ends this link and nothing else.
+"""
+
+from dataclasses import dataclass
+
+from peer.core.certificate import Certificate
+from peer.core.frontier import Tips
+from peer.core.group import check_join, join_bytes
+from peer.core.identity import GroupId, LogId
+from peer.core.interfaces import Commit, Replica
+from peer.errors import HandshakeFailedError, LimitExceededError, LocalProtocolError, NotAMemberError, RemoteProtocolError, TransportError
+from peer.sync import limits, messages
+from peer.sync.backfill import BackfillSide
+from peer.sync.effects import (
+    CloseLink,
+    Committed,
+    DecideJoin,
+    Effect,
+    Established,
+    EventsFound,
+    Fact,
+    FindPurpose,
+    FrameReceived,
+    GroupOpened,
+    GroupsChanged,
+    JoinDecided,
+    JoinEnded,
+    JoinRequest,
+    LocatorRead,
+    Opened,
+    OpenGroup,
+    Phase,
+    PhaseChanged,
+    RunsRead,
+    RunStored,
+    SourcesChanged,
+    Tick,
+)
+from peer.sync.handshake import Handshake
+from peer.sync.messages import Have, LogEntry, Message
+from peer.sync.outbox import Outbox
+from peer.sync.push import PushSide
+from peer.sync.sources import LinkToken, Sources
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What the sessions of one peer share."""
+
+    replica: Replica
+    sources: Sources
+
+
+class SyncSession:
+    """The state of one link."""
+
+    def __init__(self, handshake: Handshake, surroundings: Surroundings, link: LinkToken, now_ms: int, join: JoinRequest | None = None) -> None:
+        """`join` is what a dialler with an invitation wants."""
+        self.phase = Phase.HANDSHAKE
+        self._handshake = handshake
+        self._replica = surroundings.replica
+        self._sources = surroundings.sources
+        self._link = link
+        self._join = join
+        self._outbox = Outbox()
+        self._push = PushSide(self._replica, self._outbox)
+        self._backfill: BackfillSide | None = None
+        self._told: set[GroupId] = set()
+        """Groups of which they know what we hold."""
+        self._refused: set[GroupId] = set()
+        """Groups that they do not speak about with us."""
+        self._awaiting_join = False
+        self._opening = False
+        self._held_frames: list[bytes] = []
+        """What came while the group that we join was being opened."""
+        self._certified: set[LogId] = set()
+        """Logs whose certificate they have from us, or we from them."""
+        self._opened_ms = self._heard_ms = now_ms
+        self._pings_missed = 0
+        self._pinged_ms = now_ms
+        self.last_rejection = ""
+        self.rtt_ms: int | None = None
+
+    def handle(self, fact: Fact, now_ms: int) -> list[Effect]:
+        """Advance by one fact and return what the shell must do, in order."""
+        if self.phase is Phase.CLOSED:
+            return []
+        try:
+            self._handle(fact, now_ms)
+        except (RemoteProtocolError, TransportError) as error:
+            self._close(error.code, error.text)
+        return self._outbox.take()
+
+    @property
+    def missing_events(self) -> int:
+        """How many events they have that we lack, about."""
+        return self._backfill.missing_events() if self._backfill else 0
+
+    @property
+    def unsent_events(self) -> int:
+        """How many events we have that they lack, about."""
+        return self._backfill.unsent_events() if self._backfill else 0
+
+    def shared_groups(self) -> set[GroupId]:
+        """Groups that both sides speak about on this link."""
+        return self._told - self._refused
+
+    def _handle(self, fact: Fact, now_ms: int) -> None:  # noqa: C901, PLR0912  (every fact in one place)
+        match fact:
+            case Opened():
+                if self._handshake.we_dialled:
+                    self._outbox.send(self._handshake.hello)
+            case FrameReceived(frame):
+                self._heard_ms, self._pings_missed = now_ms, 0
+                if self._opening:
+                    self._hold(frame)
+                else:
+                    self._receive(messages.decode_message(frame), frame, now_ms)
+            case Tick():
+                self._tick(now_ms)
+            case Committed(commit):
+                self._committed(commit, now_ms)
+            case GroupsChanged():
+                self._groups_changed(now_ms)
+            case SourcesChanged():
+                if self._backfill is not None:
+                    self._backfill.consider_all(now_ms)
+            case RunStored():
+                self._side.stored(fact, now_ms)
+            case RunsRead():
+                self._push.runs_read(fact)
+            case EventsFound(effect):
+                if effect.purpose is FindPurpose.WANTED:
+                    self._push.found(fact)
+                else:
+                    self._side.found(fact, now_ms)
+            case LocatorRead():
+                self._side.locator_read(fact)
+            case JoinDecided():
+                self._join_decided(fact)
+            case GroupOpened():
+                self._group_opened(fact, now_ms)
+        self._watch_phase()
+
+    def _receive(self, message: Message, frame: bytes, now_ms: int) -> None:  # noqa: C901, PLR0912  (every legal pair of phase and message in one place)
+        match self.phase, message:
+            case Phase.HANDSHAKE, messages.Hello() if not self._handshake.has_hello:
+                self._take_hello(message, frame)
+            case Phase.HANDSHAKE, messages.Proof() if self._handshake.has_hello:
+                self._take_proof(message)
+            case Phase.HANDSHAKE, messages.Join() if self._awaiting_join:
+                self._decide_join(message)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Joined(group, genesis)) if self._join is not None and self._join.group == group:
+                self._outbox.ask(OpenGroup(group, genesis))
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Have()):
+                self._take_have(message, now_ms)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Want()):
+                if self._shared(message.group):
+                    self._push.want(message)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Unwant()):
+                self._push.unwant(message)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Unknown()):
+                self._side.unknown(message)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Events()):
+                self._side.events(message, len(frame))
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Rejected(group, log, code)):
+                self.last_rejection = code
+                self._push.stop(group, log)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Credit(size)):
+                self._push.grant(size)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Ping(number)):
+                self._outbox.send(messages.Pong(number))
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Pong()):
+                self.rtt_ms = now_ms - self._pinged_ms
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Error(code, _, group)) if group:
+                self._group_refused(GroupId(group))
+            case _, messages.Error(code, text, _):
+                self._told_error(code, text)
+            case _:
+                raise RemoteProtocolError(f"{type(message).__name__.lower()} in phase {self.phase}")
+
+    # Handshake
+
+    def _take_hello(self, hello: messages.Hello, frame: bytes) -> None:
+        self._handshake.take_hello(hello, frame)
+        if not self._handshake.we_dialled:
+            self._outbox.send(self._handshake.hello)
+            self._outbox.send(messages.Proof(self._handshake.prove(), joining=False))
+
+    def _take_proof(self, proof: messages.Proof) -> None:
+        self._handshake.check_proof(proof.signature)
+        if self._handshake.we_dialled:
+            joining = self._join is not None
+            if not joining and not self._common_groups():
+                raise NotAMemberError("no group is shared with this peer", fix="join one of its groups, or remove it from the peers")
+            self._outbox.send(messages.Proof(self._handshake.prove(), joining=joining))
+            if self._join is not None:
+                signature = self._join.key.sign(join_bytes(self._join.group, self._handshake.hello.peer, self._handshake.listener_nonce))
+                self._outbox.send(messages.Join(self._join.group, self._join.key.public, signature, self._handshake.hello.name))
+            else:
+                self._establish()
+        elif proof.joining:
+            self._awaiting_join = True
+        elif self._common_groups():
+            self._establish()
+        else:
+            raise NotAMemberError("this key belongs to no member of a group here")
+
+    def _establish(self) -> None:
+        remote = self._handshake.remote
+        self._backfill = BackfillSide(self._replica, self._outbox, self._sources, self._link, remote.peer)
+        self._outbox.ask(Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
+        self._enter(Phase.BACKFILL)
+        for group in self._common_groups():
+            self._tell(group)
+
+    def _decide_join(self, join: messages.Join) -> None:
+        self._awaiting_join = False
+        remote = self._handshake.remote.peer
+        if not check_join(join.key, join.group, remote, self._handshake.listener_nonce, join.signature):
+            raise HandshakeFailedError("they do not prove the invitation's key")
+        self._outbox.ask(DecideJoin(join.group, join.key, remote, join.name))
+
+    def _join_decided(self, fact: JoinDecided) -> None:
+        if fact.code is not None:
+            self._close(fact.code, fact.text)
+            return
+        group = fact.effect.group
+        self._outbox.send(messages.Joined(group, self._replica.groups[group].genesis.to_bytes()))
+        self._establish()
+
+    def _hold(self, frame: bytes) -> None:
+        if len(self._held_frames) >= limits.HELD_FRAMES_MAX:
+            raise LimitExceededError("too many frames while joining")
+        self._held_frames.append(frame)
+
+    def _group_opened(self, fact: GroupOpened, now_ms: int) -> None:
+        self._opening = False
+        if fact.code is not None:
+            self._close(fact.code, fact.text)
+            return
+        self._join = None
+        self._outbox.ask(JoinEnded(fact.effect.group, None, ""))
+        self._establish()
+        held, self._held_frames = self._held_frames, []
+        for frame in held:
+            self._receive(messages.decode_message(frame), frame, now_ms)
+
+    # Backfill and push
+
+    @property
+    def _side(self) -> BackfillSide:
+        if self._backfill is None:
+            raise LocalProtocolError("a fact about events before the handshake")
+        return self._backfill
+
+    def _common_groups(self) -> list[GroupId]:
+        remote = self._handshake.remote.peer
+        return [group for group in self._replica.groups if self._replica.shares(group, remote)]
+
+    def _shared(self, group: GroupId) -> bool:
+        """Whether they may be spoken to about `group`; says so if not."""
+        if group in self._replica.groups and self._replica.shares(group, self._handshake.remote.peer):
+            return True
+        self._outbox.send(messages.Error(NotAMemberError.code, "you are no member of this group here", group))
+        return False
+
+    def _take_have(self, have: Have, now_ms: int) -> None:
+        if not self._shared(have.group):
+            return
+        if have.group in self._refused:
+            self._refused.discard(have.group)
+            self._told.discard(have.group)
+        if have.group not in self._told:
+            self._tell(have.group)
+        self._certified.update(entry.log for entry in have.logs)
+        self._side.have(have, now_ms)
+
+    def _tell(self, group: GroupId) -> None:
+        """Tell them all that we hold of `group`."""
+        if len(self._told) >= limits.GROUPS_PER_LINK_MAX:
+            raise LimitExceededError(f"more than {limits.GROUPS_PER_LINK_MAX} shared groups")
+        self._told.add(group)
+        view = self._replica.groups[group]
+        entries = [self._entry(view.certificates[log], tips) for log, tips in view.tips.items()]
+        pages = [entries[start : start + limits.HAVE_LOGS_MAX] for start in range(0, len(entries), limits.HAVE_LOGS_MAX)] or [[]]
+        for page in pages:
+            self._outbox.send(Have(group, complete=True, more=page is not pages[-1], logs=tuple(page)))
+
+    def _entry(self, certificate: Certificate, tips: Tips) -> LogEntry:
+        known = certificate.log in self._certified
+        self._certified.add(certificate.log)
+        return LogEntry(certificate.log, b"" if known else certificate.to_bytes(), tips[-limits.TIPS_PER_LOG_MAX :])
+
+    def _committed(self, commit: Commit, now_ms: int) -> None:
+        if commit.group not in self._told or commit.group in self._refused:
+            return
+        log = commit.run.log
+        if self._push.is_wanted(commit.group, log):
+            self._push.committed(commit)
+        else:
+            self._outbox.send(Have(commit.group, complete=False, more=False, logs=(self._entry(commit.certificate, commit.tips),)))
+        self._side.committed(commit, now_ms)
+
+    def _groups_changed(self, now_ms: int) -> None:
+        if self._backfill is None:
+            return
+        common = set(self._common_groups())
+        for group in self._told - common:
+            self._told.discard(group)
+            self._push.drop_group(group)
+            self._backfill.drop_group(group)
+            self._outbox.send(messages.Error(NotAMemberError.code, "you are no member of this group any more", group))
+        for group in sorted(common - self._told):
+            self._tell(group)
+        self._backfill.consider_all(now_ms)
+
+    def _group_refused(self, group: GroupId) -> None:
+        self._refused.add(group)
+        self._push.drop_group(group)
+        self._side.drop_group(group)
+
+    # Time and ends
+
+    def _tick(self, now_ms: int) -> None:
+        if self._backfill is None:
+            if now_ms - self._opened_ms >= limits.HANDSHAKE_TIMEOUT_MS:
+                self._close("handshake_timeout", "the handshake took too long")
+            return
+        self._backfill.tick(now_ms)
+        if now_ms - max(self._heard_ms, self._pinged_ms) < limits.PING_INTERVAL_MS:
+            return
+        if self._pings_missed >= limits.PINGS_MISSED_MAX:
+            self._close("link_silent", "the other side does not answer any more")
+            return
+        self._pings_missed += 1
+        self._pinged_ms = now_ms
+        self._outbox.send(messages.Ping(now_ms))
+
+    def _watch_phase(self) -> None:
+        if self.phase is Phase.BACKFILL and self._backfill is not None:
+            shared = self.shared_groups()
+            if shared and all(self._backfill.has_ended(group) for group in shared):
+                self._enter(Phase.PUSH)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._outbox.ask(PhaseChanged(phase))
+
+    def _told_error(self, code: str, text: str) -> None:
+        """They end the link and say why."""
+        if self._join is not None:
+            self._outbox.ask(JoinEnded(self._join.group, code, text))
+        self._outbox.ask(CloseLink(code, text))
+        self.phase = Phase.CLOSED
+
+    def _close(self, code: str, text: str) -> None:
+        """End the link, saying why."""
+        if self._join is not None:
+            self._outbox.ask(JoinEnded(self._join.group, code, text))
+        self._outbox.send(messages.Error(code, text[: limits.TEXT_CHARACTERS_MAX], b""))
+        self._outbox.ask(CloseLink(code, text))
+        self.phase = Phase.CLOSED
