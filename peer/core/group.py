@@ -7,7 +7,7 @@ from peer.core.encoding import decode, encode
 from peer.core.hashing import hash_bytes
 from peer.core.identity import ID_SIZE, NONCE_SIZE, SEED_SIZE, GroupId, KeyPair, PeerId, check_signature
 from peer.core.names import check_name
-from peer.core.roster import Role
+from peer.core.roster import ASSIGNABLE, Role
 from peer.errors import InvitationInvalidError, NameInvalidError, NotCanonicalError, RemoteProtocolError, SignatureMismatchError
 
 GENESIS_VERSION = 1
@@ -18,6 +18,7 @@ INVITATION_PREFIX = "recmesh1"
 INVITATION_CONTEXT = b"recmesh/invitation/v1\0"
 CHECKSUM_SIZE = 4
 ENDPOINT_CHARACTERS_MAX = 256
+INVITATION_CHARACTERS_MAX = 4096
 
 
 class Genesis(NamedTuple):
@@ -46,7 +47,9 @@ def read_genesis(data: bytes, group: GroupId) -> Genesis:
         raise RemoteProtocolError("a genesis record that is not the one of this group")
     try:
         match decode(data):
-            case [1, str(name), list(owners), bytes(nonce), int(created_ms), dict(policy)]:
+            case [int(version), str(name), list(owners), bytes(nonce), int(created_ms), dict(policy)] if (
+                type(version) is type(created_ms) is int and version == GENESIS_VERSION and created_ms >= 0
+            ):
                 check_name(name, "group")
             case _:
                 raise RemoteProtocolError("a genesis record without the known fields")
@@ -89,8 +92,8 @@ class Invitation(NamedTuple):
 def read_invitation(text: str) -> Invitation:
     """The invitation in `text`. Raises `InvitationInvalidError`."""
     damaged = InvitationInvalidError("this is not an invitation, or a character of it is wrong or missing", fix="copy the whole line again")
-    line = "".join(text.split()).lower()
-    if not line.startswith(INVITATION_PREFIX):
+    line = "".join(text[:INVITATION_CHARACTERS_MAX].split()).lower()
+    if len(text) > INVITATION_CHARACTERS_MAX or not line.isascii() or not line.startswith(INVITATION_PREFIX):
         raise damaged
     encoded = line.removeprefix(INVITATION_PREFIX).upper()
     try:
@@ -111,8 +114,10 @@ def read_invitation(text: str) -> Invitation:
                 raise damaged
     except (NotCanonicalError, NameInvalidError, ValueError) as error:
         raise damaged from error
-    if not len(group) == len(inviter) == len(member) == ID_SIZE or len(seed) != SEED_SIZE or len(endpoint) > ENDPOINT_CHARACTERS_MAX:
+    if not len(group) == len(inviter) == len(member) == ID_SIZE or len(seed) != SEED_SIZE or role not in ASSIGNABLE or expires_ms < 0:
         raise damaged
+    if len(endpoint) > ENDPOINT_CHARACTERS_MAX or not endpoint.isprintable() or invitation.to_text() != line:
+        raise damaged  # The last comparison finds what the decoders pass over: unused bits of the last character, true for 1.
     return invitation
 
 

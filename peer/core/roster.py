@@ -1,13 +1,14 @@
 """The roster: who is in a group with which role. A pure function of the genesis record and the set of control events, whatever order they came in.
 
 This version knows owners, appointments (`member.set`) and invitations (`invite`). Among live decisions on one peer the lowest role wins; a decision
-replaces those that its refs name; only owners and admins decide, and nobody decides on an owner. Cuts, seniority among admins and voids are not
-evaluated yet: there is no command that writes them.
+replaces those that its refs name unless their author is senior; only owners and admins decide, and nobody decides on an owner. What owners decided
+on a peer, admins do not change, and so on down the generations of appointments. Cuts and voids are not evaluated yet: there is no command that
+writes them.
 """
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from peer.core.encoding import Value, decode_map, encode
 from peer.core.event import Event
@@ -78,6 +79,10 @@ class Roster(NamedTuple):
         return member.role if member else Role.NONE
 
 
+_Rank = tuple[Any, ...]
+"""How senior a decider is among its generation, lowest first: an owner's place, or the rank, clock and id of an admin's appointment."""
+
+
 class _Decision(NamedTuple):
     event: Event
     author: PeerId
@@ -121,22 +126,35 @@ def _appoint(members: dict[PeerId, Member], decisions: list[_Decision]) -> None:
 
     A peer that a generation decided on is settled: what later generations, its own appointees among them, say about it changes nothing.
     """
-    deciders = set(members)
+    ranks: dict[PeerId, _Rank] = {owner: (position,) for position, owner in enumerate(members)}
     settled = set(members)
-    while deciders:
+    while ranks:
         generation: dict[PeerId, list[_Decision]] = {}
         for decision in decisions:
-            if decision.author in deciders and decision.peer not in settled:
+            if decision.author in ranks and decision.peer not in settled:
                 generation.setdefault(decision.peer, []).append(decision)
-        deciders = set()
+        appointed: dict[PeerId, _Rank] = {}
         for peer, about in generation.items():
-            replaced = {ref for decision in about for ref in decision.event.header.refs}
-            live = [decision for decision in about if decision.event.id not in replaced]
-            chosen = min(live, key=lambda decision: (decision.role, decision.event.header.hlc, decision.event.id))
+            chosen = _choose(about, ranks)
             members[peer] = Member(peer, chosen.name, chosen.role)
             settled.add(peer)
             if chosen.role is Role.ADMIN:
-                deciders.add(peer)
+                appointed[peer] = (ranks[chosen.author], chosen.event.header.hlc, chosen.event.id)
+        ranks = appointed
+
+
+def _choose(about: list[_Decision], ranks: Mapping[PeerId, _Rank]) -> _Decision:
+    """The decision that counts among those of one generation on one peer: of the live ones that with the lowest role.
+
+    A decision replaces those that it names, unless their author is senior to its own.
+    """
+    replaced: dict[EventId, _Rank] = {}
+    for decision in about:
+        rank = ranks[decision.author]
+        for ref in decision.event.header.refs:
+            replaced[ref] = min(rank, replaced.get(ref, rank))
+    live = [each for each in about if each.event.id not in replaced or ranks[each.author] < replaced[each.event.id]]
+    return min(live, key=lambda each: (each.role, ranks[each.author], each.event.header.hlc, each.event.id))
 
 
 def _name_owners(members: dict[PeerId, Member], decisions: list[_Decision]) -> None:
@@ -154,7 +172,9 @@ def _invites(
         if decision.invite is not None and _is_admin(members, decision.author):
             used[decision.invite] = decision.peer
     found: dict[bytes, Invite] = {}
-    for entry, body in sorted(invitations, key=lambda each: each[0].event.id, reverse=True):
+    for entry, body in sorted(
+        invitations, key=lambda each: (_role(each[1]), each[0].event.id), reverse=True
+    ):  # The lowest role comes last and stays.
         if _is_admin(members, entry.author):
             key, expires_ms = body["key"], body["expires_ms"]
             assert isinstance(key, bytes)
@@ -201,4 +221,4 @@ def _is_member_set(body: dict[str, Value]) -> bool:
 
 def _is_invite(body: dict[str, Value]) -> bool:
     expires_ms = body.get("expires_ms")
-    return _is_id(body.get("key")) and _is_role(body.get("role")) and isinstance(expires_ms, int) and expires_ms >= 0
+    return _is_id(body.get("key")) and _is_role(body.get("role")) and type(expires_ms) is int and expires_ms >= 0
