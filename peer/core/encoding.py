@@ -4,8 +4,7 @@ One value has one encoding. What is decoded here and encoded again gives the sam
 longer-than-needed integers, unsorted keys, trailing bytes. Values are null, booleans, integers of 64 bits, bytes, text, arrays and maps with text
 keys: no floats, no tags. With text keys the length-first order that `cbor2` sorts by equals the bytewise order that the RFC asks for.
 
-Tags and keys that are not text are refused while reading, not afterwards: with shared references a few hundred bytes stand for gigabytes, and
-integer keys can be chosen so that all fall into one slot of a hash table.
+Tags and keys that are not text are refused while reading, not afterwards: with shared references a few hundred bytes stand for gigabytes.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,46 @@
+"""What all tests share: how random the random ones are, and a list of what could not run here, at the end where it is read."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
+"""True in `make test-long`: the same code with larger numbers."""
+
+settings.register_profile("short", derandomize=True, deadline=None, database=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", deadline=None, database=None, max_examples=5000, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("long" if LONG else "short")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the markers of this project mean."""
+    config.addinivalue_line("markers", "needs(what): the test needs something that not every machine has; it runs or says loudly why not")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Carry what a test needs into its report, which crosses the border between processes."""
+    for item in items:
+        for marker in item.iter_markers("needs"):
+            item.user_properties.append(("needs", " ".join(str(argument) for argument in marker.args)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which tests that need something special ran, and which did not, and why."""
+    ran: dict[str, int] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, what in getattr(report, "user_properties", []):
+                if name == "needs" and report.when == "call":
+                    ran[what] = ran.get(what, 0) + 1
+    skipped: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        skipped[reason] = skipped.get(reason, 0) + 1
+    terminalreporter.section("what needs more than Python")
+    for what, count in sorted(ran.items()):
+        terminalreporter.line(f"RAN      {count:4} test(s) that need {what}")
+    for reason, count in sorted(skipped.items()):
+        terminalreporter.line(f"NOT RUN  {count:4} test(s): {reason.removeprefix('Skipped: ')}")
+    if not skipped:
+        terminalreporter.line("nothing was skipped")
