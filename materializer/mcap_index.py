@@ -1,0 +1,356 @@
+"""What an MCAP file contains, without its messages. The only module that imports `mcap`.
+
+The summary section is used where it is consistent with itself and with the file around it (its CRC, the offsets of its chunks, the sum of its
+counts); where there is none, or it does not hold, the records themselves are read, one at a time. A file with its closing magic missing is refused:
+bytes that a writer may still append to are no recording yet. A valid file without messages is accepted, since recorders leave such files behind
+when they stop right after a split.
+"""
+
+import os
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, ChunkIndex, Footer, Header, Schema, Statistics
+from mcap.stream_reader import get_chunk_data_stream
+from zstandard import ZstdError, frame_content_size
+
+from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
+
+MAGIC = b"\x89MCAP0\r\n"
+FRAME_SIZE = 9
+"""Opcode and length before the content of each record."""
+FOOTER_SIZE = FRAME_SIZE + 20
+MESSAGE_HEADER_SIZE = 22
+COMPRESSIONS = ("", "lz4", "zstd")
+SMALL_RECORD_SIZE_MAX = 64 * 1024 * 1024
+SUMMARY_SIZE_MAX = 256 * 1024 * 1024
+CHUNK_SIZE_MAX = 1024 * 1024 * 1024
+TIME_MAX_NS = 2**63 - 1
+MCAP_SUFFIX = ".mcap"
+
+_T = TypeVar("_T")
+_FRAME = struct.Struct("<BQ")
+_MESSAGE = struct.Struct("<HIQ")
+
+
+class Topic(NamedTuple):
+    """A topic with one schema and encoding. `schema` is empty for channels without one."""
+
+    topic: str
+    schema: str
+    schema_encoding: str
+    message_encoding: str
+    message_count: int
+
+
+class McapIndex(NamedTuple):
+    """What a file says of itself. Times are log times, None where there are no messages."""
+
+    profile: str
+    library: str
+    topics: list[Topic]
+    """Sorted; channels that agree in all but their number are one."""
+    message_count: int
+    start_ns: int | None
+    end_ns: int | None
+
+
+class _Damage(Exception):  # noqa: N818  (caught in this module: a file that cannot be read on, or a summary that cannot be believed)
+    pass
+
+
+def read_index(path: Path) -> McapIndex:
+    """The index of the file at `path`. Blocks. Raises `FileUnreadableError`, `McapEmptyError`, `NotMcapError` or `McapTruncatedError`."""
+    try:
+        with path.open("rb") as file:
+            return _read_index(file, path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def mcap_files(folder: Path) -> list[Path]:
+    """The MCAP files of a folder, by name. Raises `FileUnreadableError` if there are none."""
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() == MCAP_SUFFIX and path.is_file())
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    if not found:
+        raise FileUnreadableError(f"the folder {folder} has no MCAP files", fix="name a folder with .mcap files, or the files themselves")
+    return found
+
+
+def _read_index(file: BinaryIO, path: Path) -> McapIndex:
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise McapEmptyError(f"{path} is empty", fix="leave it out; nothing was recorded in it")
+    start = file.read(len(MAGIC))
+    if start != MAGIC:
+        if MAGIC.startswith(start):
+            raise _truncated(path, "ends within its first bytes")
+        raise NotMcapError(f"{path} is not an MCAP file", fix="convert it first, for example with `ros2 bag convert`")
+    file.seek(max(len(MAGIC), size - len(MAGIC)))
+    if file.read() != MAGIC:
+        raise _truncated(path, "ends in the middle")
+    try:
+        header = _read_header(file, size)
+        try:
+            return _from_summary(file, size, header)
+        except _Damage:
+            return _from_records(file, size, header)
+    except _UNREADABLE as error:
+        raise _truncated(path, f"is damaged: {error}" if str(error) else "is damaged") from error
+
+
+def _unreadable(path: Path, error: OSError) -> MeshError:
+    if isinstance(error, FileNotFoundError):
+        return FileUnreadableError(f"{path} does not exist", fix="check the path")
+    if isinstance(error, IsADirectoryError):
+        return FileUnreadableError(f"{path} is a folder, not an MCAP file", fix="name the files in it")
+    if isinstance(error, PermissionError):
+        return FileUnreadableError(f"{path} may not be read", fix="give the user of recmesh read access to it")
+    return FileUnreadableError(f"{path} cannot be read: {error.strerror or error}", fix="check the path and the disk")
+
+
+def _truncated(path: Path, what: str) -> McapTruncatedError:
+    return McapTruncatedError(f"{path} {what}", fix="repair it with `mcap recover`, or wait until its recorder has closed it")
+
+
+def _read_frame(file: BinaryIO, end: int) -> tuple[int, int, int]:
+    """Opcode, start and size of the content of the record at the file's position, which must lie before `end`."""
+    frame = file.read(FRAME_SIZE)
+    if len(frame) != FRAME_SIZE:
+        raise _Damage("a record is cut off")
+    opcode, length = _FRAME.unpack(frame)
+    start = file.tell()
+    if start + length > end:
+        raise _Damage("a record is longer than the file")
+    return opcode, start, length
+
+
+def _read_content(file: BinaryIO, size: int, size_max: int) -> bytes:
+    if size > size_max:
+        raise _Damage(f"a record of {size} bytes, where at most {size_max} are read")
+    data = file.read(size)
+    if len(data) != size:
+        raise _Damage("a record is cut off")
+    return data
+
+
+class _StrictStream(ReadDataStream):
+    """Like its base, which hands out too few bytes at the end of its input without a word."""
+
+    def read(self, length: int) -> bytes:
+        data = super().read(length)
+        if len(data) != length:
+            raise _Damage("a field is longer than its record")
+        return data
+
+
+_UNREADABLE = (_Damage, McapError, ZstdError, struct.error, ValueError, RuntimeError, EOFError, MemoryError)
+"""What the library and the decompressors raise at damaged bytes."""
+
+
+def _parse(read: Callable[[ReadDataStream], _T], data: bytes) -> _T:
+    return read(_StrictStream(BytesIO(data)))
+
+
+def _read_header(file: BinaryIO, size: int) -> Header:
+    file.seek(len(MAGIC))
+    opcode, _, length = _read_frame(file, size)
+    if opcode != Opcode.HEADER:
+        raise _Damage("the first record is no header")
+    header: Header = _parse(Header.read, _read_content(file, length, SMALL_RECORD_SIZE_MAX))
+    return header
+
+
+class _Summary:
+    def __init__(self) -> None:
+        self.statistics: Statistics | None = None
+        self.channels = _Channels()
+        self.chunks: list[ChunkIndex] = []
+
+
+class _Channels:
+    """Schemas and channels by their numbers, and how many messages each channel has."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[int, Schema] = {}
+        self.channels: dict[int, Channel] = {}
+        self.counts: Counter[int] = Counter()
+
+    def add(self, opcode: int, data: bytes) -> None:
+        """Take a schema or channel record."""
+        if opcode == Opcode.SCHEMA:
+            schema = _parse(Schema.read, data)
+            self.schemas[schema.id] = schema
+        elif opcode == Opcode.CHANNEL:
+            channel = _parse(Channel.read, data)
+            if self.channels.setdefault(channel.id, channel) != channel:
+                raise _Damage(f"two different channels have the number {channel.id}")
+
+    def topics(self) -> list[Topic]:
+        """One entry per topic, schema and encoding. Raises `_Damage` if a number names nothing."""
+        counts: Counter[tuple[str, str, str, str]] = Counter()
+        for number, channel in self.channels.items():
+            if channel.schema_id and channel.schema_id not in self.schemas:
+                raise _Damage(f"channel {number} has a schema that is not there")
+            schema = self.schemas.get(channel.schema_id)
+            name, encoding = (schema.name, schema.encoding) if schema else ("", "")
+            counts[channel.topic, name, encoding, channel.message_encoding] += self.counts[number]
+        if set(self.counts) - set(self.channels):
+            raise _Damage("messages of a channel that is not there")
+        return [Topic(*key, count) for key, count in sorted(counts.items())]
+
+
+def _from_summary(file: BinaryIO, size: int, header: Header) -> McapIndex:
+    """The index that the summary section gives. Raises `_Damage` if there is none, or if it contradicts itself or the file."""
+    footer_start = size - len(MAGIC) - FOOTER_SIZE
+    file.seek(max(0, footer_start))
+    opcode, _, length = _read_frame(file, size)
+    if opcode != Opcode.FOOTER or length != FOOTER_SIZE - FRAME_SIZE:
+        raise _Damage("there is no footer before the closing magic")
+    footer = _parse(Footer.read, _read_content(file, length, length))
+    if not len(MAGIC) < footer.summary_start < footer_start:
+        raise _Damage("there is no summary section")
+    file.seek(footer.summary_start)
+    data = _read_content(file, footer_start - footer.summary_start, SUMMARY_SIZE_MAX)
+    _check_summary_crc(footer, data)
+    summary = _read_summary(data)
+    statistics = summary.statistics
+    if statistics is None or not _is_consistent(statistics, summary):
+        raise _Damage("the summary contradicts itself")
+    _check_chunks(file, footer.summary_start, summary.chunks)
+    summary.channels.counts.update(statistics.channel_message_counts)
+    times = (statistics.message_start_time, statistics.message_end_time) if statistics.message_count else None
+    return _index(header, summary.channels, times)
+
+
+def _check_summary_crc(footer: Footer, data: bytes) -> None:
+    """The CRC covers the summary and the footer up to the CRC itself; zero means that there is none."""
+    if footer.summary_crc:
+        tail = _FRAME.pack(Opcode.FOOTER, FOOTER_SIZE - FRAME_SIZE) + struct.pack("<QQ", footer.summary_start, footer.summary_offset_start)
+        if zlib.crc32(tail, zlib.crc32(data)) != footer.summary_crc:
+            raise _Damage("the checksum of the summary does not match")
+
+
+def _read_summary(data: bytes) -> _Summary:
+    summary = _Summary()
+    for opcode, start, length in _frames(data):
+        content = data[start : start + length]
+        if opcode == Opcode.STATISTICS:
+            summary.statistics = _parse(Statistics.read, content)
+        elif opcode == Opcode.CHUNK_INDEX:
+            summary.chunks.append(_parse(ChunkIndex.read, content))
+        else:
+            summary.channels.add(opcode, content)
+    return summary
+
+
+def _is_consistent(statistics: Statistics, summary: _Summary) -> bool:
+    counts = statistics.channel_message_counts
+    times = [(chunk.message_start_time, chunk.message_end_time) for chunk in summary.chunks if chunk.message_end_time]
+    start, end = statistics.message_start_time, statistics.message_end_time
+    return (
+        sum(counts.values()) == statistics.message_count
+        and set(counts) <= set(summary.channels.channels)
+        and statistics.chunk_count == len(summary.chunks)
+        and start <= end
+        and all(start <= first <= last <= end for first, last in times)
+    )
+
+
+def _check_chunks(file: BinaryIO, end: int, chunks: Iterable[ChunkIndex]) -> None:
+    """Each chunk that the summary names must be where it says, as long as it says."""
+    for chunk in chunks:
+        if not len(MAGIC) < chunk.chunk_start_offset < end:
+            raise _Damage("the summary names a chunk outside of the file")
+        file.seek(chunk.chunk_start_offset)
+        opcode, _, length = _read_frame(file, end)
+        if opcode != Opcode.CHUNK or FRAME_SIZE + length != chunk.chunk_length:
+            raise _Damage("the summary names a chunk that is not there")
+
+
+class _Times:
+    """The earliest and latest message."""
+
+    def __init__(self) -> None:
+        self.start = 2**64
+        self.end = -1
+
+    def add(self, log_time: int) -> None:
+        self.start = min(self.start, log_time)
+        self.end = max(self.end, log_time)
+
+
+def _from_records(file: BinaryIO, size: int, header: Header) -> McapIndex:
+    """The index that the records of the data section give: they end at the data end record, or at the footer."""
+    channels, times = _Channels(), _Times()
+    end = size - len(MAGIC)
+    file.seek(len(MAGIC))
+    while True:
+        if file.tell() >= end:
+            raise _Damage("there is no footer before the closing magic")
+        opcode, start, length = _read_frame(file, end)
+        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+            break
+        if opcode == Opcode.MESSAGE:
+            _count(channels, times, _read_content(file, min(length, MESSAGE_HEADER_SIZE), MESSAGE_HEADER_SIZE), 0, length)
+        elif opcode == Opcode.CHUNK:
+            _count_chunk(channels, times, _read_content(file, length, CHUNK_SIZE_MAX))
+        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+            channels.add(opcode, _read_content(file, length, SMALL_RECORD_SIZE_MAX))
+        file.seek(start + length)
+    return _index(header, channels, (times.start, times.end) if times.end >= 0 else None)
+
+
+def _count_chunk(channels: _Channels, times: _Times, content: bytes) -> None:
+    chunk = _parse(Chunk.read, content)
+    if chunk.compression not in COMPRESSIONS:
+        raise _Damage(f"compression {chunk.compression[:16]!r} is not known here")
+    if chunk.uncompressed_size > CHUNK_SIZE_MAX or (chunk.compression == "zstd" and frame_content_size(chunk.data) > CHUNK_SIZE_MAX):
+        raise _Damage(f"a chunk of {chunk.uncompressed_size} bytes, where at most {CHUNK_SIZE_MAX} are read")
+    stream, length = get_chunk_data_stream(chunk, validate_crc=True)
+    data = stream.read(length)
+    for opcode, start, size in _frames(data):
+        if opcode == Opcode.MESSAGE:
+            _count(channels, times, data, start, size)
+        else:
+            channels.add(opcode, data[start : start + size])
+
+
+def _count(channels: _Channels, times: _Times, data: bytes, start: int, length: int) -> None:
+    if length < MESSAGE_HEADER_SIZE:
+        raise _Damage("a message is too short")
+    channel, _, log_time = _MESSAGE.unpack_from(data, start)
+    channels.counts[channel] += 1
+    times.add(log_time)
+
+
+def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Opcode, start and size of the content of each record in `data`."""
+    position, end = 0, len(data)
+    while position < end:
+        if position + FRAME_SIZE > end:
+            raise _Damage("a record is cut off")
+        opcode, length = _FRAME.unpack_from(data, position)
+        position += FRAME_SIZE
+        if position + length > end:
+            raise _Damage("a record is longer than what it stands in")
+        yield opcode, position, length
+        position += length
+
+
+def _index(header: Header, channels: _Channels, times: tuple[int, int] | None) -> McapIndex:
+    topics = channels.topics()
+    start, end = times or (None, None)
+    if end is not None and end > TIME_MAX_NS:
+        raise _Damage("it has a message of after the year 2262")
+    return McapIndex(header.profile, header.library, topics, sum(topic.message_count for topic in topics), start, end)
