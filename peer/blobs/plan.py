@@ -4,7 +4,7 @@ A piece counts once its bytes have been verified, wherever they came from. One s
 still missing. Several sources at once fit behind the same three calls: `next_request` would hand out runs of pieces that nobody is asked for yet.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from peer.core.hashing import HASH_SIZE
@@ -117,3 +117,55 @@ class FetchPlan:
     def failed(self, source: int) -> None:
         """Do not ask `source` for this blob any more."""
         self._sources.remove(source)
+
+
+class Batch(NamedTuple):
+    """Consecutive bytes of one piece."""
+
+    piece: int
+    begins: bool
+    ends: bool
+    parts: list[memoryview]
+
+
+class Cutter:
+    """Cuts what arrives for a request into batches that are worth a write and never cross the end of a piece."""
+
+    def __init__(self, layout: Layout, request: PieceRequest, size_max: int, parts_max: int) -> None:
+        self._layout = layout
+        self._piece = request.first
+        self._stop = request.stop
+        self._size_max = size_max
+        self._parts_max = parts_max
+        self._begins = True
+        self._batch: list[memoryview] = []
+        self._size = 0
+        self._left = layout.stop(request.first) - layout.start(request.first)
+
+    @property
+    def complete(self) -> bool:
+        """True once all that was asked for came."""
+        return self._piece == self._stop
+
+    def cut(self, data: bytes) -> Iterator[Batch]:
+        """The batches that `data` completes. Raises `BlobMismatchError` if it is more than was asked for."""
+        view = memoryview(data)
+        while view:
+            if self.complete:
+                raise BlobMismatchError("more bytes came than were asked for")
+            part = view[: min(self._left, self._size_max - self._size)]
+            view = view[len(part) :]
+            self._batch.append(part)
+            self._size += len(part)
+            self._left -= len(part)
+            if not self._left or self._size == self._size_max or len(self._batch) == self._parts_max:
+                yield self._take()
+
+    def _take(self) -> Batch:
+        batch = Batch(self._piece, self._begins, not self._left, self._batch)
+        self._batch, self._size, self._begins = [], 0, batch.ends
+        if batch.ends:
+            self._piece += 1
+            if not self.complete:
+                self._left = self._layout.stop(self._piece) - self._layout.start(self._piece)
+        return batch

@@ -1,0 +1,123 @@
+"""Asking another peer for bytes over HTTP. What it says is believed about nothing: sizes are bounded here, hashes are checked by whoever asked."""
+
+from collections import deque
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
+from peer.errors import HandshakeFailedError, NotAMemberError, TransportError
+from peer.transport.pinning import CLIENT_CONTEXT, check_endpoint, connector_to
+from peer.transport.signatures import NONCE_CHARACTERS_MAX, NONCE_HEADER, Request, sign_request
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+TRIES_MAX = 3
+"""Times that a request is sent until its nonce is good: none at first, then a fresh one, then one in case that was slow."""
+
+NONCES_MAX = 16
+ERROR_SIZE_MAX = 4096
+READ_BUFFER_SIZE = 1024 * 1024
+
+
+class BlobClient:
+    """A `BlobSource`: one peer at one endpoint. To be closed."""
+
+    def __init__(self, key: KeyPair, peer: PeerId, endpoint: str) -> None:
+        """`key` is this peer's own. Raises `TransportError` for an endpoint that must not be dialled. Needs a running event loop."""
+        self._key = key
+        self._peer = peer
+        self._url = check_endpoint(endpoint)
+        self._nonces: deque[str] = deque(maxlen=NONCES_MAX)
+        self._session = aiohttp.ClientSession(
+            connector=connector_to(peer),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S),
+            read_bufsize=READ_BUFFER_SIZE,
+        )
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Whose bytes these are."""
+        return self._peer
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Bytes `start` to `stop` of a blob, in parts.
+
+        Raises `TransportError` if they do not come, `HandshakeFailedError` if somebody else answers or our key is refused, `NotAMemberError`.
+        """
+        if start >= stop:
+            return
+        try:
+            response = await self._ask(f"/sync/v1/groups/{group.hex()}/blobs/{blob.hex()}", start, stop)
+            try:
+                left = stop - start
+                async for part in response.content.iter_any():
+                    left -= len(part)
+                    if left < 0:
+                        raise TransportError(f"peer {self._peer.hex()} sent more than was asked for")
+                    yield part
+                if left:
+                    raise TransportError(f"peer {self._peer.hex()} sent less than was asked for")
+            finally:
+                if response.content.at_eof():
+                    response.release()
+                else:
+                    response.close()
+        except aiohttp.ServerFingerprintMismatch as error:
+            raise HandshakeFailedError(f"not peer {self._peer.hex()} answers at {self._url}", fix="check the endpoint and the peer id") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransportError(f"peer {self._peer.hex()} at {self._url}: {error or type(error).__name__}") from error
+
+    async def _ask(self, path: str, start: int, stop: int) -> aiohttp.ClientResponse:
+        for _ in range(TRIES_MAX):
+            nonce = self._nonces.popleft() if self._nonces else ""
+            asked = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+            headers = sign_request(self._key, self._peer, nonce, Request("GET", path, asked))
+            response = await self._session.get(self._url.with_path(path), headers=headers, ssl=CLIENT_CONTEXT, allow_redirects=False)
+            self._remember_nonce(response)
+            if response.status != 401:  # noqa: PLR2004
+                break
+            await _finish(response)
+        else:
+            raise HandshakeFailedError(f"peer {self._peer.hex()} does not accept our signature")
+        if response.status != 206 or response.content_length != stop - start:  # noqa: PLR2004
+            await _finish(response)
+            raise self._refused(response)
+        return response
+
+    def _remember_nonce(self, response: aiohttp.ClientResponse) -> None:
+        nonce = response.headers.get(NONCE_HEADER, "")
+        if nonce and len(nonce) <= NONCE_CHARACTERS_MAX and nonce.isalnum() and nonce.isascii():
+            self._nonces.append(nonce)
+
+    def _refused(self, response: aiohttp.ClientResponse) -> TransportError | NotAMemberError:
+        match response.status:
+            case 403:
+                return NotAMemberError(f"peer {self._peer.hex()} does not know us as a member")
+            case 404:
+                return TransportError(f"peer {self._peer.hex()} does not have the blob")
+            case status:
+                return TransportError(f"peer {self._peer.hex()} answers {status} where the bytes asked for should come")
+
+
+async def _finish(response: aiohttp.ClientResponse) -> None:
+    """Keep the connection if there is little left to read, else drop it."""
+    if response.content_length is not None and response.content_length <= ERROR_SIZE_MAX:
+        await response.read()
+        response.release()
+    else:
+        response.close()

@@ -1,0 +1,148 @@
+"""`GET|HEAD /sync/v1/groups/{group}/blobs/{blob}`: the bytes of a group, for its members.
+
+Three answers refuse, and none of them tells more than the asker knows: 401 without a good signature and nonce, 403 to whoever is no member of such a
+group, 404 for all that is not to be had in it. Whether there is such a group, or such a blob in another one, shows in none.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import web
+
+from peer.core.identity import BlobId, GroupId, PeerId
+from peer.core.interfaces import BlobStore, Replica
+from peer.core.roster import Role
+from peer.errors import HandshakeFailedError
+from peer.transport.pinning import check_carrier
+from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier
+
+PATH = "/sync/v1/groups/{group:[0-9a-f]{64}}/blobs/{blob:[0-9a-f]{64}}"
+ANSWERS_MAX = 64
+"""Blobs that are sent at once; who comes then is asked to come again."""
+
+SEND_TIMEOUT_S = 60.0
+SLOWEST_RATE = 16 * 1024
+"""Bytes a second: a reader that is slower is cut off."""
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)
+
+BlobInGroup = Callable[[GroupId, BlobId], Awaitable[bool]]
+
+
+class RangeError(ValueError):
+    """A range that no bytes are in, or more than one."""
+
+
+def read_range(text: str, size: int) -> tuple[int, int]:
+    """Start and stop of a `Range` header. Raises `RangeError`."""
+    match = _RANGE.match(text.strip().replace(" ", "").lower())
+    if match is None or match.groups() == ("", ""):
+        raise RangeError(text)
+    first, last = match.groups()
+    if not first:
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < start:
+            raise RangeError(text)
+    if start >= stop:
+        raise RangeError(text)
+    return start, stop
+
+
+class BlobRoutes:
+    """The blob routes of a peer's listener."""
+
+    def __init__(self, replica: Replica, blobs: BlobStore, blob_in_group: BlobInGroup, verifier: RequestVerifier) -> None:
+        """`blob_in_group` tells whether a blob, which may be a piece list, belongs to a group here."""
+        self._replica = replica
+        self._blobs = blobs
+        self._blob_in_group = blob_in_group
+        self._verifier = verifier
+        self._answers = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        """To be added to the listener's application."""
+        return [web.get(PATH, self.answer)]
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Refuse, or send the bytes asked for."""
+        group, blob = GroupId(bytes.fromhex(request.match_info["group"])), BlobId(bytes.fromhex(request.match_info["blob"]))
+        now_ms = time.monotonic_ns() // 1_000_000
+        fresh = {NONCE_HEADER: self._verifier.fresh_nonce(now_ms), "Cache-Control": "no-store"}
+        try:
+            check_carrier(request.transport)
+            peer = self._verifier.verify(_signed(request), now_ms, lambda peer: self._is_member(group, peer))
+        except HandshakeFailedError as error:
+            return _refusal(401, error.code, fresh)
+        if not self._is_member(group, peer):
+            return _refusal(403, "not_a_member", fresh)
+        if not await self._blob_in_group(group, blob) or not self._blobs.has(blob):
+            return _refusal(404, "not_found", fresh)
+        if self._answers >= ANSWERS_MAX:
+            return _refusal(503, "busy", {**fresh, "Retry-After": "1"})
+        self._answers += 1
+        try:
+            return await self._send(request, blob, fresh)
+        finally:
+            self._answers -= 1
+
+    def _is_member(self, group: GroupId, peer: PeerId) -> bool:
+        view = self._replica.groups.get(group)
+        return view is not None and view.roster.role(peer) is not Role.NONE
+
+    async def _send(self, request: web.Request, blob: BlobId, fresh: dict[str, str]) -> web.StreamResponse:
+        opened = _open(self._blobs.path(blob))
+        if opened is None:
+            return _refusal(404, "not_found", fresh)
+        file, size = opened
+        with file:
+            tag = f'"{blob.hex()}"'
+            headers = {**fresh, "ETag": tag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+            start, stop, status = 0, size, 200
+            wanted = request.headers.get("Range")
+            if wanted is not None and request.headers.get("If-Range", tag) == tag:
+                try:
+                    start, stop = read_range(wanted, size)
+                except RangeError:
+                    return _refusal(416, "range_not_satisfiable", {**fresh, "ETag": tag, "Content-Range": f"bytes */{size}"})
+                status = 206
+                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+            response = web.StreamResponse(status=status, headers=headers)
+            response.content_length = stop - start
+            await response.prepare(request)
+            if request.method == "GET" and stop > start:
+                await _send_file(request, response, file, start, stop - start)
+        return response
+
+
+async def _send_file(request: web.Request, response: web.StreamResponse, file: BinaryIO, start: int, count: int) -> None:
+    """From the file to the socket within the kernel, or through memory where there is TLS in between."""
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the other side went away")
+    async with asyncio.timeout(SEND_TIMEOUT_S + count / SLOWEST_RATE):
+        await asyncio.get_running_loop().sendfile(transport, file, start, count)
+    await response.write_eof()
+
+
+def _open(path: Path) -> tuple[BinaryIO, int] | None:
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+    return file, path.stat().st_size
+
+
+def _signed(request: web.Request) -> Request:
+    if request.can_read_body:
+        raise HandshakeFailedError("a request for a blob has no body")
+    return Request(request.method, request.raw_path, request.headers)
+
+
+def _refusal(status: int, code: str, headers: dict[str, str]) -> web.Response:
+    return web.json_response({"code": code}, status=status, headers=headers)
