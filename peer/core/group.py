@@ -114,10 +114,16 @@ def read_invitation(text: str) -> Invitation:
                 raise damaged
     except (NotCanonicalError, NameInvalidError, ValueError) as error:
         raise damaged from error
-    if not len(group) == len(inviter) == len(member) == ID_SIZE or len(seed) != SEED_SIZE or role not in ASSIGNABLE or expires_ms < 0:
+    if not len(group) == len(inviter) == len(member) == ID_SIZE or len(seed) != SEED_SIZE or role not in ASSIGNABLE:
         raise damaged
-    if len(endpoint) > ENDPOINT_CHARACTERS_MAX or not endpoint.isprintable() or invitation.to_text() != line:
-        raise damaged  # The last comparison finds what the decoders pass over: unused bits of the last character, true for 1.
+    if (
+        type(expires_ms) is not int
+        or expires_ms < 0
+        or len(endpoint) > ENDPOINT_CHARACTERS_MAX
+        or not endpoint.isprintable()
+        or invitation.to_text() != line
+    ):
+        raise damaged  # The last comparison finds what the decoders pass over: unused bits at the end, true for 1.
     return invitation
 
 
