@@ -6,7 +6,7 @@ stand in `peer/sync/PROTOCOL.md`.
 
 from typing import NamedTuple
 
-from peer.core.encoding import decode_shallow, encode
+from peer.core.encoding import decode_shallow, decode_trusted, encode
 from peer.core.hashing import event_hash, hash_bytes
 from peer.core.identity import ID_SIZE, EventId, GroupId, LogId
 from peer.errors import BodyMismatchError, ClockNotIncreasingError, HeaderInvalidError, LogGapError, VersionUnknownError, WrongLogError
@@ -101,6 +101,11 @@ def read_event(header_bytes: bytes, body: bytes) -> Event:
     if len(body) != header.body_size or hash_bytes(body) != header.body_hash:
         raise BodyMismatchError(f"the body of event {header.seq} of log {header.log.hex()[:12]} is not the one that its header names")
     return Event(header, header_bytes, EventId(event_hash(header_bytes)), body)
+
+
+def held_event(header_bytes: bytes, event_id: EventId, body: bytes) -> Event:
+    """The event with these parts, out of the own store: it was checked when it came, and is not checked again."""
+    return Event(Header(*decode_trusted(header_bytes)), header_bytes, event_id, body)  # type: ignore[misc]
 
 
 def link_event(  # noqa: PLR0913  (the fields of a header)
