@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from peer.core.certificate import Certificate, LogKind
 from peer.core.event import Event
 from peer.core.frontier import Tips
-from peer.core.group import Genesis
+from peer.core.group import Genesis, Invitation
 from peer.core.identity import BlobId, EventId, GroupId, LogId, PeerId
 from peer.core.roster import Roster
 from peer.core.run import Draft, Run
@@ -62,8 +62,6 @@ class Page(NamedTuple):
     """Runs of one log, in an order in which each can be stored after those before it."""
 
     runs: Sequence[Run]
-    known: bool
-    """False if one of the positions asked for is not held here: then there are no runs."""
     complete: bool
     """True if nothing is left after these runs."""
 
@@ -90,7 +88,10 @@ class EventStore(Protocol):
         ...
 
     async def read_after(self, group: GroupId, log: LogId, have: Sequence[EventId], size_max: int) -> Page:
-        """Runs of `log` that are no ancestors of the events `have`; about `size_max` bytes, at least one run if there is any."""
+        """Runs of `log` that are no ancestors of the events `have`; about `size_max` bytes, at least one run if there is any.
+
+        Events in `have` that are not held here are passed over.
+        """
         ...
 
     async def held(self, group: GroupId, events: Sequence[EventId]) -> set[EventId]:
@@ -171,5 +172,29 @@ class BlobSource(Protocol):
         """Bytes `start` to `stop` of a blob that is asked for within `group`, in order, in parts of any size.
 
         Raises `TransportError` if they do not come.
+        """
+        ...
+
+
+class Links(Protocol):
+    """The links to other peers, as the rest of the peer sees them."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """The URL under which others dial this peer, None if nobody can."""
+        ...
+
+    async def run(self) -> None:
+        """Listen, dial, sync, until cancelled."""
+        ...
+
+    def links(self) -> Sequence[Mapping[str, object]]:
+        """Each link as `status` shows it: the fields of INTERFACES, ids in hex."""
+        ...
+
+    async def join(self, invitation: Invitation) -> None:
+        """Dial the member that the invitation names and ask to be let in. Returns when we are; the link stays.
+
+        Raises `InvitationRefusedError` or `TransportError`.
         """
         ...

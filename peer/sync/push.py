@@ -23,14 +23,18 @@ LogKey = tuple[GroupId, LogId]
 class _Flow:
     """One log that goes out on this link."""
 
-    __slots__ = ("positions", "searches", "wanted")
+    __slots__ = ("incoming", "positions", "reads", "received", "wanted")
 
     def __init__(self) -> None:
         self.positions: set[EventId] = set()
         """They hold these and all events before them, or will when what was sent arrives."""
+        self.received: set[EventId] = set()
+        """The ends of what they sent us."""
+        self.incoming: set[EventId] = set()
+        """The ends of those runs of theirs that the store has not answered for: nothing is read until it has."""
         self.wanted = False
-        self.searches = 0
-        """Counts the new starts: what was read for an earlier one is of no use."""
+        self.reads = 0
+        """Counts the changes of position by other means than sending: what was read for an earlier one is of no use."""
 
     def covers(self, run: Run) -> bool:
         """True if they hold all that comes before `run`."""
@@ -38,9 +42,14 @@ class _Flow:
         return (first.seq == 0 and not self.positions) or first.previous in self.positions
 
     def advance(self, run: Run) -> None:
-        """`run` was sent, or came from them."""
-        self.positions.discard(EventId(run.first.header.previous))
-        self.positions.add(run.last.id)
+        """`run` was sent."""
+        _advance(self.positions, run)
+
+    def receive(self, run: Run) -> None:
+        """`run` came from them."""
+        _advance(self.positions, run)
+        _advance(self.received, run)
+        self.incoming.add(run.last.id)
 
 
 class PushSide:
@@ -92,15 +101,25 @@ class PushSide:
 
     def received(self, group: GroupId, run: Run) -> None:
         """They sent this run: they hold it, never echo it back."""
-        flow = self._flows.get((group, run.log))
-        if flow is not None:
-            flow.advance(run)
+        key = (group, run.log)
+        flow = self._flows.setdefault(key, _Flow())
+        flow.receive(run)
+        if flow.wanted:
+            self._forget_read(key, flow)
+            self._mark_behind(key)
+
+    def stored(self, group: GroupId, run: Run) -> None:
+        """The store is through with a run of theirs."""
+        key = (group, run.log)
+        self._flows[key].incoming.discard(run.last.id)
+        if not self._flows[key].incoming:
+            self.read_on()
 
     def committed(self, commit: Commit) -> None:
         """A run became durable: it goes out at once if they have all before it and there is credit, else the store is read on."""
         key = (commit.group, commit.run.log)
         flow = self._flows.get(key)
-        if flow is None or not flow.wanted or commit.run.last.id in flow.positions:
+        if flow is None or not flow.wanted or commit.run.last.id in flow.positions or commit.run.last.id in flow.incoming:
             return
         idle = key not in self._behind[commit.certificate.kind] and not self._unsent and (self._reading is None or self._reading[0] != key)
         if idle and flow.covers(commit.run) and self._send(key, flow, commit.run):
@@ -117,7 +136,7 @@ class PushSide:
         """The store answers."""
         key = (fact.effect.group, fact.effect.log)
         assert self._reading is not None
-        current = self._reading[1] == self._flows[key].searches
+        current = self._reading[1] == self._flows[key].reads
         self._reading = None
         flow = self._flows[key]
         if flow.wanted:
@@ -138,12 +157,13 @@ class PushSide:
         if self._reading is not None or self._unsent or self._credit <= 0:
             return
         for waiting in self._behind.values():
-            while waiting:
-                key = next(iter(waiting))
-                del waiting[key]
+            for key in list(waiting):
                 flow = self._flows[key]
+                if flow.incoming:
+                    continue
+                del waiting[key]
                 if flow.wanted:
-                    self._reading = (key, flow.searches)
+                    self._reading = (key, flow.reads)
                     self._outbox.ask(ReadRuns(*key, tuple(sorted(flow.positions)), limits.PAGE_SIZE_MAX))
                     return
 
@@ -151,14 +171,19 @@ class PushSide:
         key = (group, log)
         flow = self._flows.setdefault(key, _Flow())
         if restart:
-            flow.searches += 1
-            flow.positions = set(positions)
-            self._unsent = deque(entry for entry in self._unsent if entry[0] != key)
+            flow.positions = set(positions) | flow.received
+            self._forget_read(key, flow)
         else:
             flow.positions |= set(positions)
         flow.wanted = True
         self._mark_behind(key)
         self.read_on()
+
+    def _forget_read(self, key: LogKey, flow: _Flow) -> None:
+        """What was read and not sent yet started from positions that are no longer theirs."""
+        flow.reads += 1
+        if self._unsent:
+            self._unsent = deque(entry for entry in self._unsent if entry[0] != key)
 
     def _mark_behind(self, key: LogKey) -> None:
         kind = self._replica.groups[key[0]].certificates[key[1]].kind
@@ -183,3 +208,8 @@ class PushSide:
         self._outbox.send_frame(frame)
         flow.advance(run)
         return True
+
+
+def _advance(positions: set[EventId], run: Run) -> None:
+    positions.discard(EventId(run.first.header.previous))
+    positions.add(run.last.id)

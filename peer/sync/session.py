@@ -128,7 +128,8 @@ class SyncSession:
             case SourcesChanged():
                 if self._backfill is not None:
                     self._backfill.consider_all(now_ms)
-            case RunStored():
+            case RunStored(effect):
+                self._push.stored(effect.certificate.group, effect.run)
                 self._side.stored(fact, now_ms)
             case RunsRead():
                 self._push.runs_read(fact)
@@ -153,7 +154,8 @@ class SyncSession:
                 self._take_proof(message)
             case Phase.HANDSHAKE, messages.Join() if self._awaiting_join:
                 self._decide_join(message)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Joined(group, genesis)) if self._join is not None and self._join.group == group:
+            case (Phase.HANDSHAKE, messages.Joined(group, genesis)) if self._join is not None and self._join.group == group:
+                self._opening = True
                 self._outbox.ask(OpenGroup(group, genesis))
             case ((Phase.BACKFILL | Phase.PUSH), messages.Have()):
                 self._take_have(message, now_ms)
@@ -165,7 +167,9 @@ class SyncSession:
             case ((Phase.BACKFILL | Phase.PUSH), messages.Unknown()):
                 self._side.unknown(message)
             case ((Phase.BACKFILL | Phase.PUSH), messages.Events()):
-                self._side.events(message, len(frame))
+                run = self._side.events(message, len(frame))
+                if run is not None:
+                    self._push.received(message.group, run)
             case ((Phase.BACKFILL | Phase.PUSH), messages.Rejected(group, log, code)):
                 self.last_rejection = code
                 self._push.stop(group, log)

@@ -1,0 +1,116 @@
+"""What must hold in every simulated world. Each check looks at frames and disks from outside, never at what a session thinks of itself."""
+
+import random
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from peer.core.event import link_event, read_event, read_header
+from peer.core.identity import EventId, LogId
+from peer.core.interfaces import Commit
+from peer.core.run import Run
+from peer.sync import messages
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Connection, Peer, World
+
+
+class BrokenPromiseError(AssertionError):
+    """A check failed."""
+
+
+class Checks:
+    """Safety and cost, watched as the world goes on."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.signed: set[EventId] = set()
+        """Every event that an author really wrote."""
+        self.acknowledged_events: dict[Peer, set[EventId]] = defaultdict(set)
+        """By author's peer: what it was told is durable."""
+        self.crossings: Counter[tuple[Connection, Peer, EventId]] = Counter()
+        """How often an event crossed a connection, by direction."""
+        self.copies: Counter[EventId] = Counter()
+        """How often an event crossed any connection."""
+        self.searched: set[tuple[Connection, LogId]] = set()
+        """Logs for which a common position was searched, by connection: its steps grow, so what lies between two of them may cross again."""
+
+    def written(self, run: Run) -> None:
+        """An author wrote these."""
+        self.signed.update(event.id for event in run.events)
+
+    def acknowledged(self, peer: "Peer", run: Run, code: str | None) -> None:
+        """The author was told that its write is durable."""
+        if code is not None:
+            self._broken(f"{peer.name} could not write: {code}")
+        self.acknowledged_events[peer].update(event.id for event in run.events)
+        self._durable(peer, {event.id for event in run.events}, "acknowledged")
+
+    def committed(self, peer: "Peer", commit: Commit) -> None:
+        """A run counts at `peer` now."""
+        forged = {event.id for event in commit.run.events} - self.signed
+        if forged:
+            self._broken(f"{peer.name} stored {len(forged)} events that no author signed")
+
+    def sent(self, peer: "Peer", connection: "Connection", frame: bytes) -> None:
+        """`peer` sends a frame."""
+        message = messages.decode_message(frame)
+        match message:
+            case messages.Have(_, _, _, logs):
+                self._durable(peer, {tip.event_id for entry in logs for tip in entry.tips}, "announced")
+            case messages.Events(_, log, _, events):
+                self._events_sent(peer, connection, log, events)
+            case messages.Want(_, log, _, search) if search:
+                self.searched.add((connection, log))
+            case _:
+                pass
+
+    def _events_sent(self, peer: "Peer", connection: "Connection", log: LogId, events: tuple[tuple[bytes, bytes], ...]) -> None:
+        ids = [read_event(header, body).id for header, body in events]
+        self._durable(peer, set(ids), "sent")
+        other = connection.other(peer)
+        for event_id in ids:
+            self.crossings[connection, peer, event_id] += 1
+            self.copies[event_id] += 1
+            if (connection, log) in self.searched:
+                continue
+            if self.crossings[connection, other, event_id]:
+                self._broken(f"{peer.name} sent an event back to {other.name}, who had sent it")
+            if self.crossings[connection, peer, event_id] > 1:
+                self._broken(f"{peer.name} sent an event to {other.name} twice on one connection")
+
+    def acknowledged_survive(self, peer: "Peer") -> None:
+        """After a restart, what was acknowledged is there."""
+        self._durable(peer, self.acknowledged_events[peer], "acknowledged before the crash")
+
+    def acknowledged_everywhere(self) -> None:
+        """At the end, what was acknowledged anywhere is held everywhere."""
+        everything = set().union(*self.acknowledged_events.values())
+        for peer in self.world.peers:
+            self._durable(peer, everything, f"acknowledged, but missing at {peer.name}:")
+
+    def forge(self, frame: bytes, chance: random.Random) -> bytes | None:
+        """In place of a run, one whose last event says something else: well-formed, linked, and signed by nobody."""
+        message = messages.decode_message(frame)
+        if not isinstance(message, messages.Events):
+            return None
+        header = read_header(message.events[-1][0])
+        event = link_event(
+            group=header.group,
+            log=header.log,
+            seq=header.seq,
+            previous=header.previous,
+            hlc=header.hlc,
+            type_=header.type,
+            refs=[],
+            body=b"\xa1\x61x\x01",
+        )
+        signature = message.signature if chance.random() < 0.5 else chance.randbytes(64)
+        return messages.encode_message(message._replace(signature=signature, events=(*message.events[:-1], (event.header_bytes, event.body))))
+
+    def _durable(self, peer: "Peer", ids: set[EventId], what: str) -> None:
+        missing = ids - peer.store.ids()
+        if missing:
+            self._broken(f"{peer.name}: {len(missing)} events {what} are not durable")
+
+    def _broken(self, text: str) -> None:
+        raise BrokenPromiseError(f"seed {self.world.seed} at {self.world.now_ms}: {text}")

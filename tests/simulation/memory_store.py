@@ -1,0 +1,165 @@
+"""The store of a simulated peer: what is durable survives a crash, what waits for its commit does not.
+
+Small and slow on purpose: ancestors are walked, nothing is cached. The contract test runs it beside SQLite.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from peer.core.certificate import Certificate, LogKind
+from peer.core.event import Event, check_follows
+from peer.core.frontier import Tip, Tips, extend_tips
+from peer.core.group import Genesis
+from peer.core.identity import EventId, GroupId, LogId, PeerId
+from peer.core.interfaces import Commit, Page
+from peer.core.roster import ControlEvent, Roster, evaluate
+from peer.core.run import RUN_EVENTS_MAX, Run
+from peer.errors import LogGapError
+
+
+@dataclass
+class MemoryGroup:
+    """A `GroupView` and the events behind it."""
+
+    genesis: Genesis
+    roster: Roster
+    tips: dict[LogId, Tips] = field(default_factory=dict)
+    certificates: dict[LogId, Certificate] = field(default_factory=dict)
+    events: dict[LogId, dict[EventId, Event]] = field(default_factory=dict)
+    signatures: dict[EventId, bytes] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Groups and events of one peer."""
+
+    def __init__(self) -> None:
+        self._groups: dict[GroupId, MemoryGroup] = {}
+        self.named: dict[GroupId, set[PeerId]] = {}
+        """Peers that the operator named, by group."""
+        self.position = 0
+
+    @property
+    def groups(self) -> MappingProxyType[GroupId, MemoryGroup]:
+        """By id."""
+        return MappingProxyType(self._groups)
+
+    def shares(self, group: GroupId, peer: PeerId) -> bool:
+        """As `Replica.shares`."""
+        return peer in self._groups[group].roster.members or peer in self.named.get(group, ())
+
+    def create_group(self, genesis: Genesis) -> None:
+        """Begin to hold a group."""
+        self._groups.setdefault(genesis.group, MemoryGroup(genesis, evaluate(genesis.owners, ())))
+
+    def ids(self) -> set[EventId]:
+        """All events held."""
+        return {event_id for group in self._groups.values() for events in group.events.values() for event_id in events}
+
+    def commit(self, certificate: Certificate, run: Run) -> Commit | None:
+        """Make a run durable; None if all of it is held already."""
+        group = self._groups[certificate.group]
+        held = group.events.setdefault(run.log, {})
+        fresh = [event for event in run.events if event.id not in held]
+        if not fresh:
+            if run.last.id in held:
+                group.signatures[run.last.id] = run.signature
+            return None
+        self.check_place(held, fresh[0])
+        for event in fresh:
+            held[event.id] = event
+        group.signatures[run.last.id] = run.signature
+        group.certificates[run.log] = certificate
+        last = Tip(run.last.height, run.last.id)
+        group.tips[run.log] = extend_tips(group.tips.get(run.log, ()), fresh[0].header.previous, last)
+        if certificate.kind is LogKind.CONTROL:
+            group.roster = evaluate(group.genesis.owners, self._control(group))
+        self.position += len(fresh)
+        return Commit(certificate.group, certificate, Run(fresh, run.signature), group.tips[run.log], self.position)
+
+    def check_place(self, held: dict[EventId, Event], first: Event) -> None:
+        """Raise unless `first` follows an event that is held, or begins the log."""
+        if first.header.seq == 0:
+            return
+        before = held.get(EventId(first.header.previous))
+        if before is None:
+            raise LogGapError("the event before is not held")
+        check_follows(first.header, before.header, before.id)
+
+    def read_after(self, group_id: GroupId, log: LogId, have: Sequence[EventId], size_max: int) -> Page:
+        """As `EventStore.read_after`."""
+        group = self._groups[group_id]
+        held = group.events[log]
+        covered: set[EventId] = set()
+        for event_id in have:
+            if event_id in held:
+                self._walk_back(held, event_id, covered)
+        runs: list[Run] = []
+        size = 0
+        for tip in group.tips[log]:
+            chain = self._walk_back(held, tip.event_id, covered)
+            for run in self._cut(group, chain):
+                if runs and size + run.size > size_max:
+                    return Page(runs, complete=False)
+                runs.append(run)
+                size += run.size
+        return Page(runs, complete=True)
+
+    def held(self, group: GroupId, events: Iterable[EventId]) -> frozenset[EventId]:
+        """As `EventStore.held`."""
+        return frozenset(events) & self.ids() if group in self._groups else frozenset()
+
+    def locator(self, group: GroupId, log: LogId) -> list[EventId]:
+        """As `EventStore.locator`."""
+        held = self._groups[group].events.get(log, {})
+        found: list[EventId] = []
+        for tip in self._groups[group].tips.get(log, ()):
+            chain = self._walk_back(held, tip.event_id, set())
+            back = 0
+            while back < len(chain):
+                found.append(chain[-1 - back].id)
+                back = back * 2 or 1
+            found.append(chain[0].id)
+        return list(dict.fromkeys(found))
+
+    def copy(self) -> "MemoryStore":
+        """As a backup of the disk."""
+        other = MemoryStore()
+        other.position = self.position
+        other.named = {group: set(peers) for group, peers in self.named.items()}
+        for group_id, group in self._groups.items():
+            other._groups[group_id] = MemoryGroup(
+                group.genesis,
+                group.roster,
+                dict(group.tips),
+                dict(group.certificates),
+                {log: dict(events) for log, events in group.events.items()},
+                dict(group.signatures),
+            )
+        return other
+
+    def _walk_back(self, held: dict[EventId, Event], event_id: EventId, covered: set[EventId]) -> list[Event]:
+        """The events at and before `event_id` that are not in `covered`, lowest first; adds them to it."""
+        chain: list[Event] = []
+        while event_id not in covered:
+            covered.add(event_id)
+            chain.append(held[event_id])
+            if held[event_id].header.seq == 0:
+                break
+            event_id = EventId(held[event_id].header.previous)
+        return chain[::-1]
+
+    def _cut(self, group: MemoryGroup, chain: list[Event]) -> Iterable[Run]:
+        """Runs of at most 256 events that end on a signature."""
+        while chain:
+            signed = max(index for index, event in enumerate(chain[:RUN_EVENTS_MAX]) if event.id in group.signatures)
+            yield Run(chain[: signed + 1], group.signatures[chain[signed].id])
+            chain = chain[signed + 1 :]
+
+    def _control(self, group: MemoryGroup) -> list[ControlEvent]:
+        return [
+            ControlEvent(event, certificate.peer)
+            for log, certificate in group.certificates.items()
+            if certificate.kind is LogKind.CONTROL
+            for event in group.events[log].values()
+        ]

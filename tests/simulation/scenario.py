@@ -1,0 +1,197 @@
+"""One seed, one history: peers write, links are cut, peers crash, the mesh falls apart and heals.
+
+`python -m tests.simulation.scenario SEED` replays it.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from peer.core.certificate import LogKind
+from peer.core.encoding import encode
+from peer.core.roster import Role, member_set
+from peer.core.run import Draft
+from peer.sync import limits
+from tests.simulation.checks import BrokenPromiseError
+from tests.simulation.world import Peer, World
+
+STORM_MS = 60_000
+CALM_MS = 240_000
+FAULT_KINDS = ("cuts", "silent_cuts", "crashes", "lost_writes", "partitions", "double_links", "forged_runs", "forks")
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Make pages and credit small, so that a short history fills them."""
+    before = (limits.CREDIT_INITIAL, limits.CREDIT_GRANT_MIN)
+    limits.CREDIT_INITIAL, limits.CREDIT_GRANT_MIN = 96 * 1024, 8 * 1024
+    try:
+        yield
+    finally:
+        limits.CREDIT_INITIAL, limits.CREDIT_GRANT_MIN = before
+
+
+def run_seed(seed: int) -> World:
+    """The world of `seed`, after storm and calm. Raises `BrokenPromiseError` if a check fails or it does not converge."""
+    with small_limits():
+        return _run(seed)
+
+
+def _run(seed: int) -> World:
+    world = World(seed, names=("a", "b", "c", "d", "e")[: 3 + seed % 3], delay_ms_max=(5, 40, 400)[seed % 3])
+    chance = world.random
+    world.tamper_chance = 0.02 if seed % 4 == 1 else 0.0
+    with_forks = seed % 5 == 2
+    _connect(world)
+    world.start()
+    for _ in range(chance.randint(20, 60)):
+        writer = chance.choice(world.peers)
+        world.after(chance.randint(0, STORM_MS), lambda writer=writer: _write(world, writer))
+    world.after(chance.randint(0, STORM_MS), lambda: _write_much(world, chance.choice(world.peers)))
+    for _ in range(chance.randint(6, 16)):
+        fault = chance.choice([_cut, _cut, _silence, _crash, _crash_in_a_write, _part])
+        world.after(chance.randint(1_000, STORM_MS), lambda fault=fault: fault(world))
+    if with_forks:
+        _plan_fork(world)
+    world.run(STORM_MS)
+    _calm(world)
+    if not world.run(CALM_MS, until=world.converged):
+        raise BrokenPromiseError(f"seed {seed}: the peers do not converge: {[len(peer.store.ids()) for peer in world.peers]} events")
+    world.run(5_000)
+    world.checks.acknowledged_everywhere()
+    if not world.converged():
+        raise BrokenPromiseError(f"seed {seed}: converged peers drift apart")
+    return world
+
+
+def _connect(world: World) -> None:
+    """A random connected graph; some edges are dialled from both sides."""
+    chance = world.random
+    for index, peer in enumerate(world.peers[1:], start=1):
+        other = world.peers[chance.randrange(index)]
+        world.connect(*((peer, other) if chance.random() < 0.5 else (other, peer)))
+    for one in world.peers:
+        for other in world.peers:
+            if one is not other and other not in one.targets and chance.random() < 0.35:
+                world.connect(one, other)
+
+
+def _write(world: World, peer: Peer, count: int = 0) -> None:
+    if peer.up:
+        drafts = [Draft("test.note", encode({"text": "x" * world.random.randint(0, 300)})) for _ in range(count or world.random.randint(1, 12))]
+        peer.write(world.group, LogKind.DATA, drafts)
+
+
+def _write_much(world: World, peer: Peer) -> None:
+    """More than one page and more than the credit."""
+    for _ in range(6):
+        _write(world, peer, 200)
+
+
+def _cut(world: World) -> None:
+    connections = world.live_connections()
+    if connections:
+        world.faults["cuts"] += 1
+        world.random.choice(connections).cut()
+
+
+def _silence(world: World) -> None:
+    connections = world.live_connections()
+    if connections:
+        world.faults["silent_cuts"] += 1
+        world.random.choice(connections).silent = True
+
+
+def _crash(world: World) -> None:
+    peer = world.random.choice(world.peers)
+    if peer.up:
+        world.faults["crashes"] += 1
+        peer.crash()
+        world.after(world.random.randint(100, 15_000), lambda: _restart(world, peer))
+
+
+def _crash_in_a_write(world: World) -> None:
+    """Between the write and its commit."""
+    peer = world.random.choice(world.peers)
+    if peer.up:
+        _write(world, peer)
+        world.faults["crashes"] += 1
+        peer.crash()
+        world.after(world.random.randint(100, 5_000), lambda: _restart(world, peer))
+
+
+def _restart(world: World, peer: Peer) -> None:
+    if not peer.up:
+        peer.restart()
+        world.checks.acknowledged_survive(peer)
+
+
+def _part(world: World) -> None:
+    world.faults["partitions"] += 1
+    world.part(set(world.random.sample(world.peers, world.random.randint(1, len(world.peers) - 1))))
+    world.after(world.random.randint(1_000, 20_000), world.heal)
+
+
+def _plan_fork(world: World) -> None:
+    """Somebody puts an old disk back, past every fence, and goes on writing under the same key."""
+    peer = world.random.choice(world.peers)
+    saved: list[object] = []
+    start = world.random.randint(5_000, 20_000)
+
+    def save() -> None:
+        _write(world, peer)
+        saved.append(peer.store.copy())
+
+    def put_back() -> None:
+        store = saved[0]
+        if peer.up:
+            peer.crash()
+        peer.store = store  # type: ignore[assignment]
+        world.checks.acknowledged_events[peer] &= peer.store.ids()
+        peer.restart()
+        _write(world, peer)
+        world.faults["forks"] += 1
+
+    world.after(start, save)
+    world.after(start + 2_000, lambda: _write(world, peer, 5))
+    world.after(start + 15_000, put_back)
+
+
+def _calm(world: World) -> None:
+    """No more faults; who is down comes back, and links that forged runs went over start anew."""
+    world.tamper_chance = 0.0
+    world.heal()
+    for connection in world.live_connections():
+        connection.cut()
+    for peer in world.peers:
+        if not peer.up:
+            _restart(world, peer)
+
+
+def several_decisions(world: World) -> None:
+    """The owner makes every peer an admin, one event each: control logs that grow while data flows."""
+    owner = world.peers[0]
+    for peer in world.peers[1:]:
+        owner.write(world.group, LogKind.CONTROL, [member_set(peer.key.peer_id, peer.name, Role.ADMIN)])
+
+
+def main(arguments: list[str]) -> int:
+    """Run the seeds given, or `--seeds N` of them; print faults by kind."""
+    seeds = range(int(arguments[1])) if arguments and arguments[0] == "--seeds" else [int(argument) for argument in arguments]
+    faults: Counter[str] = Counter()
+    failed = 0
+    for seed in seeds:
+        try:
+            world = run_seed(seed)
+        except BrokenPromiseError as error:
+            failed += 1
+            print(f"FAILED {error}\n  replay: python -m tests.simulation.scenario {seed}")  # noqa: T201
+        else:
+            faults.update(world.faults)
+    print(f"{len(seeds)} seeds, {failed} failed; faults: {dict(sorted(faults.items()))}")  # noqa: T201
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""The mesh under faults, by seed. A failing seed prints the command that replays it."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from peer.core.certificate import LogKind
+from peer.core.run import Draft
+from tests.simulation.scenario import FAULT_KINDS, run_seed
+from tests.simulation.world import Peer, World
+
+SEEDS = int(os.environ.get("SEEDS", "200"))
+BATCHES = 10
+FAULTS_MIN_PER_100_SEEDS = {
+    "crashes": 150,
+    "cuts": 150,
+    "double_links": 80,
+    "forged_runs": 15,
+    "forks": 8,
+    "lost_writes": 80,
+    "partitions": 80,
+    "silent_cuts": 60,
+}
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_every_seed_converges_and_keeps_its_promises(batch: int, record_property: Callable[[str, object], None]) -> None:
+    """Safety, cost and convergence hold in every history, and the histories had the faults that they are about."""
+    faults: Counter[str] = Counter()
+    seeds = range(batch, SEEDS, BATCHES)
+    for seed in seeds:
+        faults.update(run_seed(seed).faults)
+    for kind in FAULT_KINDS:
+        record_property(kind, faults[kind])
+    print(f"{len(seeds)} seeds, faults: {dict(sorted(faults.items()))}")  # noqa: T201
+    if SEEDS >= 200:
+        few = {kind: faults[kind] for kind, least in FAULTS_MIN_PER_100_SEEDS.items() if faults[kind] < least * len(seeds) / 400}
+        assert not few, f"too few faults to prove anything: {few}"
+
+
+def test_the_same_seed_gives_the_same_history() -> None:
+    """A failure can be replayed: every frame comes again, at the same time."""
+    assert run_seed(7).trace_digest == run_seed(7).trace_digest != run_seed(8).trace_digest
+
+
+def test_without_faults_every_event_reaches_every_peer_once() -> None:
+    """In the steady state of a full mesh an event costs N - 1 copies."""
+    world = World(1, names=("a", "b", "c", "d", "e"), delay_ms_max=30)
+    for index, peer in enumerate(world.peers):
+        for other in world.peers[index + 1 :]:
+            world.connect(peer, other)
+    world.start()
+    assert world.run(60_000, until=world.converged)
+    for peer in world.peers:
+        _write_one(world, peer)
+    world.run(20_000)
+    world.checks.copies.clear()
+    for _ in range(20):
+        for peer in world.peers:
+            _write_one(world, peer)
+        world.run(500)
+    assert world.run(20_000, until=world.converged)
+
+    assert len(world.checks.copies) == 100
+    assert set(world.checks.copies.values()) == {4}
+
+
+def _write_one(world: World, peer: Peer) -> None:
+    peer.write(world.group, LogKind.DATA, [Draft("test.note", b"\xa0")])
