@@ -87,7 +87,7 @@ class Database:
 
     async def _run(self, connection: aiosqlite.Connection, work: Callable[[Connection], T]) -> T:
         try:
-            result = await connection._execute(work, connection._conn)  # noqa: SLF001  (the way to run a function in its thread)
+            result = await connection._execute(work, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001  (runs any function in its thread)
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
         return result  # type: ignore[no-any-return]
@@ -131,14 +131,12 @@ async def open_database(
 async def open_read_only(path: Path, schema: str | Path) -> Database:
     """Open the database at `path` without changing a byte of it. It must have the newest version of `schema`."""
     newest = read_migrations(SCHEMAS / schema)[-1].version
-    if not path.is_file():
+    if not await asyncio.to_thread(path.is_file):
         raise StoreCorruptError(f"{path} is missing", fix="restore it from a backup; without it this site starts empty and asks the other peers")
     reader = await _connect(path, partial(_open_reader, path))
     database = Database(path, "", None, reader)
     try:
-        version = await database.read(lambda connection: _check_origin(connection, path, newest))
-        if version != newest:
-            raise DataDirectoryVersionError(f"{path} has version {version}, not {newest}", fix="start the peer once: it migrates the database")
+        await database.read(lambda connection: _check_newest(connection, path, newest))
     except BaseException:
         await database.close()
         raise
@@ -243,6 +241,12 @@ def _check_origin(connection: Connection, path: Path, newest: int) -> int:
     return int(version)
 
 
+def _check_newest(connection: Connection, path: Path, newest: int) -> None:
+    version = _check_origin(connection, path, newest)
+    if version != newest:
+        raise DataDirectoryVersionError(f"{path} has version {version}, not {newest}", fix="start the peer once: it migrates the database")
+
+
 def _copy(connection: Connection, target: Path) -> None:
     """A complete copy, durable under its name, which it has only then."""
     target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -271,8 +275,8 @@ def _in_snapshot(work: Callable[[Connection], T], connection: Connection) -> T:
 
 def _execute_steps(steps: Iterable[tuple[str, Iterable[Sequence[object]]]], connection: Connection) -> None:
     for sql, rows in steps:
-        connection.executemany(sql, rows)  # type: ignore[arg-type]
+        connection.executemany(sql, rows)
 
 
 def _fetch(sql: str, parameters: Sequence[object], connection: Connection) -> list[Row]:
-    return connection.execute(sql, parameters).fetchall()  # type: ignore[arg-type]
+    return connection.execute(sql, parameters).fetchall()

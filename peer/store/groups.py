@@ -1,0 +1,168 @@
+"""What this peer holds of its groups, in memory: logs with their branches and tips, rosters, peers that the operator named.
+
+Changed only after a commit, on the event loop: what is seen here is on disk. The records of logs are values, so that the writer can plan a
+transaction on copies while everybody else reads.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from peer.core.certificate import Certificate, LogKind
+from peer.core.frontier import Tip, Tips, sorted_tips
+from peer.core.group import Genesis
+from peer.core.identity import EventId, GroupId, LogId, PeerId
+from peer.core.roster import ControlEvent, Roster, evaluate
+
+
+class Branch(NamedTuple):
+    """One line of events of a log: those above `fork_height`; below it goes on in `parent`."""
+
+    number: int
+    parent: int | None
+    """The number of the branch that it left, None if it begins with the log."""
+    fork_height: int
+    height: int
+    tip: EventId
+    hlc: int
+    """Clock of the tip."""
+    first_position: int
+    position: int
+    """This peer's position of the tip."""
+
+
+class LogRecord(NamedTuple):
+    """A log as it is held."""
+
+    number: int
+    certificate: Certificate
+    branches: tuple[Branch, ...]
+    """In the order in which they appeared: a parent comes before its children."""
+
+    @property
+    def tips(self) -> Tips:
+        """The last events of its branches."""
+        return sorted_tips(Tip(branch.height, branch.tip) for branch in self.branches)
+
+    @property
+    def events(self) -> int:
+        """How many events it has."""
+        return sum(branch.height - branch.fork_height for branch in self.branches)
+
+    def with_branch(self, changed: Branch) -> "LogRecord":
+        """This log with `changed` in the place of the branch of that number, or beside the others."""
+        if any(branch.number == changed.number for branch in self.branches):
+            branches = tuple(changed if branch.number == changed.number else branch for branch in self.branches)
+        else:
+            branches = (*self.branches, changed)
+        return self._replace(branches=branches)
+
+
+class GroupCounts(NamedTuple):
+    """How much of a group is here."""
+
+    events: int
+    logs: int
+    forks: int
+    """Branches beyond the first of their log."""
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """A group as it is held: the `GroupView` of the other parts."""
+
+    number: int
+    group: GroupId
+    genesis: Genesis
+    roster: Roster
+    tips: dict[LogId, Tips] = field(default_factory=dict)
+    certificates: dict[LogId, Certificate] = field(default_factory=dict)
+    logs: dict[LogId, LogRecord] = field(default_factory=dict)
+    control: list[ControlEvent] = field(default_factory=list)
+    hlc: int = 0
+    """The highest clock seen in the group."""
+    events: int = 0
+
+    @property
+    def counts(self) -> GroupCounts:
+        """How much of it is here."""
+        forks = sum(len(log.branches) - 1 for log in self.logs.values() if log.branches)
+        return GroupCounts(self.events, len(self.logs), forks)
+
+    def take_log(self, record: LogRecord) -> None:
+        """Show `record` as what is held of its log."""
+        log = record.certificate.log
+        before = self.logs.get(log)
+        self.events += record.events - (before.events if before else 0)
+        self.logs[log] = record
+        self.certificates[log] = record.certificate
+        self.tips[log] = record.tips
+        self.hlc = max(self.hlc, max((branch.hlc for branch in record.branches), default=0))
+
+    def take_control(self, events: Iterable[ControlEvent]) -> None:
+        """Show the roster that these control events, with those before, give."""
+        self.control.extend(events)
+        self.roster = evaluate(self.genesis.owners, self.control)
+
+
+class OpenLog(NamedTuple):
+    """A log that this peer writes on."""
+
+    group: GroupId
+    kind: LogKind
+    log: LogId
+
+
+class Groups:
+    """All groups of this peer: the `Replica` of the other parts."""
+
+    def __init__(self) -> None:
+        """Nothing is held yet."""
+        self._groups: dict[GroupId, GroupRecord] = {}
+        self._named: dict[PeerId, frozenset[GroupId]] = {}
+        self._branches: dict[int, tuple[GroupRecord, LogRecord]] = {}
+
+    @property
+    def groups(self) -> Mapping[GroupId, GroupRecord]:
+        """By id."""
+        return self._groups
+
+    def shares(self, group: GroupId, peer: PeerId) -> bool:
+        """True if `peer` is on the roster of `group`, or the operator named it as a peer of the group."""
+        record = self._groups.get(group)
+        if record is None:
+            return False
+        return peer in record.roster.members or group in self._named.get(peer, ())
+
+    def add(self, record: GroupRecord) -> None:
+        """Begin to show a group."""
+        self._groups[record.group] = record
+
+    def remove(self, group: GroupId) -> None:
+        """Show a group no more."""
+        record = self._groups.pop(group, None)
+        if record is not None:
+            self._branches = {number: place for number, place in self._branches.items() if place[0] is not record}
+
+    def take_log(self, group: GroupRecord, record: LogRecord) -> None:
+        """Show `record` as what `group` holds of its log."""
+        group.take_log(record)
+        for branch in record.branches:
+            self._branches[branch.number] = (group, record)
+
+    def name_peer(self, peer: PeerId, groups: Iterable[GroupId]) -> None:
+        """The operator named `peer` as one of `groups`, and of no others."""
+        self._named[peer] = frozenset(groups)
+
+    def forget_peer(self, peer: PeerId) -> None:
+        """The operator names `peer` no more."""
+        self._named.pop(peer, None)
+
+    def of_branch(self) -> Callable[[int], tuple[GroupRecord, LogRecord]]:
+        """What tells the group and log of a branch by its number."""
+        return self._branches.__getitem__
+
+
+def new_group(number: int, genesis: Genesis) -> GroupRecord:
+    """A group of which nothing is held but how it began."""
+    return GroupRecord(number, genesis.group, genesis, evaluate(genesis.owners, ()))
