@@ -16,10 +16,25 @@ from peer.core.run import Draft, Run
 class GroupView(Protocol):
     """A group as it is known to this peer right now: in memory, and never ahead of the disk."""
 
-    genesis: Genesis
-    roster: Roster
-    tips: Mapping[LogId, Tips]
-    certificates: Mapping[LogId, Certificate]
+    @property
+    def genesis(self) -> Genesis:
+        """How it began."""
+        ...
+
+    @property
+    def roster(self) -> Roster:
+        """Who is in it."""
+        ...
+
+    @property
+    def tips(self) -> Mapping[LogId, Tips]:
+        """What is held of each log."""
+        ...
+
+    @property
+    def certificates(self) -> Mapping[LogId, Certificate]:
+        """Whose logs these are."""
+        ...
 
 
 class Replica(Protocol):
@@ -98,7 +113,7 @@ class EventStore(Protocol):
         """Those of `events` that are held."""
         ...
 
-    async def locator(self, group: LogId, log: LogId) -> Sequence[EventId]:
+    async def locator(self, group: GroupId, log: LogId) -> Sequence[EventId]:
         """Ids on each branch of `log` at tip, tip-1, -2, -4 ... 0."""
         ...
 
