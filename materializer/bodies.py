@@ -122,7 +122,7 @@ def read_body(type_: str, body: bytes) -> Body | None:
     try:
         fields = decode_map(body)
     except NotCanonicalError as error:
-        raise PoisonError(error.text) from error
+        raise PoisonError("not a deterministic CBOR map") from error
     return reader(fields)
 
 

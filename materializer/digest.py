@@ -1,0 +1,73 @@
+"""Digests of projected rows. Peers that hold the same events compare them: unequal digests mean a bug, and say in which table.
+
+A table's digest is the sum, modulo 2^256, of the BLAKE3 of its rows, each as canonical CBOR `[table, group, columns ...]` in schema order: it does
+not depend on the order of rows and is kept up to date by adding and subtracting. `digest_of_export` computes the same from nothing but an export.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from peer.core.encoding import encode
+from peer.core.hashing import HASH_SIZE, hash_bytes
+from peer.core.identity import GroupId
+
+PROJECTION_VERSION = 1
+"""Goes up with every change of what projections contain: another version is rebuilt, and not compared."""
+
+MODULUS = 2**256
+
+TABLES: Mapping[str, Sequence[str]] = {
+    "recordings": ("id", "site", "name", "machine", "created_ns", "profile", "hlc"),
+    "chunks": (
+        *("id", "recording", "hlc", "index", "source_name", "blob", "sha256", "size", "piece_size", "pieces", "message_count"),
+        *("start_ns", "end_ns", "library", "profile", "topics"),
+    ),
+    "chunk_topics": ("id", "recording", "hlc", "chunk", "topics"),
+    "attachments": ("id", "recording", "hlc", "source_name", "blob", "sha256", "size", "piece_size", "pieces"),
+    "registers": ("id", "recording", "register", "author", "rank", "hlc", "value", "wins"),
+    "manifests": ("recording", "finalize", "manifest_id", "state"),
+    "poison": ("id", "author", "type", "reason"),
+}
+"""The projected tables with their columns; the first column is the key."""
+
+
+def row_hash(table: str, group: GroupId, row: Sequence[object]) -> int:
+    """What one row adds to the digest of its table."""
+    return int.from_bytes(hash_bytes(encode([table, group, *row])), "big")
+
+
+def digest_bytes(total: int) -> bytes:
+    """A digest as 32 bytes."""
+    return (total % MODULUS).to_bytes(HASH_SIZE, "big")
+
+
+def state_digest(group: GroupId, tables: Mapping[str, bytes]) -> bytes:
+    """The digest of a group, from those of its tables; one that is not there is of no rows."""
+    empty = bytes(HASH_SIZE)
+    return hash_bytes(encode([PROJECTION_VERSION, group, [[name, tables.get(name, empty)] for name in TABLES]]))
+
+
+def export(group: GroupId, tables: Mapping[str, Iterable[Sequence[object]]]) -> dict[str, Any]:
+    """The canonical export of a group: every projected row, as a map of its columns, sorted by key."""
+    return {
+        "version": PROJECTION_VERSION,
+        "group": group,
+        "tables": {name: [dict(zip(columns, row, strict=True)) for row in sorted(tables[name], key=_key)] for name, columns in TABLES.items()},
+    }
+
+
+def digest_of_export(exported: Mapping[str, Any]) -> bytes:
+    """The group's state digest, from an export alone."""
+    group, version = exported["group"], exported["version"]
+    digests = []
+    for name, columns in TABLES.items():
+        total = 0
+        for row in exported["tables"][name]:
+            data = encode([name, group, *(row[column] for column in columns)])
+            total = (total + int.from_bytes(hash_bytes(data), "big")) % 2**256
+        digests.append([name, total.to_bytes(32, "big")])
+    return hash_bytes(encode([version, group, digests]))
+
+
+def _key(row: Sequence[Any]) -> Any:  # noqa: ANN401  (the first column, an id)
+    return row[0]

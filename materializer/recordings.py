@@ -1,0 +1,119 @@
+"""What the events of a recording mean together. Pure: the same set of events gives the same answer, in whatever order they arrived.
+
+A recording is its `recording.create` event by somebody who may write. Its chunks and attachments count if its creator added them; an admin may
+finalize for a creator that is gone; tags are anybody's who may write. Nothing counts before the recording itself is there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingFinalize, TopicEntry, chunks_hash
+from materializer.manifest import Manifest, RecordingFacts, make_manifest, merge_topics
+from materializer.registers import FINALIZE
+from peer.core.identity import EventId, PeerId
+from peer.core.roster import Role
+
+COMPLETE = "complete"
+"""All chunks that the finalize lists are known, and their manifest has the id that it names."""
+WAITING = "waiting"
+"""Events that the finalize lists have not arrived."""
+MISMATCH = "mismatch"
+"""The manifest of what the finalize lists has another id than it names: nobody can rely on it."""
+
+
+class Chunk(NamedTuple):
+    """A chunk that counts."""
+
+    event_id: EventId
+    hlc: int
+    body: ChunkAdd
+
+
+class Attachment(NamedTuple):
+    """An attachment that counts."""
+
+    event_id: EventId
+    hlc: int
+    body: AttachmentAdd
+
+
+class MoreTopics(NamedTuple):
+    """Topics of `chunk` that came in an event of their own."""
+
+    hlc: int
+    chunk: EventId
+    topics: Sequence[TopicEntry]
+
+
+class Finalize(NamedTuple):
+    """The finalize that wins."""
+
+    event_id: EventId
+    hlc: int
+    body: RecordingFinalize
+
+
+class Parts(NamedTuple):
+    """All of a recording that counts, except what is a register."""
+
+    facts: RecordingFacts
+    chunks: Sequence[Chunk]
+    topics: Sequence[MoreTopics]
+    attachments: Sequence[Attachment]
+
+
+class Verdict(NamedTuple):
+    """What a finalize is worth."""
+
+    state: str
+    manifest: Manifest | None
+    """The one that all agree on, if the state is complete."""
+
+
+def may_create(role: Role) -> bool:
+    """True if an author with `role` may begin a recording, or set a tag."""
+    return role >= Role.WRITER
+
+
+def may_write(register: str, author: PeerId, role: Role, creator: PeerId) -> bool:
+    """True if `author` may write this register of a recording of `creator`, which counts."""
+    if register == FINALIZE:
+        return author == creator or role >= Role.ADMIN
+    return role >= Role.WRITER
+
+
+def judge(finalize: Finalize, parts: Parts) -> Verdict:
+    """Whether `parts` are what `finalize` says. What was written after it changes nothing: late chunks and attachments stand in no manifest."""
+    listed = listed_chunks(finalize, parts.chunks)
+    if listed is None:
+        return Verdict(WAITING, None)
+    if len({chunk.body.index for chunk in listed}) != len(listed):
+        return Verdict(MISMATCH, None)
+    more = _topics_by_chunk(topics for topics in parts.topics if topics.hlc < finalize.hlc)
+    chunks = [chunk.body._replace(topics=merge_topics([chunk.body.topics, *more.get(chunk.event_id, ())])) for chunk in listed]
+    attachments = [attachment.body for attachment in parts.attachments if attachment.hlc < finalize.hlc]
+    manifest = make_manifest(parts.facts, chunks, attachments)
+    if manifest.manifest_id != finalize.body.manifest_id:
+        return Verdict(MISMATCH, None)
+    return Verdict(COMPLETE, manifest)
+
+
+def listed_chunks(finalize: Finalize, chunks: Iterable[Chunk]) -> list[Chunk] | None:
+    """The chunks that `finalize` lists, None if not all of them are here.
+
+    A finalize that only has room for a hash means all chunks written before it, by index, then event id.
+    """
+    if finalize.body.chunks is None:
+        before = sorted((chunk for chunk in chunks if chunk.hlc < finalize.hlc), key=lambda chunk: (chunk.body.index, chunk.event_id))
+        return before if chunks_hash([chunk.event_id for chunk in before]) == finalize.body.chunks_hash else None
+    known = {chunk.event_id: chunk for chunk in chunks}
+    if not all(chunk in known for chunk in finalize.body.chunks):
+        return None
+    return [known[chunk] for chunk in finalize.body.chunks]
+
+
+def _topics_by_chunk(parts: Iterable[MoreTopics]) -> Mapping[EventId, list[Sequence[TopicEntry]]]:
+    found: dict[EventId, list[Sequence[TopicEntry]]] = {}
+    for part in parts:
+        found.setdefault(part.chunk, []).append(part.topics)
+    return found

@@ -1,0 +1,144 @@
+"""Projected rows in `views.db`: reading them as they are shown, exported and hashed, and keeping the digests of their tables."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingCreate, RecordingFinalize, read_body
+from materializer.digest import MODULUS, TABLES, digest_bytes, row_hash
+from materializer.manifest import RecordingFacts
+from materializer.recordings import Attachment, Chunk, Finalize, MoreTopics, Parts
+from materializer.registers import FINALIZE
+from peer.core.encoding import decode
+from peer.core.identity import EventId, GroupId, PeerId
+
+Connection = sqlite3.Connection
+Row = tuple[Any, ...]
+
+HLC_SIZE = 8
+
+_SELECTS = {
+    "recordings": "SELECT id, site, name, machine, created_ns, profile, hlc FROM recordings r WHERE counts",
+    "chunks": (
+        "SELECT c.id, r.id, c.hlc, number, source_name, blob, sha256, size, piece_size, pieces, message_count, start_ns, end_ns, library, "
+        "c.profile, topics FROM recordings r JOIN chunks c USING (recording_no) WHERE c.counts"
+    ),
+    "chunk_topics": "SELECT t.id, r.id, t.hlc, chunk, topics FROM recordings r JOIN chunk_topics t USING (recording_no) WHERE t.counts",
+    "attachments": (
+        "SELECT a.id, r.id, a.hlc, source_name, blob, sha256, size, piece_size, pieces FROM recordings r JOIN attachments a USING (recording_no) "
+        "WHERE a.counts"
+    ),
+    "registers": (
+        "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins FROM recordings r JOIN registers w USING (recording_no) WHERE w.live"
+    ),
+    "manifests": "SELECT r.id, finalize, manifest_id, state FROM recordings r JOIN manifests m USING (recording_no) WHERE 1",
+    "poison": "SELECT id, author, type, reason FROM poison r WHERE 1",
+}
+assert list(_SELECTS) == list(TABLES)
+
+
+def hlc_bytes(hlc: int) -> bytes:
+    """A clock as it is stored: SQLite has no unsigned integers of 64 bits."""
+    return hlc.to_bytes(HLC_SIZE, "big")
+
+
+def projected_rows(connection: Connection, table: str, group_no: int, recording_no: int | None = None) -> Iterator[Row]:
+    """The projected rows of a group, or of one of its recordings."""
+    sql, parameters = _SELECTS[table] + " AND r.group_no = ?", [group_no]
+    if recording_no is not None:
+        sql, parameters = sql + " AND r.recording_no = ?", [group_no, recording_no]
+    return connection.execute(sql, parameters)
+
+
+def find_recording(connection: Connection, group_no: int, recording: bytes) -> Row | None:
+    """Its row number, site (None for a shadow) and whether it counts."""
+    sql = "SELECT recording_no, site, counts FROM recordings WHERE substr(id, 1, 8) = ? AND group_no = ? AND id = ?"
+    row: Row | None = connection.execute(sql, (recording[:8], group_no, recording)).fetchone()
+    return row
+
+
+class Ledger:
+    """Changes of digests that are not written yet."""
+
+    def __init__(self) -> None:
+        self._changes: dict[tuple[int, str], int] = defaultdict(int)
+
+    def add(self, table: str, group_no: int, group: GroupId, row: Sequence[object]) -> None:
+        """A row has appeared."""
+        self._changes[group_no, table] += row_hash(table, group, row)
+
+    def remove(self, table: str, group_no: int, group: GroupId, row: Sequence[object]) -> None:
+        """A row is gone."""
+        self._changes[group_no, table] -= row_hash(table, group, row)
+
+    def write(self, connection: Connection) -> None:
+        """Store what has changed."""
+        for (group_no, name), change in self._changes.items():
+            row = connection.execute("SELECT digest FROM digests WHERE group_no = ? AND name = ?", (group_no, name)).fetchone()
+            total = (int.from_bytes(row[0], "big") if row else 0) + change
+            connection.execute("REPLACE INTO digests VALUES (?, ?, ?)", (group_no, name, digest_bytes(total % MODULUS)))
+        self._changes.clear()
+
+
+def read_digests(connection: Connection, group_no: int) -> dict[str, bytes]:
+    """The digests of a group's tables."""
+    return dict(connection.execute("SELECT name, digest FROM digests WHERE group_no = ?", (group_no,)))
+
+
+def recompute_digests(connection: Connection, group_no: int, group: GroupId) -> dict[str, bytes]:
+    """The digests of a group's tables, from their rows."""
+    return {name: digest_bytes(sum(row_hash(name, group, row) for row in projected_rows(connection, name, group_no)) % MODULUS) for name in TABLES}
+
+
+def read_parts(connection: Connection, group_no: int, group: GroupId, recording_no: int) -> Parts | None:
+    """What counts of a recording, None if the recording does not."""
+    create = next(projected_rows(connection, "recordings", group_no, recording_no), None)
+    if create is None:
+        return None
+    recording, site, name, machine, created_ns, profile, _ = create
+    facts = RecordingFacts(group, EventId(recording), PeerId(site), RecordingCreate(name, machine, created_ns, profile))
+    chunks = [_chunk(row) for row in projected_rows(connection, "chunks", group_no, recording_no)]
+    topics = [
+        MoreTopics(_number(hlc), EventId(chunk), _topics(data))
+        for _, _, hlc, chunk, data in projected_rows(connection, "chunk_topics", group_no, recording_no)
+    ]
+    attachments = [
+        Attachment(EventId(row[0]), _number(row[2]), AttachmentAdd(row[1], *row[3:]))
+        for row in projected_rows(connection, "attachments", group_no, recording_no)
+    ]
+    return Parts(facts, chunks, topics, attachments)
+
+
+def read_finalize(connection: Connection, recording_no: int) -> Finalize | None:
+    """The finalize of a recording that wins."""
+    sql = "SELECT id, hlc, value FROM registers WHERE recording_no = ? AND register = ? AND wins"
+    row = connection.execute(sql, (recording_no, FINALIZE)).fetchone()
+    if row is None:
+        return None
+    body = read_body("recording.finalize", row[2])
+    assert isinstance(body, RecordingFinalize)
+    return Finalize(EventId(row[0]), _number(row[1]), body)
+
+
+def split_refs(refs: bytes) -> list[EventId]:
+    """Refs as they are stored, one after the other."""
+    return [EventId(refs[start : start + 32]) for start in range(0, len(refs), 32)]
+
+
+def join_refs(refs: Iterable[EventId]) -> bytes:
+    """The opposite of `split_refs`."""
+    return b"".join(refs)
+
+
+def _chunk(row: Row) -> Chunk:
+    event_id, recording, hlc, *fields, topics = row
+    return Chunk(EventId(event_id), _number(hlc), ChunkAdd._make((recording, *fields, _topics(topics))))
+
+
+def _number(hlc: bytes) -> int:
+    return int.from_bytes(hlc, "big")
+
+
+def _topics(data: bytes) -> list[Any]:
+    return [tuple(entry) for entry in decode(data)]  # type: ignore[union-attr,arg-type]
