@@ -138,6 +138,24 @@ class TimedOutError(RequestError):
     status = 504
 
 
+class SomeFailedError(RequestError):
+    """Of several things asked for, some were done and some were not: each is told by itself."""
+
+    code = "some_failed"
+
+
+class VerifyFailedError(MeshError):
+    """What is stored here is not what it should be: each problem is listed."""
+
+    code = "verify_failed"
+
+
+class DemoFailedError(MeshError):
+    """The demonstration did not show what it should: a bug, or a machine without what it takes."""
+
+    code = "demo_failed"
+
+
 class EventRejectedError(MeshError):
     """The event is bad: do not store it; the session goes on."""
 
@@ -252,10 +270,22 @@ class LimitExceededError(RemoteProtocolError):
     code = "limit_exceeded"
 
 
+class RecordInvalidError(RemoteProtocolError):
+    """A peer record that is malformed, or not signed by the peer it is about."""
+
+    code = "record_invalid"
+
+
 class TransportError(MeshError):
     """Nobody's fault: back off and retry."""
 
     code = "unreachable"
+
+
+class NoPeerError(TransportError):
+    """Nothing answers where the admin API of the peer should be."""
+
+    code = "no_peer"
 
 
 class BlobMismatchError(TransportError):

@@ -1,0 +1,129 @@
+"""Signed peer records: a peer states where it can be dialled. Pure.
+
+A record is `[1, peer_id, record_seq, [endpoints], reachability, valid_for_s]` in deterministic CBOR, signed by the peer it is about: who passes it on
+can neither change nor invent one. It travels as `[record bytes, signature]`, together at most 1 KiB. It says nothing about the time of day, since
+clocks differ: it is valid for `valid_for_s` from when the reader reached the peer. Of two records of one peer the one with the higher `record_seq`
+counts.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from peer.core.encoding import Value, decode, encode
+from peer.core.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, KeyPair, PeerId, check_signature
+from peer.errors import NotCanonicalError, RecordInvalidError, SignatureMismatchError
+
+RECORD_VERSION = 1
+RECORD_CONTEXT = b"recmesh/record/v1\0"
+RECORD_SIZE_MAX = 1024
+ENDPOINTS_MAX = 8
+ENDPOINT_CHARACTERS_MAX = 256
+VALID_FOR_MAX_S = 24 * 60 * 60
+SEQ_MAX = 2**64 - 1
+SCHEMES = ("https", "http")
+
+
+class Reachability(IntEnum):
+    """What a peer believes of itself."""
+
+    UNKNOWN = 0
+    DIALLABLE = 1
+    """Others have dialled its endpoints."""
+    OUTBOUND_ONLY = 2
+    """Nobody can dial it: wait until it dials."""
+
+
+class PeerRecord(NamedTuple):
+    """Where a peer can be dialled, in its own words."""
+
+    peer: PeerId
+    seq: int
+    """Higher than in any record before."""
+    endpoints: tuple[str, ...]
+    """URLs `https://host:port`, the best first; none for a peer that cannot be dialled."""
+    reachability: Reachability
+    valid_for_s: int
+    """At most a day, counted from when the reader reached the peer."""
+
+    def to_bytes(self) -> bytes:
+        """What is signed, without the context."""
+        return encode([RECORD_VERSION, self.peer, self.seq, list(self.endpoints), int(self.reachability), self.valid_for_s])
+
+
+class SignedRecord(NamedTuple):
+    """A record that its peer signed, verified."""
+
+    record: PeerRecord
+    data: bytes
+    """As it is sent and passed on: these bytes, never encoded again."""
+
+
+def sign_record(key: KeyPair, record: PeerRecord) -> SignedRecord:
+    """`record`, signed by the peer it is about. Raises `RecordInvalidError` if nobody would take it."""
+    signed = record.to_bytes()
+    return read_record(encode([signed, key.sign(RECORD_CONTEXT + signed)]))
+
+
+def read_record(data: bytes) -> SignedRecord:
+    """The record in `data`, verified. Raises `RecordInvalidError`."""
+    if len(data) > RECORD_SIZE_MAX:
+        raise RecordInvalidError(f"a peer record of {len(data)} bytes; {RECORD_SIZE_MAX} are allowed")
+    match _canonical(data):
+        case [bytes(signed), bytes(signature)] if len(signature) == SIGNATURE_SIZE:
+            record = _read_fields(_canonical(signed))
+        case _:
+            raise RecordInvalidError("a peer record is its bytes and their signature")
+    try:
+        check_signature(record.peer, RECORD_CONTEXT + signed, signature)
+    except SignatureMismatchError as error:
+        raise RecordInvalidError("a peer record that its peer did not sign") from error
+    return SignedRecord(record, data)
+
+
+def is_newer(record: PeerRecord, known: PeerRecord | None) -> bool:
+    """True if `record` takes the place of `known`, which is about the same peer."""
+    return known is None or record.seq > known.seq
+
+
+def next_seq(own_last: int, highest_seen: int) -> int:
+    """The seq of a peer's next record: above its own last, and above any of its own that comes back from others, as after a restored backup."""
+    return max(own_last, highest_seen) + 1
+
+
+def is_endpoint(text: str) -> bool:
+    """True for `https://host:port` and `http://host:port`, with nothing else in it: no user, path, query or space."""
+    if len(text) > ENDPOINT_CHARACTERS_MAX or not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    return parts.scheme in SCHEMES and bool(host) and bool(port) and text.lower() == f"{parts.scheme}://{host}:{port}"
+
+
+def _canonical(data: bytes) -> Value:
+    try:
+        return decode(data)
+    except NotCanonicalError as error:
+        raise RecordInvalidError("a peer record that is not canonical") from error
+
+
+def _read_fields(fields: Value) -> PeerRecord:
+    match fields:
+        case [int(version), bytes(peer), int(seq), list(endpoints), int(reachability), int(valid_for_s)] if (
+            type(version) is type(seq) is type(reachability) is type(valid_for_s) is int
+        ):
+            pass
+        case _:
+            raise RecordInvalidError("not the fields of a peer record")
+    if version != RECORD_VERSION or reachability not in set(Reachability):
+        raise RecordInvalidError("a peer record of an unknown version or reachability")
+    if len(peer) != PUBLIC_KEY_SIZE or not 0 <= seq <= SEQ_MAX or not 0 < valid_for_s <= VALID_FOR_MAX_S:
+        raise RecordInvalidError("a peer record with a field out of range")
+    addresses = tuple(each for each in endpoints if isinstance(each, str) and is_endpoint(each))
+    if len(addresses) != len(endpoints) or len(addresses) > ENDPOINTS_MAX or len(set(addresses)) != len(addresses):
+        raise RecordInvalidError("a peer record with too many endpoints, or one that is no https://host:port")
+    return PeerRecord(PeerId(peer), seq, addresses, Reachability(reachability), valid_for_s)
