@@ -1,20 +1,22 @@
 """BLAKE3, SHA-256 and piece hashes of a file in one pass and constant memory.
 
-A buffer is read once. SHA-256, the slowest of the three, runs in a thread of its own beside the rest: both let go of the interpreter meanwhile.
+A buffer is read once. SHA-256, the slowest of the three, has a thread of its own, and so has writing: all of them let go of the interpreter.
 """
 
+import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+from peer.blobs.direct import aligned_buffer
 from peer.blobs.plan import Layout, layout_for
 from peer.core.hashing import Hasher, new_blake3, new_sha256
 
 BUFFER_SIZE = 1024 * 1024
 BUFFERS = 4
-"""Buffers of one pass: SHA-256 may be this far behind. A buffer is never larger than a piece and never crosses the end of one."""
+"""Buffers of one pass: SHA-256 and writing may be this far behind. A buffer is never larger than a piece and never crosses the end of one."""
 
 
 class StoppedError(Exception):
@@ -70,37 +72,36 @@ def digest_bytes(data: bytes) -> Digests:
 
 
 def digest_stream(
-    read: Callable[[memoryview], int], size: int, *, stop: threading.Event, write: Callable[[memoryview], object] | None = None
+    read: Callable[[memoryview], int], size: int, *, stop: threading.Event, write: Callable[[memoryview, int], object] | None = None
 ) -> tuple[Digests, int]:
-    """The digests of what `read` fills into a buffer until it fills nothing, and its true size. All of it goes to `write` too.
+    """The digests of what `read` fills into a buffer until it fills nothing, and its true size. All of it goes to `write` too, with its position.
 
     `size` is what the file is expected to have; reading ends soon after that, however much there is. Raises `StoppedError` when `stop` is set.
     """
     layout = layout_for(size)
     blake, sha, pieces = new_blake3(), new_sha256(), _Pieces(layout.piece_size)
     done = 0
-    with ThreadPoolExecutor(1, "sha256") as beside:
-        waiting: deque[Future[object]] = deque()
-        buffers = deque(memoryview(bytearray(min(BUFFER_SIZE, size + 1))) for _ in range(BUFFERS if size > BUFFER_SIZE else 1))
-        while done <= size:
+    buffers = [aligned_buffer(min(BUFFER_SIZE, size + 1)) for _ in range(BUFFERS if size > BUFFER_SIZE else 2)]
+    with ThreadPoolExecutor(1, "sha256") as hashing, ThreadPoolExecutor(1, "write") as writing:
+        busy: deque[list[Future[object]]] = deque()
+        for buffer in itertools.cycle(buffers):
             if stop.is_set():
                 raise StoppedError
-            if len(waiting) == len(buffers):
-                waiting.popleft().result()
-            buffers.rotate(-1)
-            filled = fill(read, buffers[0])
+            if len(busy) == len(buffers):
+                _wait(busy.popleft())
+            filled = fill(read, buffer) if done <= size else 0
             if not filled:
                 break
-            view = buffers[0][:filled]
-            waiting.append(beside.submit(sha.update, view))
+            view = buffer[:filled]
+            busy.append([hashing.submit(sha.update, view)])
+            if write is not None:
+                busy[-1].append(writing.submit(write, view, done))
             if size > layout.piece_size:
                 blake.update(view)
             pieces.update(view)
-            if write is not None:
-                write(view)
             done += filled
-        for each in waiting:
-            each.result()
+        for each in busy:
+            _wait(each)
     piece_list = pieces.to_bytes()
     whole = piece_list if layout.piece_count == 1 and done == size else blake.digest()
     return Digests(whole, sha.digest(), piece_list, layout), done
@@ -115,3 +116,8 @@ def fill(read: Callable[[memoryview], int], buffer: memoryview) -> int:
             break
         filled += count
     return filled
+
+
+def _wait(futures: Sequence[Future[object]]) -> None:
+    for future in futures:
+        future.result()

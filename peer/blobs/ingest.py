@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from peer.blobs.digest import BUFFER_SIZE, Digests, digest_stream
+from peer.blobs.direct import DirectFile
 from peer.blobs.disk import BLOB_MODE, clone, disk_errors, reserve
-from peer.blobs.flush import EarlyFlush
 from peer.errors import FileUnreadableError, RequestError
 
 TAKES = ("copy", "link", "move")
@@ -96,13 +96,8 @@ def _copy(path: Path, source: int, aside: Path, floor: int, stop: threading.Even
                 digests, done = digest_stream(_Reader(path, target), before.size, stop=stop)
             else:
                 reserve(target, aside.parent, before.size, floor)
-                with EarlyFlush(target) as flush:
-
-                    def write(view: memoryview) -> None:
-                        _write_all(target, view)
-                        flush.wrote(len(view))
-
-                    digests, done = digest_stream(_Reader(path, source), before.size, stop=stop, write=write)
+                with contextlib.closing(DirectFile(aside, target)) as file:
+                    digests, done = digest_stream(_Reader(path, source), before.size, stop=stop, write=file.write)
             _check_unchanged(path, before, identity(source), done)
             os.fchmod(target, BLOB_MODE)
             os.fsync(target)
@@ -147,12 +142,6 @@ class _Reader:
             raise FileUnreadableError(f"cannot read {self._path}: {error.strerror}", fix="check the disk it lies on") from error
         self._position += count
         return count
-
-
-def _write_all(descriptor: int, view: memoryview) -> None:
-    written = 0
-    while written < len(view):
-        written += os.write(descriptor, view[written:])
 
 
 def _check_unchanged(path: Path, before: Identity, after: Identity, done: int) -> None:

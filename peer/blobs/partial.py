@@ -7,15 +7,20 @@ again. The whole file is hashed besides, as its pieces come in order or else at 
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from peer.blobs.digest import BUFFER_SIZE, StoppedError, fill
+from peer.blobs.direct import DirectFile, aligned_buffer
 from peer.blobs.disk import BLOB_MODE, disk_errors, holds_data, reserve
 from peer.blobs.plan import Layout
 from peer.core.hashing import Hasher, new_blake3, new_sha256
 
+BATCH_SIZE = 1024 * 1024
+"""Bytes that are hashed and written in one go, while the next come in."""
+
 PARTS_MAX = 512
-"""Parts in one write; systems take 1024."""
+"""Parts in one batch: a source that sends its bytes one by one cannot fill the memory with them."""
 
 _BLOCK_SIZE = 512
 
@@ -24,7 +29,7 @@ class PartialFile:
     """An open partial file. For threads, one at a time."""
 
     def __init__(self, path: Path, layout: Layout, piece_hashes: Sequence[bytes], floor: int) -> None:
-        """Open or make the file and reserve its space. Raises `DiskFullError`."""
+        """Open or make the file and reserve its space, leaving `floor` bytes of the disk free. Raises `DiskFullError`."""
         self.path = path
         self._layout = layout
         self._piece_hashes = piece_hashes
@@ -33,6 +38,7 @@ class PartialFile:
         self._hashed = 0
         self._piece: Hasher = new_blake3()
         self._position = 0
+        self._buffer = aligned_buffer(min(BATCH_SIZE, layout.size))
         self._before: tuple[Hasher, Hasher] | None = None
         with disk_errors(path.name):
             if path.exists():
@@ -47,9 +53,13 @@ class PartialFile:
             except BaseException:
                 os.close(self._descriptor)
                 raise
+        self._file = DirectFile(path, self._descriptor)
+        self._beside = ThreadPoolExecutor(1, "write")
 
     def close(self) -> None:
         """Close the file; it stays where it is."""
+        self._beside.shutdown()
+        self._file.close()
         os.close(self._descriptor)
 
     def recheck(self, stop: threading.Event) -> list[int]:
@@ -68,16 +78,21 @@ class PartialFile:
         self._piece = new_blake3()
         self._before = (self._blake.copy(), self._sha.copy()) if self._hashed == self._position else None
 
-    def write(self, parts: Sequence[bytes | memoryview]) -> None:
-        """The next bytes of the piece that was begun."""
-        with disk_errors(self.path.name):
-            _write_all(self._descriptor, parts, self._position)
+    def write(self, parts: Sequence[memoryview]) -> None:
+        """The next bytes of the piece that was begun, at most `BATCH_SIZE`. They are hashed while they are written."""
+        size = 0
         for part in parts:
-            self._piece.update(part)
-            if self._before is not None:
-                self._blake.update(part)
-                self._sha.update(part)
-            self._position += len(part)
+            self._buffer[size : size + len(part)] = part
+            size += len(part)
+        view = self._buffer[:size]
+        writing = self._beside.submit(self._file.write, view, self._position)
+        self._piece.update(view)
+        if self._before is not None:
+            self._blake.update(view)
+            self._sha.update(view)
+        self._position += size
+        with disk_errors(self.path.name):
+            writing.result()
 
     def end(self, piece: int) -> bool:
         """True if the piece that was written is the right one."""
@@ -131,12 +146,3 @@ class PartialFile:
             for hasher in hashers:
                 hasher.update(buffer[:filled])
             position += filled
-
-
-def _write_all(descriptor: int, parts: Sequence[bytes | memoryview], position: int) -> None:
-    written = os.pwritev(descriptor, parts, position)
-    size = sum(len(part) for part in parts)
-    if written < size:
-        rest = memoryview(b"".join(parts))
-        while written < size:
-            written += os.pwrite(descriptor, rest[written:], position + written)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from peer.blobs.partial import PARTS_MAX, PartialFile
+from peer.blobs.partial import BATCH_SIZE, PARTS_MAX, PartialFile
 from peer.blobs.plan import Batch, Cutter, FetchPlan, Layout, PieceRequest, check_layout, split_piece_list
 from peer.blobs.store import FileBlobStore
 from peer.blobs.threads import in_thread
@@ -28,8 +28,8 @@ T = TypeVar("T")
 CONCURRENCY = 4
 """Blobs that arrive at once."""
 
-BATCH_SIZE = 1024 * 1024
-"""Bytes that are hashed and written in one go, while the next come in."""
+BATCHES_WAITING_MAX = 3
+"""Batches that may wait while others are hashed and written."""
 
 RATE_WINDOW_S = 2.0
 
@@ -213,33 +213,35 @@ class _Fetch:
             raise wrong
 
     async def _receive(self, file: PartialFile, plan: FetchPlan, request: PieceRequest, source: BlobSource) -> None:
-        """Take the pieces of one request: while a batch is hashed and written the next one comes in."""
+        """Take the pieces of one request: while some batches are hashed and written the next ones come in."""
         cutter = Cutter(self._layout, request, BATCH_SIZE, PARTS_MAX)
         start, stop = self._layout.start(request.first), self._layout.stop(request.stop - 1)
-        writing: asyncio.Task[None] | None = None
+        waiting: list[Batch] = []
+        writing = asyncio.create_task(self._take(file, plan, [], source))
         try:
             async with contextlib.aclosing(source.read(self._wanted.group, self._wanted.blob, start, stop)) as stream:
                 async for data in stream:
-                    for batch in cutter.cut(data):
-                        if writing is not None:
-                            await writing
-                        writing = asyncio.create_task(self._take(file, plan, batch, source))
+                    waiting.extend(cutter.cut(data))
+                    if waiting and (writing.done() or len(waiting) >= BATCHES_WAITING_MAX):
+                        await writing
+                        writing, waiting = asyncio.create_task(self._take(file, plan, waiting, source)), []
         finally:
-            if writing is not None:
-                await asyncio.wait([writing])
-                if not writing.cancelled():
-                    writing.exception()  # Looked at, whatever else goes wrong here.
-        if writing is not None:
-            writing.result()
+            await asyncio.wait([writing])
+            if not writing.cancelled():
+                writing.exception()  # Looked at, whatever else goes wrong here.
+        writing.result()
+        await self._take(file, plan, waiting, source)
         if not cutter.complete:
             raise TransportError(f"peer {source.peer_id.hex()} stopped in the middle of blob {self._wanted.blob.hex()}")
 
-    async def _take(self, file: PartialFile, plan: FetchPlan, batch: Batch, source: BlobSource) -> None:
-        if not await self._thread(lambda _: _write(file, batch)):
-            raise BlobMismatchError(f"peer {source.peer_id.hex()} sent a wrong piece {batch.piece} of blob {self._wanted.blob.hex()}")
-        if batch.ends:
-            plan.verified(batch.piece)
-            self._transfer.count(self._layout.stop(batch.piece) - self._layout.start(batch.piece))
+    async def _take(self, file: PartialFile, plan: FetchPlan, batches: list[Batch], source: BlobSource) -> None:
+        if not batches:
+            return
+        for piece, right in await self._thread(lambda _: _write(file, batches)):
+            if not right:
+                raise BlobMismatchError(f"peer {source.peer_id.hex()} sent a wrong piece {piece} of blob {self._wanted.blob.hex()}")
+            plan.verified(piece)
+            self._transfer.count(self._layout.stop(piece) - self._layout.start(piece))
             failpoint("fetch.after_piece")
 
     async def _finish(self, file: PartialFile) -> None:
@@ -254,11 +256,18 @@ class _Fetch:
         return await in_thread(self._threads, work)
 
 
-def _write(file: PartialFile, batch: Batch) -> bool:
-    if batch.begins:
-        file.begin(batch.piece)
-    file.write(batch.parts)
-    return not batch.ends or file.end(batch.piece)
+def _write(file: PartialFile, batches: Sequence[Batch]) -> list[tuple[int, bool]]:
+    """Write batches; the pieces that end in them, and whether each is right. Stops at the first that is not."""
+    ended = []
+    for batch in batches:
+        if batch.begins:
+            file.begin(batch.piece)
+        file.write(batch.parts)
+        if batch.ends:
+            ended.append((batch.piece, file.end(batch.piece)))
+            if not ended[-1][1]:
+                break
+    return ended
 
 
 def _nobody(wanted: WantedBlob) -> TransportError:

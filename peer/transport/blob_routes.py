@@ -5,6 +5,7 @@ group, 404 for all that is not to be had in it. Whether there is such a group, o
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,9 @@ from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier
 PATH = "/sync/v1/groups/{group:[0-9a-f]{64}}/blobs/{blob:[0-9a-f]{64}}"
 ANSWERS_MAX = 64
 """Blobs that are sent at once; who comes then is asked to come again."""
+
+BLOCK_SIZE = 256 * 1024
+"""Bytes that are read at a time where the kernel cannot send the file itself."""
 
 SEND_TIMEOUT_S = 60.0
 SLOWEST_RATE = 16 * 1024
@@ -125,8 +129,14 @@ async def _send_file(request: web.Request, response: web.StreamResponse, file: B
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the other side went away")
+    loop = asyncio.get_running_loop()
     async with asyncio.timeout(SEND_TIMEOUT_S + count / SLOWEST_RATE):
-        await asyncio.get_running_loop().sendfile(transport, file, start, count)
+        if transport.get_extra_info("ssl_object") is None:
+            await loop.sendfile(transport, file, start, count)
+        else:
+            for position in range(start, start + count, BLOCK_SIZE):
+                size = min(BLOCK_SIZE, start + count - position)
+                await response.write(await loop.run_in_executor(None, os.pread, file.fileno(), size, position))
     await response.write_eof()
 
 
