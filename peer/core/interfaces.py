@@ -213,3 +213,32 @@ class Links(Protocol):
         Raises `InvitationRefusedError` or `TransportError`.
         """
         ...
+
+
+class DialTarget(Protocol):
+    """A peer to be linked, with where it may be reached."""
+
+    @property
+    def peer(self) -> PeerId:
+        """Who it is."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """URLs, the best first."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Who said so: `manual`, `hub` or `gossip`."""
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """True if the operator does not want it to be dialled."""
+        ...

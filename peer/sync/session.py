@@ -104,6 +104,15 @@ class SyncSession:
         """How many events we have that they lack, about."""
         return self._backfill.unsent_events() if self._backfill else 0
 
+    @property
+    def we_dialled(self) -> bool:
+        """True on the dialler's side."""
+        return self._handshake.we_dialled
+
+    def backfilled_groups(self) -> set[GroupId]:
+        """Groups of which all that they had at first is here."""
+        return {group for group in self.shared_groups() if self._backfill is not None and self._backfill.has_ended(group)}
+
     def shared_groups(self) -> set[GroupId]:
         """Groups that both sides speak about on this link."""
         return self._told - self._refused

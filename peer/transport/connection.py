@@ -1,0 +1,237 @@
+"""One link over one WebSocket: performs what its session asks for, and decides nothing.
+
+Frames out wait in a bounded queue; events among them are bounded by credit already. What goes wrong here ends this link, but for a failing disk: that
+ends the node.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Protocol, assert_never
+
+import aiohttp
+from aiohttp import web
+
+from peer.core.group import read_genesis
+from peer.core.identity import GroupId, PeerId
+from peer.core.interfaces import EventStore
+from peer.errors import EventRejectedError, MeshError, RequestError, StoreError
+from peer.failpoints import failpoint
+from peer.sync import effects as fx
+from peer.sync.session import SyncSession
+
+QUEUE_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes that may wait to be sent; a reader slower than that is cut off."""
+
+CLOSE_TIMEOUT_S = 2.0
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
+OpenGroupCall = Callable[[GroupId, bytes], Awaitable[None]]
+
+
+class Owner(Protocol):
+    """Who keeps the connections of this peer."""
+
+    def established(self, connection: "Connection", effect: fx.Established) -> None:
+        """Both sides have proved who they are."""
+        ...
+
+    def failed(self, error: StoreError) -> None:
+        """The disk is not to be written any more."""
+        ...
+
+
+class Performers(Protocol):
+    """Who does what a session asks for beside sending."""
+
+    store: EventStore
+    decide_join: DecideJoinCall
+
+
+def now_ms() -> int:
+    """Time for sessions: it only ever grows, and means nothing outside this process."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Connection:
+    """A session with its socket."""
+
+    def __init__(
+        self, socket: Socket, session: SyncSession, owner: Owner, performers: Performers, *, number: int, open_group: OpenGroupCall | None = None
+    ) -> None:
+        """`open_group` begins to hold the group that this connection is to join, after its genesis record was checked."""
+        self.number = number
+        self.session = session
+        self.remote: fx.Established | None = None
+        self.opened_ms = now_ms()
+        self.end: fx.CloseLink | None = None
+        self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._socket = socket
+        self._owner = owner
+        self._performers = performers
+        self._open_group = open_group
+        self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._outgoing_bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pages_read = 0
+        self._sender: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Serve until either side ends it."""
+        self._sender = asyncio.create_task(self._send_all())
+        try:
+            self.feed(fx.Opened())
+            await self._receive_all()
+        finally:
+            self._stop_sending()
+            await self._finish()
+
+    def feed(self, fact: fx.Fact) -> None:
+        """Give a fact to the session and do what it asks for."""
+        pushing = isinstance(fact, fx.Committed)
+        for effect in self.session.handle(fact, now_ms()):
+            self._perform(effect, pushing=pushing)
+
+    def close(self, code: str, text: str) -> None:
+        """End it from this side."""
+        if self.end is None:
+            self.end = fx.CloseLink(code, text)
+        self._stop_sending()
+
+    async def _receive_all(self) -> None:
+        async for message in self._socket:
+            if message.type is not aiohttp.WSMsgType.BINARY or self.end is not None:
+                break
+            self.feed(fx.FrameReceived(message.data))
+
+    async def _send_all(self) -> None:
+        try:
+            while (frame := await self._outgoing.get()) is not None:
+                self._outgoing_bytes -= len(frame)
+                await self._socket.send_bytes(frame)
+        except (ConnectionError, aiohttp.ClientError) as error:
+            self.end = self.end or fx.CloseLink("link_broken", str(error) or "the connection broke")
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await self._socket.close()
+
+    def _stop_sending(self) -> None:
+        self._outgoing.put_nowait(None)
+
+    async def _finish(self) -> None:
+        """Wait for what is under way; runs that the store took are stored whatever becomes of the link."""
+        assert self._sender is not None
+        await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
+        if not self.joined.done():
+            end = self.end or fx.CloseLink("link_broken", "the connection broke")
+            self.joined.set_exception(_join_error(end.code, end.text))
+        self.joined.exception()  # Whoever asked has it; without an asker it is not to be warned of.
+
+    def _perform(self, effect: fx.Effect, *, pushing: bool) -> None:  # noqa: C901  (every effect in one place)
+        match effect:
+            case fx.SendFrame(frame):
+                self._enqueue(frame, pushing=pushing)
+            case fx.CloseLink(code, text):
+                self.close(code, text)
+            case fx.Established():
+                self.remote = effect
+                self._owner.established(self, effect)
+            case fx.StoreRun():
+                self._spawn(self._store_run(effect))
+            case fx.ReadRuns():
+                self._spawn(self._read_runs(effect))
+            case fx.FindEvents():
+                self._spawn(self._find_events(effect))
+            case fx.ReadLocator():
+                self._spawn(self._read_locator(effect))
+            case fx.DecideJoin():
+                self._spawn(self._decide_join(effect))
+            case fx.OpenGroup():
+                self._spawn(self._begin_group(effect))
+            case fx.JoinEnded(_, code, text):
+                self._join_ended(code, text)
+            case fx.BackfillEnded() | fx.PhaseChanged():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _enqueue(self, frame: bytes, *, pushing: bool) -> None:
+        if pushing:
+            failpoint("push.before_send")
+        self._outgoing_bytes += len(frame)
+        if self._outgoing_bytes > QUEUE_BYTES_MAX:
+            self.close("reader_too_slow", "the other side does not read what it is sent")
+            return
+        self._outgoing.put_nowait(frame)
+        if pushing:
+            failpoint("push.after_send")
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except StoreError as error:
+            self._owner.failed(error)
+            self.close(error.code, error.text)
+
+    async def _store_run(self, effect: fx.StoreRun) -> None:
+        code: str | None = None
+        try:
+            await self._performers.store.append(effect.certificate, effect.run)
+        except EventRejectedError as error:
+            code = error.code
+        failpoint("sync.after_store")
+        self.feed(fx.RunStored(effect, code))
+
+    async def _read_runs(self, effect: fx.ReadRuns) -> None:
+        if self._pages_read:
+            failpoint("sync.between_pages")
+        self._pages_read += 1
+        page = await self._performers.store.read_after(effect.group, effect.log, effect.positions, effect.size_max)
+        self.feed(fx.RunsRead(effect, page))
+
+    async def _find_events(self, effect: fx.FindEvents) -> None:
+        held = await self._performers.store.held(effect.group, effect.events)
+        self.feed(fx.EventsFound(effect, frozenset(held)))
+
+    async def _read_locator(self, effect: fx.ReadLocator) -> None:
+        self.feed(fx.LocatorRead(effect, await self._performers.store.locator(effect.group, effect.log)))
+
+    async def _decide_join(self, effect: fx.DecideJoin) -> None:
+        code, text = None, ""
+        try:
+            await self._performers.decide_join(effect.group, effect.key, effect.peer, effect.name)
+        except RequestError as error:
+            code, text = error.code, error.text
+        self.feed(fx.JoinDecided(effect, code, text))
+
+    async def _begin_group(self, effect: fx.OpenGroup) -> None:
+        code, text = None, ""
+        try:
+            assert self._open_group is not None
+            read_genesis(effect.genesis, effect.group)
+            await self._open_group(effect.group, effect.genesis)
+        except StoreError:
+            raise
+        except MeshError as error:
+            code, text = error.code, error.text
+        self.feed(fx.GroupOpened(effect, code, text))
+
+    def _join_ended(self, code: str | None, text: str) -> None:
+        if self.joined.done():
+            return
+        if code is None:
+            self.joined.set_result(None)
+        else:
+            self.joined.set_exception(_join_error(code, text))
+
+
+def _join_error(code: str, text: str) -> MeshError:
+    """The error that a joiner is shown, with the other side's code."""
+    error = RequestError(text, fix="ask whoever sent the invitation")
+    error.code = code
+    return error

@@ -1,0 +1,153 @@
+"""Dialling: one task for each peer that is to be linked, for ever, with jittered back-off between failures."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+import aiohttp
+from aiohttp import ClientWSTimeout
+
+from peer.core.identity import PeerId
+from peer.errors import MeshError, TransportError
+from peer.sync import effects as fx
+from peer.sync.handshake import NO_CHANNEL_KEY
+from peer.sync.limits import FRAME_SIZE_MAX
+from peer.sync.reconnect import delay_ms, failures_after
+from peer.transport.connection import Connection, OpenGroupCall, Socket, now_ms
+from peer.transport.pinning import CLIENT_CONTEXT, check_endpoint, connector_to
+from peer.transport.tls import peer_spki_sha256
+
+LINK_PATH = "/sync/v1/link"
+CONNECT_TIMEOUT_S = 10.0
+
+
+class Server(Protocol):
+    """Who runs a session on a socket, and knows which links stand."""
+
+    async def serve(
+        self,
+        socket: Socket,
+        *,
+        dialled: PeerId | None,
+        channel_key: bytes,
+        join: fx.JoinRequest | None = None,
+        open_group: OpenGroupCall | None = None,
+        begun: Callable[[Connection], None] | None = None,
+    ) -> Connection:
+        """Until it ends."""
+        ...
+
+    def is_linked(self, peer: PeerId) -> bool:
+        """Whether a proven link stands."""
+        ...
+
+    async def changed(self) -> None:
+        """Return when some link came or went."""
+        ...
+
+
+async def dial(
+    server: Server,
+    peer: PeerId,
+    endpoint: str,
+    *,
+    join: fx.JoinRequest | None = None,
+    open_group: OpenGroupCall | None = None,
+    begun: Callable[[Connection], None] | None = None,
+) -> Connection:
+    """Open a link to `peer` at `endpoint` and serve it until it ends. Raises `TransportError` if it does not open."""
+    url = check_endpoint(endpoint)
+    is_tls = url.scheme == "https"
+    async with aiohttp.ClientSession(connector=connector_to(peer, connections_max=1)) as http:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                socket = await http.ws_connect(
+                    url / LINK_PATH[1:],
+                    ssl=CLIENT_CONTEXT if is_tls else True,
+                    max_msg_size=FRAME_SIZE_MAX,
+                    timeout=ClientWSTimeout(ws_close=CONNECT_TIMEOUT_S),
+                    compress=0,
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransportError(f"{endpoint} cannot be reached: {_reason(error)}", fix="check that the site is up and its address right") from error
+        channel_key = peer_spki_sha256(peer) if is_tls else NO_CHANNEL_KEY
+        return await server.serve(socket, dialled=peer, channel_key=channel_key, join=join, open_group=open_group, begun=begun)
+
+
+class Dialler:
+    """Keeps a link to one peer."""
+
+    def __init__(self, peer: PeerId, endpoints: tuple[str, ...], server: Server) -> None:
+        self._peer = peer
+        self._endpoints = endpoints
+        self._server = server
+        self._failures = 0
+        self._hurry = asyncio.Event()
+        self.last_error: MeshError | None = None
+        self.next_try_ms: int | None = None
+        """When it dials again, by the clock of `now_ms`; None while it does."""
+        self.endpoint = endpoints[0]
+        """What was dialled last."""
+
+    def retarget(self, endpoints: tuple[str, ...]) -> None:
+        """The addresses changed: try them now."""
+        if endpoints != self._endpoints:
+            self._endpoints = endpoints
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Dial whenever there is no link."""
+        while True:
+            while self._server.is_linked(self._peer):
+                await self._server.changed()
+            await self._try_all()
+            if not self._server.is_linked(self._peer):
+                await self._wait()
+
+    async def _try_all(self) -> None:
+        self.next_try_ms = None
+        for endpoint in self._endpoints:
+            self.endpoint = endpoint
+            lasted_ms = 0
+            try:
+                connection = await dial(self._server, self._peer, endpoint)
+            except MeshError as error:
+                self.last_error = error
+            else:
+                lasted_ms = now_ms() - connection.opened_ms if connection.remote else 0
+                self.last_error = _ending(connection)
+            self._failures = failures_after(self._failures, link_lasted_ms=lasted_ms)
+            if lasted_ms:
+                return
+
+    async def _wait(self) -> None:
+        wait_ms = delay_ms(max(0, self._failures - 1), random.random())  # noqa: S311  (spreads retries)
+        self.next_try_ms = now_ms() + wait_ms
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(wait_ms / 1000):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+
+def _ending(connection: Connection) -> MeshError | None:
+    """Why a link ended, as something to show."""
+    if connection.end is None or connection.end.code == "duplicate_link":
+        return None
+    error = TransportError(connection.end.text)
+    error.code = connection.end.code
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, aiohttp.ServerFingerprintMismatch):
+        return "another key answers there"
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"it answers {error.status}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__

@@ -1,0 +1,280 @@
+"""All links of this peer: accepts and dials them, tells each session what was committed, and keeps one of two between the same peers.
+
+Decisions are the sessions' and `sync.reconnect`'s; here they meet sockets, tasks and time.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from peer.core.certificate import LogKind
+from peer.core.group import Invitation
+from peer.core.identity import NONCE_SIZE, GroupId, KeyPair, PeerId
+from peer.core.interfaces import Commit, DialTarget, EventStore, Replica
+from peer.errors import MeshError, StoreError, TransportError
+from peer.sync import effects as fx
+from peer.sync.handshake import Handshake, LocalSide
+from peer.sync.reconnect import LinkFacts, new_link_stays
+from peer.sync.session import Surroundings, SyncSession
+from peer.sync.sources import Sources
+from peer.transport.connection import Connection, DecideJoinCall, OpenGroupCall, Socket, now_ms
+from peer.transport.dialler import Dialler, dial
+from peer.transport.status import link_status
+
+TICK_S = 1.0
+UNPROVEN_MAX = 64
+"""Connections at once whose other end has not yet proved who it is."""
+
+PROCESS_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class LinkParts:
+    """What links are made with."""
+
+    key: KeyPair
+    name: str
+    incarnation: bytes
+    store: EventStore
+    replica: Replica
+    decide_join: DecideJoinCall
+    """Let a peer in that holds an invitation, or raise what says why not."""
+    open_group: Callable[[Invitation, bytes], Awaitable[None]]
+    """Begin to hold the group that we were invited to, given its checked genesis record, and name the inviting member as one of its peers."""
+    record: Callable[[], bytes] = bytes
+    """Our signed peer record, for whoever we meet."""
+    read_record: Callable[[PeerId, bytes], Sequence[str]] = lambda _peer, _record: ()
+    """The endpoints in theirs, or none if it is not theirs."""
+
+
+class PeerLinks:
+    """Every connection of this peer."""
+
+    def __init__(self, parts: LinkParts) -> None:
+        self.key = parts.key
+        self.store = parts.store
+        self.decide_join = parts.decide_join
+        self._parts = parts
+        self._surroundings = Surroundings(parts.replica, Sources())
+        self._connections: dict[int, Connection] = {}
+        self._facts: dict[int, LinkFacts] = {}
+        self._numbers = 0
+        self._process = os.urandom(PROCESS_SIZE)
+        self._targets: dict[PeerId, DialTarget] = {}
+        self._diallers: dict[PeerId, tuple[Dialler, asyncio.Task[None]]] = {}
+        self._joins: set[asyncio.Task[None]] = set()
+        self._learned: dict[PeerId, tuple[str, ...]] = {}
+        self._last_seen_ms: dict[PeerId, int] = {}
+        self._failure: asyncio.Future[None] | None = None
+        self._changed = asyncio.Event()
+        self.endpoint: str | None = None
+        """Where others dial this peer; the listener knows."""
+
+    async def run(self) -> None:
+        """Keep links up until cancelled. Raises `StoreError` when the disk fails."""
+        self._failure = asyncio.get_running_loop().create_future()
+        unsubscribe = self.store.subscribe(self._committed)
+        ticking = asyncio.create_task(self._tick_forever())
+        try:
+            await self._failure
+        finally:
+            unsubscribe()
+            ticking.cancel()
+            await self._close_all(ticking)
+
+    # Who is dialled
+
+    def set_targets(self, targets: Iterable[DialTarget]) -> None:
+        """Dial these from now on, and nobody else."""
+        wanted = {target.peer: target for target in targets if target.peer != self.key.peer_id}
+        for peer in self._targets.keys() - wanted.keys():
+            self._stop_dialling(peer)
+        self._targets = wanted
+        for peer, target in wanted.items():
+            known = self._diallers.get(peer)
+            if target.paused or not target.endpoints:
+                self._stop_dialling(peer)
+            elif known is not None:
+                known[0].retarget(target.endpoints)
+            else:
+                dialler = Dialler(peer, target.endpoints, self)
+                self._diallers[peer] = (dialler, asyncio.create_task(dialler.run()))
+        self._feed_all(fx.GroupsChanged())
+
+    def groups_changed(self) -> None:
+        """Groups appeared, or who is spoken to about them changed by other means than an event."""
+        self._feed_all(fx.GroupsChanged())
+
+    async def join(self, invitation: Invitation) -> None:
+        """Dial the member that an invitation names and ask to be let in; returns when we are, and the link stays.
+
+        Raises what the other side says, or `TransportError`.
+        """
+        joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        request = fx.JoinRequest(invitation.group, invitation.key)
+        task = asyncio.create_task(self._dial_to_join(invitation, request, joined))
+        self._joins.add(task)
+        task.add_done_callback(self._joins.discard)
+        await joined
+
+    async def _dial_to_join(self, invitation: Invitation, request: fx.JoinRequest, joined: asyncio.Future[None]) -> None:
+        async def open_group(_group: GroupId, genesis: bytes) -> None:
+            await self._parts.open_group(invitation, genesis)
+
+        def begun(connection: Connection) -> None:
+            connection.joined.add_done_callback(lambda done: _pass_on(done, joined))
+
+        try:
+            await dial(self, invitation.member, invitation.endpoint, join=request, open_group=open_group, begun=begun)
+        except MeshError as error:
+            if not joined.done():
+                joined.set_exception(error)
+
+    # What the listener and the diallers bring
+
+    async def serve(
+        self,
+        socket: Socket,
+        *,
+        dialled: PeerId | None,
+        channel_key: bytes,
+        join: fx.JoinRequest | None = None,
+        open_group: OpenGroupCall | None = None,
+        begun: Callable[[Connection], None] | None = None,
+    ) -> Connection:
+        """Run a session on `socket` until it ends. `dialled` is who should be at the other end, None if they dialled us."""
+        if len(self._connections) - len(self._facts) >= UNPROVEN_MAX:
+            await socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
+            raise TransportError("too many connections that have not proved who they are")
+        parts = self._parts
+        local = LocalSide(parts.key, parts.name, os.urandom(NONCE_SIZE), parts.incarnation, self._process, parts.record(), channel_key)
+        self._numbers += 1
+        session = SyncSession(Handshake(local, dialled), self._surroundings, self._numbers, now_ms(), join)
+        connection = Connection(socket, session, self, self, number=self._numbers, open_group=open_group)
+        self._connections[connection.number] = connection
+        if begun is not None:
+            begun(connection)
+        try:
+            await connection.run()
+        finally:
+            self._ended(connection)
+        return connection
+
+    def established(self, connection: Connection, effect: fx.Established) -> None:
+        """Keep one link of two with the same pair of peer and incarnation."""
+        dialled_by_us = connection.session.we_dialled
+        ours = self.key.peer_id
+        facts = LinkFacts(*((ours, effect.remote) if dialled_by_us else (effect.remote, ours)), effect.process)
+        for number, old in list(self._facts.items()):
+            other = self._connections[number]
+            assert other.remote is not None
+            if (other.remote.remote, other.remote.incarnation) == (effect.remote, effect.incarnation):
+                loser = other if new_link_stays(old, facts) else connection
+                loser.close("duplicate_link", "another link to the same peer stays")
+        self._facts[connection.number] = facts
+        self._learned[effect.remote] = tuple(self._parts.read_record(effect.remote, effect.record))
+        self._changed.set()
+
+    def failed(self, error: StoreError) -> None:
+        """The node has to stop."""
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _ended(self, connection: Connection) -> None:
+        del self._connections[connection.number]
+        self._facts.pop(connection.number, None)
+        if connection.remote is not None:
+            self._last_seen_ms[connection.remote.remote] = time.time_ns() // 1_000_000
+        if self._surroundings.sources.drop_link(connection.number):
+            self._feed_all(fx.SourcesChanged())
+        self._changed.set()
+
+    # What others want to know
+
+    def is_linked(self, peer: PeerId) -> bool:
+        """True while a proven link to `peer` stands."""
+        return self._link_to(peer) is not None
+
+    async def changed(self) -> None:
+        """Return when some link came or went."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def linked_peers(self) -> list[PeerId]:
+        """Everybody that a proven link leads to."""
+        return list({connection.remote.remote: None for connection in self._connections.values() if connection.remote is not None})
+
+    def endpoints_of(self, peer: PeerId) -> Sequence[str]:
+        """Where `peer` may be dialled for bytes: what the operator or an invitation said, then what it said itself."""
+        target = self._targets.get(peer)
+        return tuple(dict.fromkeys((*(target.endpoints if target else ()), *self._learned.get(peer, ()))))
+
+    def links(self) -> Sequence[Mapping[str, object]]:
+        """One entry for each peer that is linked or dialled, as `status` shows it."""
+        peers = dict.fromkeys((*self._targets, *self.linked_peers()))
+        found = []
+        for peer in sorted(peers):
+            dialler = self._diallers.get(peer)
+            found.append(
+                link_status(peer, self._targets.get(peer), self._link_to(peer), dialler[0] if dialler else None, self._last_seen_ms.get(peer))
+            )
+        return found
+
+    def _link_to(self, peer: PeerId) -> Connection | None:
+        return next(
+            (each for each in self._connections.values() if each.remote is not None and each.remote.remote == peer and each.end is None), None
+        )
+
+    # Facts for every session
+
+    def _committed(self, commit: Commit) -> None:
+        self._feed_all(fx.Committed(commit))
+        if commit.certificate.kind is LogKind.CONTROL:
+            self._feed_all(fx.GroupsChanged())
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S * (0.75 + random.random() / 2))  # noqa: S311  (spreads the work of many peers on one machine)
+            self._feed_all(fx.Tick())
+
+    def _feed_all(self, fact: fx.Fact) -> None:
+        for connection in list(self._connections.values()):
+            connection.feed(fact)
+
+    def _stop_dialling(self, peer: PeerId) -> None:
+        known = self._diallers.pop(peer, None)
+        if known is not None:
+            known[1].cancel()
+
+    async def _close_all(self, ticking: "asyncio.Task[None]") -> None:
+        tasks = [ticking, *self._joins, *(task for _, task in self._diallers.values())]
+        for task in tasks:
+            task.cancel()
+        for connection in list(self._connections.values()):
+            connection.close("shutting_down", "this peer is stopping")
+        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._connections:
+            await self.changed()
+
+    def group_peers(self, group: GroupId) -> list[PeerId]:
+        """Linked peers that share `group`."""
+        return [
+            connection.remote.remote
+            for connection in self._connections.values()
+            if connection.remote is not None and group in connection.session.shared_groups()
+        ]
+
+
+def _pass_on(done: "asyncio.Future[None]", joined: "asyncio.Future[None]") -> None:
+    if joined.done():
+        return
+    error = done.exception()
+    if error is None:
+        joined.set_result(None)
+    else:
+        joined.set_exception(error)

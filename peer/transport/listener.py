@@ -1,0 +1,83 @@
+"""The peer listener: `/sync/v1/link` and the blob routes, over TLS with the peer's own key, or plain on loopback."""
+
+import errno
+import socket as sockets
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from peer.core.identity import KeyPair
+from peer.errors import HandshakeFailedError, PortInUseError, TransportError
+from peer.sync.handshake import NO_CHANNEL_KEY
+from peer.sync.limits import FRAME_SIZE_MAX
+from peer.transport.dialler import LINK_PATH, Server
+from peer.transport.pinning import check_carrier
+from peer.transport.tls import peer_spki_sha256, server_context
+
+BODY_SIZE_MAX = 64 * 1024
+BACKLOG = 128
+CLOSE_TIMEOUT_S = 3.0
+ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
+
+
+class PeerListener:
+    """Where other peers reach this one."""
+
+    def __init__(self, key: KeyPair, server: Server, host: str, port: int, *, tls: bool) -> None:
+        self._key = key
+        self._server = server
+        self._host, self._port = host, port
+        self._tls = tls
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, routes: Iterable[web.RouteDef]) -> str:
+        """Listen; returns the URL under which others dial. Raises `PortInUseError`."""
+        app = web.Application(client_max_size=BODY_SIZE_MAX)
+        app.add_routes([web.get(LINK_PATH, self._link), *routes])
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=server_context(self._key) if self._tls else None, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            what = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            raise PortInUseError(f"{self._host}:{self._port} {what}", fix="choose another with `listen` in config.toml or --listen") from error
+        port = self._runner.addresses[0][1]
+        return f"{'https' if self._tls else 'http'}://{_bracketed(_dialable(self._host))}:{port}"
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        try:
+            check_carrier(request.transport)
+        except HandshakeFailedError as error:
+            return web.json_response({"code": error.code}, status=403)
+        socket = web.WebSocketResponse(max_msg_size=FRAME_SIZE_MAX, compress=False, timeout=CLOSE_TIMEOUT_S)
+        if not socket.can_prepare(request).ok:
+            return web.json_response({"code": "protocol_violation"}, status=400)
+        await socket.prepare(request)
+        try:
+            await self._server.serve(socket, dialled=None, channel_key=peer_spki_sha256(self._key.peer_id) if self._tls else NO_CHANNEL_KEY)
+        except TransportError:
+            await socket.close()
+        return socket
+
+
+def _dialable(host: str) -> str:
+    """The address that others use for a listener on all addresses: that of the interface that leads outside."""
+    if host not in ANY_HOSTS:
+        return host
+    with sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # Sends nothing: it only asks the system for the way there.
+        except OSError:
+            return sockets.gethostname()
+        return str(probe.getsockname()[0])
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
