@@ -3,6 +3,7 @@
 Small and slow on purpose: ancestors are walked, nothing is cached. The contract test runs it beside SQLite.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, Page
 from peer.core.roster import ControlEvent, Roster, evaluate
-from peer.core.run import RUN_EVENTS_MAX, Run
+from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
 
 
@@ -150,9 +151,11 @@ class MemoryStore:
         return chain[::-1]
 
     def _cut(self, group: MemoryGroup, chain: list[Event]) -> Iterable[Run]:
-        """Runs of at most 256 events that end on a signature."""
+        """Runs that end on a signature, as long as they may be."""
         while chain:
-            signed = max(index for index, event in enumerate(chain[:RUN_EVENTS_MAX]) if event.id in group.signatures)
+            sizes = itertools.accumulate(event.size for event in chain[:RUN_EVENTS_MAX])
+            fitting = zip(chain, itertools.takewhile(lambda size: size <= RUN_BYTES_MAX, sizes), strict=False)
+            signed = max(index for index, (event, _) in enumerate(fitting) if event.id in group.signatures)
             yield Run(chain[: signed + 1], group.signatures[chain[signed].id])
             chain = chain[signed + 1 :]
 
