@@ -1,4 +1,4 @@
-"""A site that serves blobs on a real socket, for tests of the bytes: the real routes and store, a roster that the test wrote, and a count of what left.
+"""A site that serves blobs on a real socket: the real routes and store, a roster that the test wrote, and a count of what left.
 
 `python tests/blob_site.py FETCH.json` is the other side: a process that fetches one blob and may be killed at a failpoint.
 """
@@ -23,7 +23,6 @@ from peer.core.roster import Member, Role, Roster
 from peer.transport.blob_client import BlobClient
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.signatures import RequestVerifier
-from peer.transport.tls import server_context
 
 MIB = 1024 * 1024
 GROUP = GroupId(b"\x01" * 32)
@@ -44,9 +43,7 @@ class ReplicaOfSite:
     """Groups with fixed rosters."""
 
     def __init__(self, members: Mapping[GroupId, Iterable[PeerId]]) -> None:
-        self.groups = {
-            group: GroupOfSite(Roster({peer: Member(peer, "m", Role.READER) for peer in peers}, {})) for group, peers in members.items()
-        }
+        self.groups = {group: GroupOfSite(Roster({peer: Member(peer, "m", Role.READER) for peer in peers}, {})) for group, peers in members.items()}
 
     def shares(self, group: GroupId, peer: PeerId) -> bool:
         return peer in self.groups[group].roster.members
@@ -81,9 +78,7 @@ class Site:
     async def note(self, request: web.Request, response: web.StreamResponse) -> None:
         if response.status in (200, 206) and response.content_length:
             content_range = response.headers.get("Content-Range", "bytes 0-").removeprefix("bytes ")
-            self.asked.append(
-                Asked(BlobId(bytes.fromhex(request.match_info["blob"])), int(content_range.partition("-")[0]), response.content_length)
-            )
+            self.asked.append(Asked(BlobId(bytes.fromhex(request.match_info["blob"])), int(content_range.partition("-")[0]), response.content_length))
 
     async def _blob_in_group(self, group: GroupId, blob: BlobId) -> bool:
         return (group, blob) in self.in_group
@@ -114,7 +109,7 @@ async def serving(
 
 def write_file(path: Path, size: int, seed: int = 0) -> Path:
     """A file of random bytes, no two MiB of it equal."""
-    block = random.Random(seed).randbytes(MIB)  # noqa: S311  (no secret)
+    block = random.Random(seed).randbytes(MIB)
     with path.open("wb") as file:
         for index, start in enumerate(range(0, size, MIB)):
             file.write((index.to_bytes(8, "big") + block[8:])[: size - start])

@@ -24,12 +24,16 @@ INGEST_SUFFIX = ".ingest"
 
 
 class Identity(NamedTuple):
-    """What tells that a file is still the same one with the same bytes."""
+    """What tells that a file is still the same one with the same bytes.
+
+    The time of change catches who writes and sets the time of modification back. It also catches who only changes the mode: the two look the same.
+    """
 
     device: int
     inode: int
     size: int
     modified_ns: int
+    changed_ns: int
 
 
 class Taken(NamedTuple):
@@ -42,7 +46,7 @@ class Taken(NamedTuple):
 def identity(descriptor: int | Path) -> Identity:
     """The identity of an open file, or of the one at a path."""
     state = os.stat(descriptor)  # noqa: PTH116  (a path or an open file)
-    return Identity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    return Identity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @contextlib.contextmanager
@@ -107,13 +111,10 @@ def _copy(path: Path, source: int, aside: Path, floor: int, stop: threading.Even
 
 
 def _link(path: Path, source: int, aside: Path, stop: threading.Event) -> Digests:
-    before, state = identity(source), os.fstat(source)
-    if os.geteuid() not in (0, state.st_uid):
+    before = identity(source)
+    if os.geteuid() not in (0, os.fstat(source).st_uid):
         raise _CannotLinkError("it belongs to somebody else")
     digests, done = digest_stream(_Reader(path, source), before.size, stop=stop)
-    if os.fstat(source).st_ctime_ns != state.st_ctime_ns:
-        # Somebody wrote and set the time back, or changed the mode: only the first matters, but they cannot be told apart.
-        raise _changed(path)
     _check_unchanged(path, before, identity(source), done)
     with disk_errors(path.name):
         os.fsync(source)
@@ -123,7 +124,8 @@ def _link(path: Path, source: int, aside: Path, stop: threading.Event) -> Digest
             if error.errno not in _UNLINKABLE:
                 raise
             raise _CannotLinkError(error.strerror) from error
-        _check_unchanged(path, before, identity(aside), done)
+        # To get another name is a change of the file as well.
+        _check_unchanged(path, before, identity(aside)._replace(changed_ns=before.changed_ns), done)
     return digests
 
 
@@ -146,8 +148,4 @@ class _Reader:
 
 def _check_unchanged(path: Path, before: Identity, after: Identity, done: int) -> None:
     if after != before or done != before.size:
-        raise _changed(path)
-
-
-def _changed(path: Path) -> RequestError:
-    return RequestError(f"{path} changed while it was read", fix="add it once nothing writes to it any more")
+        raise RequestError(f"{path} changed while it was read", fix="add it once nothing writes to it any more")
