@@ -1,0 +1,242 @@
+"""Peers over real sockets and real databases: link, sync, join, and refuse."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from peer.core.certificate import LogKind
+from peer.core.group import Genesis, Invitation, read_genesis
+from peer.core.identity import GroupId, KeyPair, PeerId
+from peer.core.roster import Role, invite, member_set
+from peer.core.run import Draft
+from peer.errors import InvitationRefusedError, MeshError
+from peer.store.database import open_database
+from peer.store.events import SqliteEventStore, opened_event_store
+from peer.store.keys import KeyFiles
+from peer.store.peers import KnownPeer
+from peer.transport.links import LinkParts, PeerLinks
+from peer.transport.listener import PeerListener
+
+DEADLINE_S = 20.0
+
+
+@dataclass
+class Site:
+    """One peer, as far as links need it."""
+
+    name: str
+    key: KeyPair
+    store: SqliteEventStore
+    links: PeerLinks
+    endpoint: str
+    admitted: list[PeerId] = field(default_factory=list)
+
+    def tips(self, group: GroupId) -> object:
+        """What it holds."""
+        return dict(self.store.replica.groups[group].tips)
+
+
+class Lab:
+    """Makes sites, and waits for what they do."""
+
+    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+
+    async def site(self, name: str, *, tls: bool = False) -> Site:
+        """A running peer."""
+        folder = self._folder / name
+        (folder / "keys").mkdir(parents=True)
+        keys = KeyFiles(folder / "keys")
+        key = keys.create_peer_key()
+        database = await self._stack.enter_async_context(await open_database(folder / "log.db", "log"))
+        store = await self._stack.enter_async_context(opened_event_store(database, keys, key, _wall_ms))
+        site: Site
+
+        async def decide(group: GroupId, invitation: bytes, peer: PeerId, joiner: str) -> None:
+            entry = store.replica.groups[group].roster.invites.get(invitation) if group in store.replica.groups else None
+            if entry is None:
+                raise InvitationRefusedError("unknown invitation")
+            site.admitted.append(peer)
+            await store.write(group, LogKind.CONTROL, [member_set(peer, joiner, entry.role, invite=invitation)])
+
+        async def open_group(invitation: Invitation, genesis: bytes) -> None:
+            await store.create_group(read_genesis(genesis, invitation.group))
+            await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
+
+        links = PeerLinks(LinkParts(key, name, store.incarnation, store, store.replica, decide, open_group))
+        listener = PeerListener(key, links, "127.0.0.1", 0, tls=tls)
+        links.endpoint = await listener.start(())
+        running = asyncio.create_task(links.run())
+
+        async def stop() -> None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await listener.stop()
+
+        self._stack.push_async_callback(stop)
+        site = Site(name, key, store, links, links.endpoint)
+        return site
+
+    async def found(self, site: Site) -> GroupId:
+        """A group that `site` owns."""
+        genesis = Genesis("lab", (site.key.peer_id,), os.urandom(32), _wall_ms(), {})
+        await site.store.create_group(genesis)
+        return genesis.group
+
+    async def invitation(self, site: Site, group: GroupId, role: Role = Role.WRITER) -> Invitation:
+        """From an admin."""
+        seed = os.urandom(32)
+        await site.store.write(group, LogKind.CONTROL, [invite(KeyPair(seed).public, role, _wall_ms() + 60_000)])
+        return Invitation(group, "lab", site.key.peer_id, site.key.peer_id, site.endpoint, role, _wall_ms() + 60_000, seed)
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        """Until `condition` holds."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    """Sites that end with the test."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield Lab(tmp_path, stack)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _target(site: Site, endpoint: str = "") -> "Target":
+    return Target(site.key.peer_id, site.name, (endpoint or site.endpoint,))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Somebody to dial."""
+
+    peer: PeerId
+    name: str
+    endpoints: tuple[str, ...]
+    source: str = "manual"
+    paused: bool = False
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_site_joins_by_invitation_and_events_flow_both_ways(lab: Lab, tls: bool) -> None:  # noqa: FBT001
+    """What was there before comes with the join; what is written later comes by itself."""
+    a, b = await lab.site("a", tls=tls), await lab.site("b")
+    group = await lab.found(a)
+    await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 300)
+    await b.links.join(await lab.invitation(a, group))
+    await lab.wait(lambda: a.tips(group) == b.tips(group) and len(b.store.replica.groups[group].tips) == 2)
+    await b.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 3)
+    await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 3)
+    await lab.wait(lambda: a.tips(group) == b.tips(group) and len(b.store.replica.groups[group].tips) == 3)
+
+    assert a.admitted == [b.key.peer_id]
+
+
+async def test_two_that_never_meet_agree_by_way_of_a_third(lab: Lab) -> None:
+    """Every member relays every log of its groups."""
+    a, b, c = [await lab.site(name) for name in "abc"]
+    group = await lab.found(a)
+    await b.links.join(await lab.invitation(a, group, Role.ADMIN))
+    await lab.wait(lambda: b.store.replica.groups[group].roster.role(b.key.peer_id) is Role.ADMIN)
+    await c.links.join(await lab.invitation(b, group))
+    await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 5)
+    await c.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 5)
+    await lab.wait(lambda: a.tips(group) == b.tips(group) == c.tips(group))
+
+    assert a.links.linked_peers() == [b.key.peer_id]
+
+
+async def test_of_two_links_between_the_same_peers_one_stays_the_same_at_both(lab: Lab) -> None:
+    """Both dial at once, again and again: in the end each has one link, dialled by the same side."""
+    a, b = await lab.site("a"), await lab.site("b")
+    group = await lab.found(a)
+    await b.links.join(await lab.invitation(a, group))
+    await lab.wait(lambda: a.tips(group) == b.tips(group))
+    a.links.set_targets([_target(b)])
+    b.links.set_targets([_target(a)])
+
+    def settled() -> bool:
+        ours, theirs = a.links.links(), b.links.links()
+        return (
+            len(a.links._connections) == len(b.links._connections) == 1
+            and ours[0]["state"] == theirs[0]["state"] == "up_to_date"
+            and ours[0]["dialled_by_us"] is not theirs[0]["dialled_by_us"]
+        )
+
+    await lab.wait(settled)
+
+
+async def test_an_unknown_key_gets_nothing(lab: Lab) -> None:
+    """Somebody who proves a key that is on no roster learns neither groups nor events."""
+    a, stranger = await lab.site("a"), await lab.site("stranger")
+    group = await lab.found(a)
+    await stranger.store.create_group(a.store.replica.groups[group].genesis)
+    stranger.links.set_targets([_target(a)])
+    await lab.wait(lambda: stranger.links.links()[0]["last_error"] is not None)
+
+    assert stranger.links.links()[0]["last_error"]["code"] == "not_a_member"
+    assert stranger.links.links()[0]["state"] == "refused"
+    assert not stranger.tips(group)
+
+
+async def test_an_invitation_nobody_knows_is_refused_with_its_code(lab: Lab) -> None:
+    """And nothing of the group is held afterwards."""
+    a, b = await lab.site("a"), await lab.site("b")
+    group = await lab.found(a)
+    invitation = (await lab.invitation(a, group))._replace(seed=os.urandom(32))
+    with pytest.raises(MeshError) as caught:
+        await b.links.join(invitation)
+
+    assert caught.value.code == "invitation_refused"
+    assert group not in b.store.replica.groups
+
+
+async def test_another_key_at_the_address_is_not_spoken_to(lab: Lab) -> None:
+    """Whoever answers must be whom we dialled."""
+    a, b, impostor = await lab.site("a"), await lab.site("b"), await lab.site("impostor")
+    group = await lab.found(a)
+    await b.links.join(await lab.invitation(a, group))
+    b.links.set_targets([_target(impostor), Target(a.key.peer_id, "a", (impostor.endpoint,))])
+    await lab.wait(
+        lambda: (
+            any(link["last_error"] and link["last_error"]["code"] == "handshake_failed" for link in b.links.links())
+            or b.links.is_linked(a.key.peer_id)
+        )
+    )
+    with pytest.raises(MeshError) as caught:
+        await b.links.join((await lab.invitation(a, group))._replace(endpoint=impostor.endpoint))
+
+    assert caught.value.code == "handshake_failed"
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\x00", b"\x9b" + b"\xff" * 8, b"\x80", b"\x81\x65hello", os.urandom(1000)])
+async def test_garbage_on_the_peer_port_ends_that_link_alone(lab: Lab, garbage: bytes) -> None:
+    """The peer goes on: somebody else joins right after."""
+    a, b = await lab.site("a"), await lab.site("b")
+    group = await lab.found(a)
+    async with aiohttp.ClientSession() as http:
+        socket = await http.ws_connect(f"{a.endpoint}/sync/v1/link")
+        await socket.send_bytes(garbage)
+        answer = await socket.receive()
+        assert answer.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.CLOSE)
+        await socket.close()
+        _, writer = await asyncio.open_connection(*a.endpoint.removeprefix("http://").split(":"))
+        writer.write(garbage + b"\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    await b.links.join(await lab.invitation(a, group))
+    await lab.wait(lambda: a.tips(group) == b.tips(group))
