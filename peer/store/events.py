@@ -24,7 +24,8 @@ from peer.store.keys import Fence, KeyFiles
 from peer.store.loading import load_groups, load_own
 from peer.store.peers import KnownPeer, delete_peer, read_peers, write_peer
 from peer.store.rows import find, read_events_after, read_group_events, read_locator, read_one_event, read_page
-from peer.store.writing import Append, Batch, Create, Outcome, Own, Request, Rotate, Write
+from peer.store.verification import Verification, verify_log
+from peer.store.writing import Append, Batch, Create, Outcome, Own, Request, Write
 
 COMMIT_EVENTS_MAX = 16384
 COMMIT_BYTES_MAX = 8 * 1024 * 1024
@@ -113,10 +114,6 @@ class SqliteEventStore:
         """As `EventStore.create_group`."""
         await self._request(Create(genesis), 1, 0)
 
-    async def rotate_log(self, group: GroupId, kind: LogKind) -> None:
-        """Write no more on the open log of `kind`: the next write opens another."""
-        await self._request(Rotate(group, kind), 1, 0)
-
     async def read_after(self, group: GroupId, log: LogId, have: Sequence[EventId], size_max: int) -> Page:
         """As `EventStore.read_after`."""
         record = self._log(group, log)
@@ -181,6 +178,10 @@ class SqliteEventStore:
         known = await self._database.transaction(lambda connection: delete_peer(connection, peer))
         self._groups.forget_peer(peer)
         return known
+
+    async def verify(self) -> Verification:
+        """Verify everything that is held from the ground up, beside the running work."""
+        return await verify_log(self._database.path)
 
     async def _request(self, request: Request, events: int, size: int) -> Sequence[StoredEvent]:
         """Let `request` wait for its commit. First come, first served, also while the queue is full."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from peer.core.certificate import Certificate, LogKind
+from peer.core.certificate import Certificate
 from peer.core.frontier import Tip, Tips, sorted_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
@@ -105,14 +105,6 @@ class GroupRecord:
         self.roster = evaluate(self.genesis.owners, self.control)
 
 
-class OpenLog(NamedTuple):
-    """A log that this peer writes on."""
-
-    group: GroupId
-    kind: LogKind
-    log: LogId
-
-
 class Groups:
     """All groups of this peer: the `Replica` of the other parts."""
 
@@ -137,12 +129,6 @@ class Groups:
     def add(self, record: GroupRecord) -> None:
         """Begin to show a group."""
         self._groups[record.group] = record
-
-    def remove(self, group: GroupId) -> None:
-        """Show a group no more."""
-        record = self._groups.pop(group, None)
-        if record is not None:
-            self._branches = {number: place for number, place in self._branches.items() if place[0] is not record}
 
     def take_log(self, group: GroupRecord, record: LogRecord) -> None:
         """Show `record` as what `group` holds of its log."""

@@ -75,11 +75,6 @@ class KeyFiles:
         except (OSError, ConfigError):
             return None
 
-    def remove_log_keys(self, group: GroupId) -> None:
-        """Forget the keys of all logs of `group`: nothing is ever written on in them."""
-        for kind in LogKind:
-            self._log_path(group, kind).unlink(missing_ok=True)
-
     def _log_path(self, group: GroupId, kind: LogKind) -> Path:
         return self._folder / f"{group.hex()[:GROUP_CHARACTERS]}-{kind.name.lower()}.key"
 

@@ -22,7 +22,6 @@ from peer.store.writing import INCARNATION_SIZE, Own, Writing, write_fact
 
 FENCE = "fence"
 INCARNATION = "incarnation"
-POSITION = "position"
 
 
 def load_groups(connection: Connection) -> Groups:
@@ -58,8 +57,7 @@ def load_own(connection: Connection, groups: Groups, keys: KeyFiles, peer: KeyPa
     if not intact or not incarnation:
         own.incarnation = os.urandom(INCARNATION_SIZE)
         write_fact(connection, INCARNATION, own.incarnation)
-    (highest,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
-    own.position = max(highest, int.from_bytes(_fact(connection, POSITION), "big"))
+    (own.position,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
     return own
 
 

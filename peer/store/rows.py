@@ -17,6 +17,9 @@ from peer.store.database import Connection
 from peer.store.groups import Branch, GroupRecord, LogRecord
 
 IDS_PER_QUERY = 256
+READ_BYTES_MAX = 4 * 1024 * 1024
+"""About as much is read at once, whatever number of events was asked for."""
+
 COLUMNS = "position, branch_no, id, header, body"
 
 Place = tuple[GroupRecord, LogRecord]
@@ -63,12 +66,16 @@ def read_event_at(connection: Connection, position: int) -> Event:
 
 
 def stored_events(rows: Iterable[EventRow], of_branch: BranchLookup) -> list[StoredEvent]:
-    """Rows of `COLUMNS` as events."""
+    """Rows of `COLUMNS` as events, the first ones if they are large."""
     events: list[StoredEvent] = []
+    size = 0
     for position, branch, event_id, header, body in rows:
         group, log = of_branch(branch)
         certificate = log.certificate
         events.append(StoredEvent(position, group.group, certificate.kind, certificate.peer, held_event(header, EventId(event_id), body)))
+        size += len(header) + len(body)
+        if size >= READ_BYTES_MAX:
+            break
     return events
 
 
@@ -91,13 +98,7 @@ def read_group_events(connection: Connection, branches: Sequence[Branch], after:
     """Events on `branches` at positions above `after`, in the order of positions, at most `count_max`: no scan over those of other groups."""
     lines = [_positions(connection, branch, after, count_max) for branch in branches if branch.position > after]
     positions = list(islice(merge(*lines), count_max))
-    rows: list[EventRow] = []
-    for start in range(0, len(positions), IDS_PER_QUERY):
-        part = positions[start : start + IDS_PER_QUERY]
-        marks = ",".join("?" * len(part))
-        sql = f"SELECT {COLUMNS} FROM events WHERE position IN ({marks}) ORDER BY position"  # noqa: S608  (question marks)
-        rows.extend(connection.execute(sql, part))
-    return stored_events(rows, of_branch)
+    return stored_events(_rows_at(connection, positions), of_branch)
 
 
 def read_page(connection: Connection, log: LogRecord, have: Sequence[EventId], position_max: int, size_max: int) -> Page:
@@ -148,6 +149,14 @@ def read_locator(connection: Connection, log: LogRecord) -> list[EventId]:
             row = connection.execute("SELECT id FROM events WHERE branch_no = ? AND height = ?", (number, height)).fetchone()
             found[EventId(row[0])] = None
     return list(found)
+
+
+def _rows_at(connection: Connection, positions: Sequence[int]) -> Iterator[EventRow]:
+    for start in range(0, len(positions), IDS_PER_QUERY):
+        part = positions[start : start + IDS_PER_QUERY]
+        marks = ",".join("?" * len(part))
+        sql = f"SELECT {COLUMNS} FROM events WHERE position IN ({marks}) ORDER BY position"  # noqa: S608  (question marks)
+        yield from connection.execute(sql, part)
 
 
 def _positions(connection: Connection, branch: Branch, after: int, count_max: int) -> list[int]:

@@ -59,14 +59,7 @@ class Create(NamedTuple):
     genesis: Genesis
 
 
-class Rotate(NamedTuple):
-    """Write no more on the open log: the next write opens another."""
-
-    group: GroupId
-    kind: LogKind
-
-
-Request = Append | Write | Create | Rotate
+Request = Append | Write | Create
 Outcome = Sequence[StoredEvent] | EventRejectedError | RequestError
 
 
@@ -152,9 +145,6 @@ class Batch:
                 return self._write(connection, group, kind, drafts)
             case Create(genesis):
                 self._create(connection, genesis)
-            case Rotate(group, kind):
-                self._group(group)
-                self._close_log(connection, (group, kind))
         return ()
 
     def _group(self, group: GroupId) -> GroupRecord:

@@ -57,7 +57,7 @@ CREATE TABLE peers (
     paused INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Single facts: `incarnation`, `fence` (the inode of this database and of the peer key), `position` (the highest ever given out).
+-- Single facts: `incarnation`, `fence` (what the files of this database and of the peer key were).
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value BLOB NOT NULL
