@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -178,6 +179,14 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: not valid TOML: {error}", fix="correct the line") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", fix="check its permissions") from error
+
+
+def check_values(values: Mapping[str, object]) -> None:
+    """Raise `ConfigError` for a value that no configuration may have."""
+    try:
+        Config(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error), fix="correct it") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -1,0 +1,137 @@
+"""Groups, invitations, events, peers over HTTP."""
+
+import json
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from peer.api.models import EventPage, Group, GroupCreate, GroupJoin, Invitation, InvitationCreate, InvitationMade, Peer
+from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body
+from peer.api.services import Json, Services
+
+CBOR_TYPE = "application/cbor"
+STREAM_TYPE = "text/event-stream"
+GROUPS = "/api/v1/sync/groups"
+EVENTS_DEFAULT = 100
+
+
+class GroupRoutes:
+    """Handlers, for these services."""
+
+    def __init__(self, services: Services) -> None:
+        """Does nothing yet."""
+        self._services = services
+
+    def routes(self) -> Sequence[Route]:
+        """All routes of this file."""
+        after = Query("after", "A position of this peer: only events above it", "integer")
+        event_query = (
+            after,
+            Query("limit", "How many events at most, up to 1000", "integer"),
+            Query("follow", "1 for a stream of server-sent events that does not end", "integer"),
+        )
+        return (
+            Route("GET", GROUPS, self.list_groups, "All groups of this peer", (Group,)),
+            Route("POST", GROUPS, self.create, "Begin a group", Group, GroupCreate, status=201),
+            Route("POST", f"{GROUPS}/join", self.join, "Use an invitation", Group, GroupJoin),
+            Route("GET", f"{GROUPS}/{{id}}", self.show, "One group", Group),
+            Route("GET", f"{GROUPS}/{{id}}/invitations", self.invitations, "The invitations of a group", (Invitation,)),
+            Route("POST", f"{GROUPS}/{{id}}/invitations", self.invite, "Make an invitation", InvitationMade, InvitationCreate, status=201),
+            Route(
+                "GET",
+                f"{GROUPS}/{{id}}/events",
+                self.events,
+                "The events of a group in the order in which they came here",
+                EventPage,
+                query=event_query,
+                content=(JSON_TYPE, STREAM_TYPE),
+            ),
+            Route(
+                "GET",
+                f"{GROUPS}/{{id}}/state",
+                self.state,
+                "The canonical export of all projections of a group, as CBOR or JSON by Accept",
+                content=(CBOR_TYPE, JSON_TYPE),
+            ),
+            Route("GET", "/api/v1/sync/peers", self.peers, "All known peers", (Peer,)),
+            Route("GET", "/api/v1/sync/peers/{id}", self.peer, "One peer", Peer),
+        )
+
+    async def list_groups(self, _: web.Request) -> object:
+        """All groups."""
+        return await self._services.groups.all()
+
+    async def create(self, request: web.Request) -> object:
+        """Begin a group."""
+        body = await read_body(request, GroupCreate)
+        return await self._services.groups.create(body.name, body.owners)
+
+    async def join(self, request: web.Request) -> object:
+        """Use an invitation."""
+        body = await read_body(request, GroupJoin)
+        group = await self._services.joining.join(body.invitation, wait=body.wait, timeout_ms=body.timeout_ms)
+        return await self._services.groups.describe(group)
+
+    async def show(self, request: web.Request) -> object:
+        """One group."""
+        return await self._services.groups.show(request.match_info["id"])
+
+    async def invitations(self, request: web.Request) -> object:
+        """The invitations of a group."""
+        return self._services.joining.invitations(request.match_info["id"])
+
+    async def invite(self, request: web.Request) -> object:
+        """Make an invitation."""
+        body = await read_body(request, InvitationCreate)
+        return await self._services.joining.invite(request.match_info["id"], body.role, body.expires_in_ms)
+
+    async def state(self, request: web.Request) -> object:
+        """The export of a group."""
+        cbor, document = await self._services.groups.state(request.match_info["id"])
+        if wants_cbor(request):
+            return web.Response(body=cbor, content_type=CBOR_TYPE)
+        return document
+
+    async def events(self, request: web.Request) -> object:
+        """A page of events, or a stream of them."""
+        reference = request.match_info["id"]
+        after = query_number(request, "after", 0)
+        if request.query.get("follow") == "1":
+            last = request.headers.get("Last-Event-ID", "")
+            return await self._follow(request, reference, int(last) if last.isascii() and last.isdecimal() else after)
+        page = await self._services.events.page(reference, after, query_number(request, "limit", EVENTS_DEFAULT))
+        return {"events": page.events, "next": page.next}
+
+    async def peers(self, _: web.Request) -> object:
+        """All known peers."""
+        return self._services.peers.all()
+
+    async def peer(self, request: web.Request) -> object:
+        """One peer."""
+        return self._services.peers.show(request.match_info["id"])
+
+    async def _follow(self, request: web.Request, reference: str, after: int) -> web.StreamResponse:
+        stream = self._services.events.follow(reference, after)
+        response = web.StreamResponse(headers={"Content-Type": STREAM_TYPE, "Cache-Control": "no-store"})
+        try:
+            async for event in stream:
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(_frame(event))
+        except (ConnectionResetError, ConnectionAbortedError):
+            pass  # They have seen enough.
+        finally:
+            await stream.aclose()
+        return response
+
+
+def wants_cbor(request: web.Request) -> bool:
+    """True if the caller asks for CBOR rather than JSON."""
+    return CBOR_TYPE in request.headers.get("Accept", "")
+
+
+def _frame(event: Json | None) -> bytes:
+    if event is None:
+        return b": still here\n\n"
+    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return f"id: {event['position']}\ndata: {text}\n\n".encode()

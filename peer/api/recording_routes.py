@@ -1,0 +1,88 @@
+"""Recordings over HTTP: adding, finding, their manifests and bytes."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from peer.api.group_routes import CBOR_TYPE, wants_cbor
+from peer.api.models import Empty, RecordingAdd, RecordingDetails, RecordingPage
+from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body
+from peer.api.services import Json, Services
+from peer.errors import RequestError
+
+RECORDINGS = "/api/v1/recordings"
+BYTES_TYPE = "application/octet-stream"
+LIST_DEFAULT = 100
+FILTERS = (
+    Query("group", "Name or id of a group"),
+    Query("site", "Name or id of the site that made it"),
+    Query("machine", "The machine that it was recorded on"),
+    Query("tag", "A tag that it has", repeated=True),
+    Query("topic", "A topic that it has messages on"),
+    Query("schema", "A schema that it has messages of"),
+    Query("text", "Text in its name, machine, tags or topics"),
+    Query("since_ns", "It ends at or after this time"),
+    Query("until_ns", "It starts at or before this time"),
+    Query("state", "open, local, partial, remote, missing or corrupt"),
+)
+
+
+class RecordingRoutes:
+    """Handlers, for these services."""
+
+    def __init__(self, services: Services) -> None:
+        """Does nothing yet."""
+        self._recordings = services.recordings
+
+    def routes(self) -> Sequence[Route]:
+        """All routes of this file."""
+        paging = (Query("limit", "How many at most, up to 1000", "integer"), Query("cursor", "The `next` of the page before"))
+        one = f"{RECORDINGS}/{{id}}"
+        return (
+            Route("GET", RECORDINGS, self.list_recordings, "Recordings, newest first", RecordingPage, query=(*FILTERS, *paging)),
+            Route("POST", RECORDINGS, self.add, "Add a recording", RecordingDetails, RecordingAdd, status=201),
+            Route("GET", one, self.show, "One recording", RecordingDetails),
+            Route("GET", f"{one}/manifest", self.manifest, "Its manifest, as CBOR or JSON by Accept", content=(JSON_TYPE, CBOR_TYPE)),
+            Route("POST", f"{one}/fetch", self.fetch, "Bring its bytes here", RecordingDetails, Empty, status=202),
+            Route("GET", f"{one}/chunks/{{index}}", self.chunk, "The bytes of a chunk; with Range, a part of them", content=(BYTES_TYPE,)),
+        )
+
+    async def list_recordings(self, request: web.Request) -> object:
+        """Those that fit."""
+        known = {query.name for query in FILTERS} | {"limit", "cursor"}
+        for name in request.query:
+            if name not in known:
+                raise RequestError(f"there is no filter {name[:80]!r}", fix="see /openapi.json")
+        filters: Json = {name: request.query[name] for name in request.query if name in known - {"limit", "cursor", "tag"}}
+        filters["tag"] = request.query.getall("tag", [])
+        return await self._recordings.page(filters, query_number(request, "limit", LIST_DEFAULT), request.query.get("cursor"))
+
+    async def add(self, request: web.Request) -> object:
+        """Add one."""
+        body = await read_body(request, RecordingAdd)
+        recording = await self._recordings.add(body.model_dump())
+        return await self._recordings.show(recording.hex())
+
+    async def show(self, request: web.Request) -> object:
+        """One of them."""
+        return await self._recordings.show(request.match_info["id"])
+
+    async def manifest(self, request: web.Request) -> object:
+        """Its manifest."""
+        cbor, text = await self._recordings.manifest(request.match_info["id"])
+        if wants_cbor(request):
+            return web.Response(body=cbor, content_type=CBOR_TYPE)
+        return web.Response(body=text, content_type=JSON_TYPE)
+
+    async def fetch(self, request: web.Request) -> object:
+        """Bring its bytes here."""
+        await read_body(request, Empty)
+        return await self._recordings.fetch(request.match_info["id"])
+
+    async def chunk(self, request: web.Request) -> object:
+        """The bytes of a chunk."""
+        index = request.match_info["index"]
+        if not index.isascii() or not index.isdecimal():
+            raise RequestError("a chunk is named by its index", fix="see the recording's chunks")
+        path, blob = await self._recordings.chunk(request.match_info["id"], int(index))
+        return web.FileResponse(path, headers={"ETag": f'"{blob}"', "Content-Type": BYTES_TYPE})

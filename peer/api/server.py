@@ -1,0 +1,115 @@
+"""The listener of the admin API. Loopback by default; a token for everything but the health of the process."""
+
+import errno
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from peer.api.group_routes import GroupRoutes
+from peer.api.models import Health, Rebuilt, Status, Transfer, Verified, Verify
+from peer.api.openapi import describe
+from peer.api.problems import Report, access_middleware, problems_middleware
+from peer.api.recording_routes import RecordingRoutes
+from peer.api.routes import Route, add_routes, read_body
+from peer.api.services import Services
+from peer.errors import ConfigError, PortInUseError
+
+BODY_SIZE_MAX = 1024 * 1024
+SHUTDOWN_S = 1.0
+"""How long answers under way may take once the peer is to stop."""
+
+
+class SiteRoutes:
+    """Handlers for what concerns the peer as a whole."""
+
+    def __init__(self, services: Services, version: str) -> None:
+        """Does nothing yet."""
+        self._site = services.site
+        self._version = version
+        self._document: dict[str, object] = {}
+
+    def routes(self) -> Sequence[Route]:
+        """All routes of this file."""
+        return (
+            Route("GET", "/api/v1/status", self.status, "This peer, its groups, links, transfers, disk, problems", Status),
+            Route("GET", "/api/v1/transfers", self.transfers, "Bytes on their way here", (Transfer,)),
+            Route("POST", "/api/v1/verify", self.verify, "Check log, projections and stored bytes", Verified, Verify),
+            Route("POST", "/api/v1/rebuild", self.rebuild, "Compute the projections anew", Rebuilt),
+            Route("GET", "/health/live", self.live, "Whether the process answers", Health),
+            Route("GET", "/health/ready", self.ready, "Whether the log can be written; 503 if not", Health),
+            Route("GET", "/openapi.json", self.openapi, "This description"),
+        )
+
+    def set_routes(self, routes: Sequence[Route]) -> None:
+        """Say what `/openapi.json` describes."""
+        self._document = describe(routes, self._version)
+
+    async def status(self, _: web.Request) -> object:
+        """How it is."""
+        return await self._site.status()
+
+    async def transfers(self, _: web.Request) -> object:
+        """Bytes on their way here."""
+        return self._site.transfers()
+
+    async def verify(self, request: web.Request) -> object:
+        """Check what is stored."""
+        body = await read_body(request, Verify)
+        return await self._site.verify(deep=body.deep)
+
+    async def rebuild(self, _: web.Request) -> object:
+        """Compute the projections anew."""
+        return await self._site.rebuild()
+
+    async def live(self, _: web.Request) -> object:
+        """It answers."""
+        return {"ok": True}
+
+    async def ready(self, _: web.Request) -> object:
+        """It can write."""
+        if self._site.is_ready:
+            return {"ok": True}
+        return web.json_response({"ok": False}, status=503)
+
+    async def openapi(self, _: web.Request) -> object:
+        """All routes."""
+        return self._document
+
+
+def all_routes(services: Services, version: str) -> list[Route]:
+    """Every route that there is."""
+    site = SiteRoutes(services, version)
+    routes = [*site.routes(), *GroupRoutes(services).routes(), *RecordingRoutes(services).routes()]
+    site.set_routes(routes)
+    return routes
+
+
+def make_app(services: Services, token: str, *, host: str, version: str, report: Report) -> web.Application:
+    """The admin API as an application that can be served."""
+    hosts = frozenset({"localhost", host})
+    app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[problems_middleware(report), access_middleware(token, hosts)])
+    add_routes(app, all_routes(services, version))
+    return app
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Serve `app` while the block runs; gives `HOST:PORT` as it is really used. Raises `PortInUseError` or `ConfigError`."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise _cannot_listen(error, host, port) from error
+        used = runner.addresses[0][1]
+        yield f"[{host}]:{used}" if ":" in host else f"{host}:{used}"
+    finally:
+        await runner.cleanup()
+
+
+def _cannot_listen(error: OSError, host: str, port: int) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(f"the admin API cannot listen at {host}:{port}: the port is in use", fix="stop what uses it, or set `admin` to another")
+    return ConfigError(f"the admin API cannot listen at {host}:{port}: {error.strerror}", fix="set `admin` to an address of this machine")

@@ -1,0 +1,151 @@
+"""What the admin API asks of the rest of the peer. Documents go in and out as JSON holds them; how they come about is not its business."""
+
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from peer.core.identity import EventId, GroupId
+
+Json = dict[str, object]
+
+
+class GroupService(Protocol):
+    """Groups."""
+
+    async def create(self, name: str, owners: Sequence[str]) -> Json:
+        """Begin one."""
+        ...
+
+    async def all(self) -> list[Json]:
+        """All of them."""
+        ...
+
+    async def show(self, reference: str) -> Json:
+        """One of them."""
+        ...
+
+    async def describe(self, group: GroupId) -> Json:
+        """One of them, by its id."""
+        ...
+
+    async def state(self, reference: str) -> tuple[bytes, object]:
+        """The canonical export of one, as CBOR and as JSON."""
+        ...
+
+
+class JoiningService(Protocol):
+    """Invitations."""
+
+    async def invite(self, reference: str, role: str, expires_in_ms: int) -> Json:
+        """Make one."""
+        ...
+
+    def invitations(self, reference: str) -> list[Json]:
+        """Those of a group."""
+        ...
+
+    async def join(self, text: str, *, wait: bool, timeout_ms: int) -> GroupId:
+        """Use one."""
+        ...
+
+
+class EventPage(Protocol):
+    """Some events."""
+
+    @property
+    def events(self) -> list[Json]:
+        """In order."""
+        ...
+
+    @property
+    def next(self) -> int:
+        """Where to go on."""
+        ...
+
+
+class EventService(Protocol):
+    """The history."""
+
+    async def page(self, reference: str, after: int, limit: int) -> EventPage:
+        """A part of it."""
+        ...
+
+    def follow(self, reference: str, after: int) -> AsyncGenerator[Json | None, None]:
+        """It, as it grows; None now and then."""
+        ...
+
+
+class RecordingService(Protocol):
+    """Recordings."""
+
+    async def add(self, order: Json) -> EventId:
+        """Add one; the members of `order` are those of the request."""
+        ...
+
+    async def page(self, filters: Json, limit: int, cursor: str | None) -> Json:
+        """Those that fit."""
+        ...
+
+    async def show(self, reference: str) -> Json:
+        """One of them."""
+        ...
+
+    async def fetch(self, reference: str) -> Json:
+        """Begin to bring its bytes here."""
+        ...
+
+    async def manifest(self, reference: str) -> tuple[bytes, bytes]:
+        """Its manifest, as CBOR and as JSON."""
+        ...
+
+    async def chunk(self, reference: str, index: int) -> tuple[Path, str]:
+        """Where the bytes of a chunk are, and their hash in hex."""
+        ...
+
+
+class PeerService(Protocol):
+    """Other peers."""
+
+    def all(self) -> list[Json]:
+        """All that are known."""
+        ...
+
+    def show(self, reference: str) -> Json:
+        """One of them."""
+        ...
+
+
+class SiteService(Protocol):
+    """This peer."""
+
+    async def status(self) -> Json:
+        """How it is."""
+        ...
+
+    def transfers(self) -> list[Json]:
+        """Bytes on their way here."""
+        ...
+
+    async def verify(self, *, deep: bool) -> Json:
+        """Check what is stored."""
+        ...
+
+    async def rebuild(self) -> Json:
+        """Compute the projections anew."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the log can be written."""
+        ...
+
+
+class Services(NamedTuple):
+    """All of them."""
+
+    site: SiteService
+    groups: GroupService
+    joining: JoiningService
+    events: EventService
+    recordings: RecordingService
+    peers: PeerService

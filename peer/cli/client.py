@@ -1,0 +1,190 @@
+"""The command line's way to the running peer: its admin API. The only module that imports `httpx`."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from peer.cli import options
+from peer.errors import ConfigError, FileUnreadableError, MeshError, NoPeerError, RequestError, TimedOutError
+
+ADDRESS_FILE = "admin.address"
+TOKEN_FILE = "admin.token"  # noqa: S105  (a file's name)
+CONNECT_TIMEOUT_S = 5.0
+Parameters = Mapping[str, str | int | list[str]]
+
+
+class PeerProblemError(RequestError):
+    """What the peer answered instead of a result, with its own code."""
+
+    def __init__(self, text: str, *, fix: str, code: str, status: int) -> None:
+        """The members of the problem document."""
+        super().__init__(text, fix=fix)
+        self.code = code
+        self.status = status
+
+
+class AdminClient:
+    """A connection to one admin API."""
+
+    def __init__(self, url: str, token: str, where: str) -> None:
+        """`where` is how to name the peer in errors."""
+        self._where = where
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            transport=httpx.HTTPTransport(),
+            timeout=httpx.Timeout(options.current.timeout_s or options.TIMEOUT_DEFAULT_S, connect=CONNECT_TIMEOUT_S),
+        )
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def get(self, path: str, parameters: Parameters | None = None) -> Any:  # noqa: ANN401  (a JSON document)
+        """The document at `path`."""
+        return self._call("GET", path, parameters=parameters).json()
+
+    def get_bytes(self, path: str, accept: str) -> bytes:
+        """What is at `path`, in the form `accept`."""
+        return self._call("GET", path, accept=accept).content
+
+    def post(self, path: str, body: Mapping[str, object] | None = None, *, patient: bool = False) -> Any:  # noqa: ANN401  (a JSON document)
+        """Send `body`; the document that comes back. A `patient` call waits for ever unless --timeout was given: large files take their time."""
+        return self._call("POST", path, body=body or {}, patient=patient).json()
+
+    def follow(self, path: str, parameters: Parameters | None = None) -> Iterator[Any]:
+        """The documents of a stream of server-sent events, as they come."""
+        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+        with self._errors(), self._http.stream("GET", path, params=parameters, headers={"Accept": "text/event-stream"}, timeout=timeout) as answer:
+            if answer.is_error:
+                answer.read()
+                raise _problem(answer)
+            for row in answer.iter_lines():
+                if row.startswith("data:"):
+                    yield json.loads(row.removeprefix("data:"))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Parameters | None = None,
+        body: Mapping[str, object] | None = None,
+        accept: str | None = None,
+        patient: bool = False,
+    ) -> httpx.Response:
+        timeout: Any = httpx.USE_CLIENT_DEFAULT
+        if patient and options.current.timeout_s is None:
+            timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+        headers = {"Accept": accept} if accept else None
+        with self._errors():
+            answer = self._http.request(method, path, params=parameters, json=body, headers=headers, timeout=timeout)
+        if answer.is_error:
+            raise _problem(answer)
+        return answer
+
+    def _errors(self) -> "_TransportErrors":
+        return _TransportErrors(self._where)
+
+
+class _TransportErrors:
+    """Turns what can go wrong on the way into our own errors."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        match error:
+            case httpx.ConnectError() | httpx.ConnectTimeout():
+                raise NoPeerError(f"no peer answers at {self._where}", fix="run `recmesh serve`") from error
+            case httpx.TimeoutException():
+                raise TimedOutError("the peer did not answer in time; the work may still be going on", fix="give it longer with --timeout") from error
+            case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+                raise ConfigError(f"{self._where} is no URL of an admin API", fix="write --url http://HOST:PORT") from error
+            case httpx.HTTPError():
+                raise NoPeerError(
+                    f"the peer at {self._where} broke off the connection: {type(error).__name__}", fix="see whether it still runs"
+                ) from error
+            case _:
+                pass
+
+
+def connect() -> AdminClient:
+    """A client of the peer that the options name. Raises `ConfigError` or `NoPeerError`."""
+    url = options.current.remote_url
+    if url is not None:
+        return AdminClient(url, _remote_token(), url)
+    directory = options.current.existing_directory
+    local = _local_url(directory)
+    if local is None:
+        raise NoPeerError(f"no peer runs on {directory}", fix="run `recmesh serve`")
+    return AdminClient(local, _local_token(directory), f"{local} (data directory {directory})")
+
+
+def connect_if_running() -> AdminClient | None:
+    """A client of the peer that runs on the data directory, None if none does, for work that can be done without it."""
+    if options.current.remote_url is not None:
+        return connect()
+    directory = options.current.existing_directory
+    local = _local_url(directory)
+    if local is None:
+        return None
+    client = AdminClient(local, _local_token(directory), local)
+    try:
+        client.get("/health/live")
+    except NoPeerError:
+        return None
+    except MeshError:
+        return client
+    return client
+
+
+def _local_url(directory: Path) -> str | None:
+    try:
+        return "http://" + (directory / ADDRESS_FILE).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def _local_token(directory: Path) -> str:
+    return _read_token(options.current.token_file or directory / TOKEN_FILE)
+
+
+def _remote_token() -> str:
+    if options.current.token_file is not None:
+        return _read_token(options.current.token_file)
+    token = os.environ.get("RECMESH_TOKEN")
+    if not token:
+        raise ConfigError("--url needs a token", fix="name its file with --token-file, or set RECMESH_TOKEN")
+    return token
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise FileUnreadableError(f"{path}: the token cannot be read: {error.strerror}", fix="check the path and its permissions") from error
+
+
+def _problem(answer: httpx.Response) -> PeerProblemError:
+    try:
+        document = answer.json()
+        return PeerProblemError(str(document["detail"]), fix=str(document.get("fix", "")), code=str(document["code"]), status=answer.status_code)
+    except (ValueError, KeyError, TypeError):
+        return PeerProblemError(
+            f"{answer.request.url} answered {answer.status_code} and no problem document",
+            fix="see whether that is the admin API of a recmesh peer",
+            code="not_an_admin_api",
+            status=answer.status_code,
+        )

@@ -1,0 +1,243 @@
+"""Recordings: adding, finding, looking at them, bringing their bytes here."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from peer.cli import options
+from peer.cli.client import AdminClient, connect
+from peer.cli.output import hint, line, local_time, pairs, print_json, print_json_line, short, show, size, table
+from peer.cli.times import parse_time_ns
+from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
+
+RECORDINGS = "/api/v1/recordings"
+TRANSFERS = "/api/v1/transfers"
+LIST_PAGE = 500
+POLL_S = 0.1
+SECTION = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Recordings: named sets of MCAP files, shared with a group.")
+TRANSFERS_SECTION = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Bytes on their way here.")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands of this file into `app`."""
+    SECTION.command("add")(add)
+    SECTION.command("list")(list_recordings)
+    SECTION.command("show")(show_recording)
+    SECTION.command("fetch")(fetch)
+    TRANSFERS_SECTION.callback()(transfers)
+    app.add_typer(SECTION, name="recording")
+    app.add_typer(TRANSFERS_SECTION, name="transfers")
+
+
+def add(  # noqa: PLR0913  (the options of the command)
+    path: Annotated[list[Path], typer.Argument(metavar="PATH...", help="MCAP files in their order, or one folder: they become one recording.")],
+    group: Annotated[str | None, typer.Option(help="The group to share it with; may be left out where there is one.")] = None,
+    name: Annotated[str | None, typer.Option(help="What it is called. Default: the name of the folder or first file.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag to give it; may be repeated.")] = None,
+    machine: Annotated[str | None, typer.Option(help="The robot or machine that it was recorded on.")] = None,
+    *,
+    link: Annotated[bool, typer.Option("--link", help="Hard-link the files instead of copying them.")] = False,
+    move: Annotated[bool, typer.Option("--move", help="Move the files here.")] = False,
+) -> None:
+    """Share a recording with a group. The files are read, checked, hashed and kept."""
+    if link and move:
+        raise ConfigError("--link and --move exclude each other", fix="choose one of them")
+    take = "link" if link else "move" if move else "copy"
+    body = {"paths": [str(each.absolute()) for each in path], "group": group, "name": name, "tags": tag or [], "machine": machine, "take": take}
+    with connect() as client:
+        answer = client.post(RECORDINGS, body, patient=True)
+
+    def text() -> None:
+        line(f"{answer['name']} {answer['id']}")
+        hint(f"{answer['chunk_count']} files, {answer['message_count']} messages, {size(answer['size_bytes'])}. See `recmesh recording list`.")
+
+    show(answer, text)
+
+
+def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
+    group: Annotated[str | None, typer.Option(help="Of this group only.")] = None,
+    site: Annotated[str | None, typer.Option(help="Made at this site: its name or id.")] = None,
+    machine: Annotated[str | None, typer.Option(help="Recorded on this machine.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="With this tag; may be repeated.")] = None,
+    topic: Annotated[str | None, typer.Option(help="With messages on this topic.")] = None,
+    schema: Annotated[str | None, typer.Option(help="With messages of this schema.")] = None,
+    text: Annotated[str | None, typer.Option(help="With this text in its name, machine, tags or topics.")] = None,
+    since: Annotated[str | None, typer.Option(help="That end at or after this time.")] = None,
+    until: Annotated[str | None, typer.Option(help="That start at or before this time.")] = None,
+    state: Annotated[str | None, typer.Option(help="open, local, partial, remote, missing or corrupt.")] = None,
+) -> None:
+    """Recordings of the groups of this site."""
+    filters: dict[str, str | int | list[str]] = {
+        key: value
+        for key, value in (("group", group), ("site", site), ("machine", machine), ("tag", tag), ("topic", topic), ("schema", schema))
+        if value
+    }
+    filters.update({key: value for key, value in (("text", text), ("state", state)) if value})
+    filters.update({key: str(parse_time_ns(value)) for key, value in (("since_ns", since), ("until_ns", until)) if value})
+    with connect() as client:
+        found = _all(client, filters)
+    show(
+        found,
+        lambda: table(
+            ["name", "id", "site", "state", "size", "files", "messages", "start", "tags"],
+            [
+                [
+                    each["name"],
+                    short(each["id"]),
+                    each["site_name"],
+                    each["state"],
+                    size(each["size_bytes"]),
+                    each["chunk_count"],
+                    each["message_count"],
+                    local_time(each["start_time"]),
+                    each["tags"],
+                ]
+                for each in found
+            ],
+            empty="No recordings" + (" that fit." if filters else " yet: `recmesh recording add PATH`."),
+        ),
+    )
+
+
+def show_recording(recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]) -> None:
+    """One recording: files, topics, copies."""
+    with connect() as client:
+        answer = client.get(_path(recording))
+    show(answer, lambda: _print_recording(answer))
+
+
+def fetch(
+    recording: Annotated[list[str], typer.Argument(metavar="REC...", help="Names, ids, or the starts of ids.")],
+    *,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until all bytes are here.")] = False,
+) -> None:
+    """Bring the bytes of recordings here."""
+    done: list[Any] = []
+    failed: list[RequestError] = []
+    with connect() as client:
+        for each in recording:
+            try:
+                answer = client.post(f"{_path(each)}/fetch")
+                done.append(answer if no_wait else _wait_until_local(client, answer))
+            except RequestError as error:
+                failed.append(error)
+    if options.current.json:
+        print_json(done)
+    else:
+        for answer in done:
+            line(f"{answer['name']} {answer['id']} {answer['state']}")
+    if failed and not done and len(failed) == 1:
+        raise failed[0]
+    for each_error in failed:
+        sys.stderr.write(f"{each_error.text} [{each_error.code}]\n")
+    if failed and done:
+        raise SomeFailedError(f"{len(failed)} of {len(recording)} recordings were not fetched", fix="see the lines above")
+    if failed:
+        raise failed[0]
+
+
+def transfers(*, follow: Annotated[bool, typer.Option("--follow", help="Go on until all are done.")] = False) -> None:
+    """Bytes on their way here."""
+    with connect() as client:
+        answer = client.get(TRANSFERS)
+        if not follow:
+            show(answer, lambda: _print_transfers(answer))
+            return
+        seen: object = None
+        while True:
+            if answer != seen:
+                for each in answer:
+                    _print_transfer(each)
+            if not any(each["state"] in {"waiting", "running"} for each in answer):
+                return
+            seen = answer
+            time.sleep(POLL_S)
+            answer = client.get(TRANSFERS)
+
+
+def _wait_until_local(client: AdminClient, answer: Any) -> Any:  # noqa: ANN401  (JSON documents)
+    timeout_s = options.current.timeout_s
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    while answer["state"] in {"partial", "remote", "open", "missing"}:
+        if end is not None and time.monotonic() > end:
+            raise TimedOutError(f"{answer['name']}: not all bytes are here yet; the transfer goes on", fix="see `recmesh transfers`")
+        time.sleep(POLL_S)
+        answer = client.get(_path(answer["id"]))
+    if answer["state"] != "local":
+        raise MeshError(f"{answer['name']} is {answer['state']}", fix="see `recmesh verify --deep`")
+    return answer
+
+
+def _all(client: AdminClient, filters: dict[str, str | int | list[str]]) -> list[Any]:
+    found: list[Any] = []
+    cursor: str | None = None
+    while True:
+        page = client.get(RECORDINGS, {**filters, "limit": LIST_PAGE, **({"cursor": cursor} if cursor else {})})
+        found += page["recordings"]
+        cursor = page["next"]
+        if cursor is None:
+            return found
+
+
+def _print_recording(answer: dict[str, Any]) -> None:
+    pairs(
+        [
+            ("name", answer["name"]),
+            ("id", answer["id"]),
+            ("site", answer["site_name"]),
+            ("machine", answer["machine"]),
+            ("state", answer["state"]),
+            ("size", f"{size(answer['size_bytes'])}, {size(answer['bytes_here'])} here"),
+            ("messages", answer["message_count"]),
+            ("start", local_time(answer["start_time"])),
+            ("end", local_time(answer["end_time"])),
+            ("tags", answer["tags"]),
+            ("manifest", answer["manifest_id"]),
+        ]
+    )
+    line("")
+    table(
+        ["file", "original name", "size", "blake3", "sha256"],
+        [[each["name"], each["source_name"], size(each["size_bytes"]), short(each["blob_id"]), short(each["sha256"])] for each in answer["chunks"]],
+        empty="No files yet.",
+    )
+    line("")
+    table(
+        ["topic", "schema", "encoding", "messages"],
+        [[each["topic"], each["schema"], each["encoding"], each["message_count"]] for each in answer["topics"]],
+        empty="No topics.",
+    )
+
+
+def _print_transfers(answer: list[Any]) -> None:
+    table(
+        ["id", "recording", "done", "of", "rate", "from", "state"],
+        [
+            [
+                short(each["id"]),
+                short(each["recording"]),
+                size(each["bytes_done"]),
+                size(each["bytes_total"]),
+                size(each["rate"]) + "/s",
+                [short(source) for source in each["from"]],
+                each["state"],
+            ]
+            for each in answer
+        ],
+        empty="Nothing on its way.",
+    )
+
+
+def _print_transfer(each: dict[str, Any]) -> None:
+    if options.current.json:
+        print_json_line(each)
+    else:
+        line(f"{short(each['id'])}  {size(each['bytes_done'])} of {size(each['bytes_total'])}  {each['state']}")
+
+
+def _path(recording: str) -> str:
+    return f"{RECORDINGS}/{quote(recording, safe='')}"

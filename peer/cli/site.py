@@ -1,0 +1,132 @@
+"""This site: setting it up, running it, asking how it is."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from peer.cli import options
+from peer.cli.client import connect
+from peer.cli.output import hint, line, ms_time, pairs, short, show, size, table
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands of this file into `app`."""
+    app.command("init")(init)
+    app.command("serve")(serve)
+    app.command("id")(show_id)
+    app.command("status")(status)
+
+
+def init(
+    name: Annotated[str | None, typer.Option(help="What this site is called. Default: the host name.")] = None,
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where other peers reach it, or `none`. Default: 0.0.0.0:7850.")] = None,
+    admin: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where its admin API listens. Default: 127.0.0.1:7851.")] = None,
+) -> None:
+    """Make keys, configuration and databases of a new peer."""
+    from peer.setup import initialise  # noqa: PLC0415  (loads keys and settings; other commands start without them)
+
+    site = initialise(options.current.directory, name=name, listen=listen, admin=admin)
+
+    def text() -> None:
+        pairs([("peer id", site["peer_id"]), ("name", site["name"]), ("listens at", site["listen"]), ("admin API", site["admin"])])
+        hint(f"Set up in {site['data']}. Next: `recmesh serve`, then `recmesh group create NAME` or `recmesh group join INVITATION`.")
+
+    show(site, text)
+
+
+def serve(*, init: Annotated[bool, typer.Option("--init", help="Set up an empty data directory first.")] = False) -> None:
+    """Run the peer in the foreground until SIGTERM or Ctrl-C."""
+    from peer.node import serve as run_peer  # noqa: PLC0415  (loads everything; other commands start without it)
+    from peer.setup import initialise_if_empty  # noqa: PLC0415  (see above)
+
+    if init:
+        initialise_if_empty(options.current.directory)
+    directory = options.current.existing_directory
+
+    def ready(site: dict[str, str]) -> None:
+        show(site, lambda: line(f"ready: {site['name']} ({short(site['peer_id'])}), peers at {site['listen']}, admin API at {site['admin']}"))
+
+    asyncio.run(run_peer(directory, ready))
+
+
+def show_id() -> None:
+    """The peer id."""
+    if options.current.remote_url is not None:
+        with connect() as client:
+            answer = client.get("/api/v1/status")
+        site = {"peer_id": answer["peer_id"], "name": answer["name"]}
+    else:
+        from peer.setup import identify  # noqa: PLC0415  (loads keys and settings; see above)
+
+        site = identify(options.current.existing_directory)
+    show(site, lambda: line(site["peer_id"]))
+
+
+def status() -> None:
+    """This peer, its groups, links, transfers, disk, and problems with their fix."""
+    with connect() as client:
+        answer = client.get("/api/v1/status")
+    show(answer, lambda: _print_status(answer))
+
+
+def _print_status(answer: dict[str, Any]) -> None:
+    pairs([("peer", f"{answer['name']} ({answer['peer_id']})"), ("ready", answer["ready"]), ("disk", _disk(answer["disk"]))])
+    line("")
+    table(
+        ["group", "id", "events", "in view", "quarantined", "forks", "digest"],
+        [
+            [
+                each["name"],
+                short(each["group_id"]),
+                each["events"],
+                each["view_events"],
+                each["quarantined"],
+                each["forks"],
+                short(each["state_digest"]),
+            ]
+            for each in answer["groups"]
+        ],
+        empty="No groups yet: `recmesh group create NAME` or `recmesh group join INVITATION`.",
+    )
+    line("")
+    table(
+        ["link", "peer", "state", "phase", "address", "missing", "last seen"],
+        [
+            [
+                each["name"],
+                short(each["peer_id"]),
+                each["state"],
+                each["phase"],
+                each["address"],
+                each["missing_events"],
+                ms_time(each["last_seen_ms"]),
+            ]
+            for each in answer["links"]
+        ],
+        empty="No links.",
+    )
+    for each in answer["transfers"]:
+        line(f"transfer {short(each['id'])}: {size(each['bytes_done'])} of {size(each['bytes_total'])}, {each['state']}")
+    for each in answer["problems"]:
+        line(f"problem: {each['text']}; {each['fix']} [{each['code']}]")
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    return f"{size(disk['used_bytes'])} used, {size(disk['free_bytes'])} free"
+
+
+def read_text_argument(text: str) -> str:
+    """`text`, or what `-` (standard input) or `@FILE` stands for."""
+    from peer.errors import FileUnreadableError  # noqa: PLC0415  (only where it is needed)
+
+    if text == "-":
+        return typer.get_text_stream("stdin").read().strip()
+    if not text.startswith("@"):
+        return text
+    path = Path(text.removeprefix("@"))
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileUnreadableError(f"{path}: cannot be read: {error}", fix="check the path and its permissions") from error

@@ -1,0 +1,173 @@
+"""Adding a recording: read the files, keep the bytes, then tell the group.
+
+Bytes are durable before an event names them, and events are written only when every file was read and kept: what fails leaves nothing behind that
+anybody sees. Files that are moved are given up last of all.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from materializer.bodies import (
+    AttachmentAdd,
+    ChunkAdd,
+    RecordingCreate,
+    attachment_add,
+    chunk_add,
+    chunk_topics,
+    is_tag,
+    recording_create,
+    recording_finalize,
+    recording_tag,
+)
+from materializer.manifest import RecordingFacts, make_manifest, merge_topics
+from materializer.mcap_index import McapIndex, read_index
+from peer.core.certificate import LogKind
+from peer.core.identity import EventId, GroupId, PeerId
+from peer.core.interfaces import BlobFacts, BlobStore, EventStore, Replica, Views
+from peer.core.names import check_name
+from peer.core.roster import Role
+from peer.core.run import Draft
+from peer.errors import NotAllowedError, RequestError
+from peer.failpoints import failpoint
+from peer.operations.files import Selection, default_name, select_files
+from peer.operations.references import find_group
+
+TAKE = ("copy", "link", "move")
+READERS_MAX = 2
+"""Files of one recording that are read at once."""
+TAGS_MAX = 64
+
+
+class AddRequest(NamedTuple):
+    """What is to be added, and as what."""
+
+    paths: Sequence[Path]
+    group: str | None = None
+    name: str | None = None
+    tags: Sequence[str] = ()
+    machine: str = ""
+    take: str = "copy"
+
+
+class _Chunk(NamedTuple):
+    source_name: str
+    index: McapIndex  # type: ignore[assignment]  # What stands in the file; nobody searches here with `tuple.index`.
+    facts: BlobFacts
+
+
+class _Contents(NamedTuple):
+    """Everything that is to be told, and is durable already."""
+
+    chunks: Sequence[_Chunk]
+    attachments: Sequence[tuple[str, BlobFacts]]
+    created_ns: int
+
+
+class Adding:
+    """Adds recordings that were made at this site."""
+
+    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, blobs: BlobStore, views: Views) -> None:
+        """The collaborators, for the site `peer`."""
+        self._peer = peer
+        self._store = store
+        self._replica = replica
+        self._blobs = blobs
+        self._views = views
+        self._reading = asyncio.Semaphore(READERS_MAX)
+
+    async def add(self, request: AddRequest) -> EventId:
+        """Add a recording and return its id once it can be read. Raises `RequestError`s that say which file is wrong, and how."""
+        group, view = find_group(self._replica, request.group)
+        if view.roster.role(self._peer) < Role.WRITER:
+            raise NotAllowedError(f"this site may read {view.genesis.name}, not write to it", fix="ask an admin of the group for the role writer")
+        _check(request)
+        selection = await asyncio.to_thread(select_files, request.paths)
+        name = check_name(request.name, "recording") if request.name is not None else default_name(selection.name)
+        contents = await self._keep(selection, request.take)
+        failpoint("recording.before_events")
+        recording, position = await self._tell(group, name, request, contents)
+        failpoint("recording.after_events")
+        if request.take == "move":
+            await asyncio.to_thread(_give_up, [*selection.chunks, *selection.attachments], self._blobs, contents)
+        await self._views.reached(position)
+        return recording
+
+    async def _keep(self, selection: Selection, take: str) -> _Contents:
+        """Read all files, and only if none is wrong keep them."""
+        indexes = await asyncio.gather(*(self._index(path) for path in selection.chunks))
+        kept = [await self._ingest(path, take) for path in (*selection.chunks, *selection.attachments)]
+        chunks = [_Chunk(path.name, index, facts) for path, index, facts in zip(selection.chunks, indexes, kept, strict=False)]
+        attachments = [(path.name, facts) for path, facts in zip(selection.attachments, kept[len(chunks) :], strict=True)]
+        return _Contents(chunks, attachments, time.time_ns())
+
+    async def _index(self, path: Path) -> McapIndex:
+        async with self._reading:
+            return await asyncio.to_thread(read_index, path)
+
+    async def _ingest(self, path: Path, take: str) -> BlobFacts:
+        if take != "move":
+            return await self._blobs.ingest(path, take=take)
+        with contextlib.suppress(RequestError):  # Another file system, perhaps: then the bytes have to be copied.
+            return await self._blobs.ingest(path, take="link")
+        return await self._blobs.ingest(path, take="copy")
+
+    async def _tell(self, group: GroupId, name: str, request: AddRequest, contents: _Contents) -> tuple[EventId, int]:
+        """Write the events; the id of the recording and this peer's position of the last."""
+        profile = contents.chunks[0].index.profile
+        create = RecordingCreate(name, request.machine, contents.created_ns, profile)
+        (created,) = await self._store.write(group, LogKind.DATA, [recording_create(create)])
+        recording = created.event.id
+        chunks = [_chunk_body(recording, number, chunk) for number, chunk in enumerate(contents.chunks)]
+        drafts = [chunk_add(chunk) for chunk in chunks]
+        drafts += [attachment_add(recording, source_name, facts) for source_name, facts in contents.attachments]
+        added = [entry.event.id for entry in await self._store.write(group, LogKind.DATA, drafts)][: len(chunks)]
+        attachments = [AttachmentAdd(recording, source_name, *facts) for source_name, facts in contents.attachments]
+        manifest = make_manifest(
+            RecordingFacts(group, recording, self._peer, create),
+            [chunk._replace(topics=merge_topics([chunk.topics])) for chunk in chunks],
+            attachments,
+        )
+        last: list[Draft] = [draft for chunk, event_id in zip(chunks, added, strict=True) for draft in chunk_topics(chunk, event_id)]
+        last.append(recording_finalize(recording, manifest.manifest_id, added))
+        last += [recording_tag(recording, tag, present=True) for tag in dict.fromkeys(request.tags)]
+        written = await self._store.write(group, LogKind.DATA, last)
+        return recording, written[-1].position
+
+
+def _check(request: AddRequest) -> None:
+    if request.take not in TAKE:
+        raise RequestError(f"{request.take!r} is no way to take files", fix="write copy, link or move")
+    if len(request.tags) > TAGS_MAX:
+        raise RequestError(f"{len(request.tags)} tags; {TAGS_MAX} are allowed at once", fix="leave some out")
+    for tag in request.tags:
+        if not is_tag(tag):
+            raise RequestError(f"{tag[:80]!r} cannot be a tag", fix="use one line without blanks at its ends")
+
+
+def _chunk_body(recording: EventId, number: int, chunk: _Chunk) -> ChunkAdd:
+    index = chunk.index
+    return ChunkAdd(
+        recording,
+        number,
+        chunk.source_name,
+        *chunk.facts,
+        message_count=index.message_count,
+        start_ns=index.start_ns,
+        end_ns=index.end_ns,
+        library=index.library,
+        profile=index.profile,
+        topics=[(*topic,) for topic in index.topics],
+    )
+
+
+def _give_up(paths: Sequence[Path], blobs: BlobStore, contents: _Contents) -> None:
+    """Remove what was moved: its bytes are kept under another name and the group knows of them."""
+    kept = [*(chunk.facts for chunk in contents.chunks), *(facts for _, facts in contents.attachments)]
+    for path, facts in zip(paths, kept, strict=True):
+        if blobs.has(facts.blob) and path.resolve() != blobs.path(facts.blob).resolve():
+            with contextlib.suppress(OSError):  # What cannot be removed stays: no bytes are lost by that.
+                path.unlink()

@@ -1,0 +1,166 @@
+"""Bringing bytes here: looks at what the recordings of this site's groups need, and has it fetched from linked peers.
+
+What fails is tried again for ever, later and later, and at once when a link comes up. Nothing is remembered: what is missing is computed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.interfaces import BlobSource, BlobStore, FileView, RecordingView, Replica, Views, WantedBlob
+from peer.errors import DiskFullError, MeshError, StoreError
+
+TASKS_MAX = 16
+"""Blobs that are asked for at once; how many arrive at once is for the fetcher."""
+
+RETRY_FIRST_S = 0.25
+RETRY_MAX_S = 30.0
+Touched = AbstractSet[tuple[GroupId, EventId]]
+
+
+class Fetches(Protocol):
+    """What fetches one blob."""
+
+    async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
+        """Bring it here from one of `sources`. Raises `TransportError` or `DiskFullError`."""
+        ...
+
+
+Report = Callable[[str, Mapping[str, object]], None]
+"""Takes what happened, as a constant, and fields: for the log."""
+
+
+class Fetching:
+    """Keeps this site's copies complete."""
+
+    def __init__(  # noqa: PLR0913  (its collaborators)
+        self,
+        fetches: Fetches,
+        blobs: BlobStore,
+        replica: Replica,
+        views: Views,
+        sources: Callable[[GroupId], Sequence[BlobSource]],
+        *,
+        everything: bool,
+        arrived: Callable[[GroupId, EventId], None],
+        report: Report,
+    ) -> None:
+        """`everything` says whether all recordings are wanted, or only those asked for; `arrived` hears of each recording of which a file came."""
+        self._fetches = fetches
+        self._blobs = blobs
+        self._replica = replica
+        self._views = views
+        self._sources = sources
+        self._everything = everything
+        self._arrived = arrived
+        self._report = report
+        self._wake = asyncio.Event()
+        self._look_at: set[tuple[GroupId, EventId]] = set()
+        self._look_at_all = True
+        self._requested: set[EventId] = set()
+        self._missing: dict[BlobId, WantedBlob] = {}
+        self._running: set[BlobId] = set()
+        self._failures: dict[BlobId, int] = {}
+        self._paused: set[BlobId] = set()
+        self.problem: MeshError | None = None
+        """Why nothing arrives, if the reason is here."""
+
+    def touched(self, recordings: Touched) -> None:
+        """These recordings changed; all of them if the set is empty."""
+        self._look_at |= recordings
+        self._look_at_all = self._look_at_all or not recordings
+        self._wake.set()
+
+    def request(self, view: RecordingView) -> None:
+        """Bring the bytes of this recording here, whatever the policy says."""
+        self._requested.add(view.recording)
+        self._want(view)
+        self._retry_all()
+
+    def links_changed(self) -> None:
+        """Somebody may have what nobody had: ask at once."""
+        self._retry_all()
+
+    def waiting(self) -> list[WantedBlob]:
+        """What is missing and not on its way."""
+        return [wanted for blob, wanted in self._missing.items() if blob not in self._running]
+
+    async def run(self) -> None:
+        """Look and fetch until cancelled. Raises `StoreError` when the disk fails, but not when it is full."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._look()
+                for wanted in self._due():
+                    sources = self._sources(wanted.group)
+                    if not sources:
+                        continue
+                    self._running.add(wanted.blob)
+                    tasks.create_task(self._fetch(wanted, sources))
+
+    def _due(self) -> list[WantedBlob]:
+        room = TASKS_MAX - len(self._running)
+        ready = (wanted for blob, wanted in self._missing.items() if blob not in self._running and blob not in self._paused)
+        return [wanted for wanted, _ in zip(ready, range(room), strict=False)]
+
+    async def _look(self) -> None:
+        look_at, look_at_all = self._look_at, self._look_at_all
+        self._look_at, self._look_at_all = set(), False
+        views: Iterable[RecordingView]
+        if look_at_all:
+            self._missing = {blob: wanted for blob, wanted in self._missing.items() if blob in self._running}
+            views = await self._views.recordings(list(self._replica.groups))
+        else:
+            found = [await self._views.recording(group, recording) for group, recording in look_at]
+            views = [view for view in found if view is not None]
+        for view in views:
+            if self._everything or view.recording in self._requested:
+                self._want(view)
+
+    def _want(self, view: RecordingView) -> None:
+        for file in (*view.chunks, *view.attachments):
+            if file.blob not in self._missing and not self._blobs.has(file.blob):
+                self._missing[file.blob] = _wanted(view, file)
+
+    async def _fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
+        blob = wanted.blob
+        try:
+            await self._fetches.fetch(wanted, sources)
+        except DiskFullError as error:
+            self.problem = error
+            self._later(blob)
+        except StoreError:
+            raise
+        except MeshError as error:
+            self._report("a blob did not arrive", {"blob": blob.hex(), "code": error.code, "error": error.text})
+            self._later(blob)
+        else:
+            self.problem = None
+            self._missing.pop(blob, None)
+            self._failures.pop(blob, None)
+            self._arrived(wanted.group, wanted.recording)
+        finally:
+            self._running.discard(blob)
+            self._wake.set()
+
+    def _later(self, blob: BlobId) -> None:
+        failures = self._failures.get(blob, 0)
+        self._failures[blob] = failures + 1
+        self._paused.add(blob)
+        asyncio.get_running_loop().call_later(min(RETRY_MAX_S, RETRY_FIRST_S * 2**failures), self._again, blob)
+
+    def _again(self, blob: BlobId) -> None:
+        self._paused.discard(blob)
+        self._wake.set()
+
+    def _retry_all(self) -> None:
+        self._paused.clear()
+        self._failures.clear()
+        self._wake.set()
+
+
+def _wanted(view: RecordingView, file: FileView) -> WantedBlob:
+    return WantedBlob(view.group, view.recording, file.blob, file.size, file.piece_size, file.pieces, file.sha256)

@@ -1,0 +1,252 @@
+"""Recordings: finding, showing them, their manifests and bytes, as far as they are here."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from peer.core.identity import EventId, GroupId, PeerId
+from peer.core.interfaces import BlobStore, FileView, RecordingView, Replica, Views
+from peer.core.names import folded
+from peer.errors import NotFoundError, RequestError
+from peer.operations.adding import Adding, AddRequest
+from peer.operations.json_form import Json, to_json
+from peer.operations.references import choose, find_group, is_prefix
+
+PAGE_MAX = 1000
+SHORT_DIGITS = 8
+COPIES_WANTED = 1
+"""Nobody reports copies yet: the one of the site that made it is all that is known of beside our own."""
+
+STATES = ("open", "local", "partial", "remote", "missing", "corrupt")
+
+
+class Held(NamedTuple):
+    """How much of a recording is here."""
+
+    state: str
+    bytes_here: int
+
+
+class Recordings:
+    """The recordings of all groups of this peer."""
+
+    def __init__(
+        self, peer: PeerId, replica: Replica, blobs: BlobStore, views: Views, adding: Adding, request_bytes: Callable[[RecordingView], None]
+    ) -> None:
+        """`request_bytes` begins to bring the bytes of a recording here."""
+        self._peer = peer
+        self._replica = replica
+        self._blobs = blobs
+        self._views = views
+        self._adding = adding
+        self._request_bytes = request_bytes
+
+    async def add(self, order: Json) -> EventId:
+        """Add a recording: `paths`, and optionally `group`, `name`, `tags`, `machine`, `take`."""
+        paths, tags = order["paths"], order.get("tags") or []
+        assert isinstance(paths, list)
+        assert isinstance(tags, list)
+        group, name = order.get("group"), order.get("name")
+        request = AddRequest(
+            [Path(path) for path in paths],
+            None if group is None else str(group),
+            None if name is None else str(name),
+            tags,
+            str(order.get("machine") or ""),
+            str(order.get("take") or "copy"),
+        )
+        return await self._adding.add(request)
+
+    async def page(self, filters: Json, limit: int, cursor: str | None) -> Json:
+        """Up to `limit` recordings that fit all `filters`, newest first, after the one whose id is `cursor`."""
+        if not 1 <= limit <= PAGE_MAX:
+            raise RequestError(f"limit is 1 to {PAGE_MAX}", fix="correct it")
+        fits = _fitting(filters)
+        group = filters.get("group")
+        groups = [find_group(self._replica, str(group))[0]] if group else list(self._replica.groups)
+        found: list[RecordingView] = []
+        passed = cursor is None
+        for view in await self._views.recordings(groups):
+            if passed and fits(view, self._site_name(view), self.held(view).state):
+                found.append(view)
+                if len(found) > limit:
+                    break
+            passed = passed or view.recording.hex() == cursor
+        shown = found[:limit]
+        more = shown[-1].recording.hex() if len(found) > limit else None
+        return {"recordings": [self._summary(view) for view in shown], "next": more}
+
+    async def show(self, reference: str) -> Json:
+        """One recording with all that belongs to it."""
+        return self._details(await self.find(reference))
+
+    async def fetch(self, reference: str) -> Json:
+        """Begin to bring the bytes of a recording here."""
+        view = await self.find(reference)
+        self._request_bytes(view)
+        return self._details(view)
+
+    async def manifest(self, reference: str) -> tuple[bytes, bytes]:
+        """The manifest of a recording as CBOR and JSON."""
+        view = await self.find(reference)
+        manifest = await self._views.manifest(view.group, view.recording)
+        if manifest is None:
+            raise NotFoundError(f"{view.name} has no manifest yet", fix="wait until it is finalized and all its events are here")
+        return manifest
+
+    async def chunk(self, reference: str, index: int) -> tuple[Path, str]:
+        """Where the bytes of a chunk are, and their hash in hex."""
+        view = await self.find(reference)
+        chunk = next((each for each in view.chunks if each.number == index), None)
+        if chunk is None:
+            raise NotFoundError(f"{view.name} has no chunk {index}", fix=f"it has {len(view.chunks)}, counted from 0")
+        if not self._blobs.has(chunk.blob):
+            raise NotFoundError(f"chunk {index} of {view.name} is not here", fix=f"`recmesh recording fetch {view.recording.hex()[:12]}` brings it")
+        return self._blobs.path(chunk.blob), chunk.blob.hex()
+
+    async def find(self, reference: str) -> RecordingView:
+        """The recording that `reference` means."""
+        if is_prefix(reference) and len(reference) == 2 * len(self._peer):
+            for group in self._replica.groups:
+                view = await self._views.recording(group, EventId(bytes.fromhex(reference)))
+                if view is not None:
+                    return view
+        views = await self._views.recordings(list(self._replica.groups))
+        return choose(reference, "recording", ((view.recording, view.name, view) for view in views))
+
+    def held(self, view: RecordingView) -> Held:
+        """How much of a recording is here, and the word for it."""
+        here = [self._blobs.has(file.blob) for file in (*view.chunks, *view.attachments)]
+        size = sum(chunk.size for chunk, is_here in zip(view.chunks, here, strict=False) if is_here)
+        if not view.finalized:
+            state = "open"
+        elif all(here) and view.manifest_id is not None:
+            state = "local"
+        elif any(here):
+            state = "partial"
+        else:
+            state = "missing" if view.site == self._peer else "remote"
+        return Held(state, size)
+
+    def _summary(self, view: RecordingView) -> Json:
+        held = self.held(view)
+        copies = self._copies(view, held)
+        document = to_json(
+            {
+                "id": view.recording,
+                "group": view.group,
+                "group_name": self._replica.groups[view.group].genesis.name,
+                "name": view.name,
+                "site": view.site,
+                "site_name": self._site_name(view),
+                "machine": view.machine,
+                "state": held.state,
+                "size_bytes": sum(chunk.size for chunk in view.chunks),
+                "chunk_count": len(view.chunks),
+                "message_count": sum(chunk.message_count for chunk in view.chunks),
+                "created_ns": view.created_ns,
+                "start_time_ns": min((chunk.start_ns for chunk in view.chunks if chunk.start_ns is not None), default=None),
+                "end_time_ns": max((chunk.end_ns for chunk in view.chunks if chunk.end_ns is not None), default=None),
+                "tags": list(view.tags),
+                "manifest_id": view.manifest_id,
+                "finalized": view.finalized,
+                "copies": len(copies),
+                "copies_wanted": COPIES_WANTED,
+                "bytes_here": held.bytes_here,
+            }
+        )
+        assert isinstance(document, dict)
+        return document
+
+    def _details(self, view: RecordingView) -> Json:
+        return {
+            **self._summary(view),
+            "chunks": [_file(chunk, is_here=self._blobs.has(chunk.blob)) for chunk in view.chunks],
+            "attachments": [_file(each, is_here=self._blobs.has(each.blob)) for each in view.attachments],
+            "topics": [
+                {"topic": topic, "schema": schema, "schema_encoding": schema_encoding, "encoding": encoding, "message_count": count}
+                for topic, schema, schema_encoding, encoding, count in view.topics
+            ],
+            "replicas": [{"peer_id": peer.hex(), "name": self._name(view.group, peer)} for peer in self._copies(view, self.held(view))],
+            "annotations": [],
+            "reviews": [],
+            "conflicts": list(view.conflicts),
+        }
+
+    def _copies(self, view: RecordingView, held: Held) -> Sequence[PeerId]:
+        """Who is known to have all bytes: the site that made it, unless that is us and they are gone; and we."""
+        others = [view.site] if view.site != self._peer else []
+        return [*others, self._peer] if held.state == "local" else others
+
+    def _site_name(self, view: RecordingView) -> str:
+        return self._name(view.group, view.site)
+
+    def _name(self, group: GroupId, peer: PeerId) -> str:
+        member = self._replica.groups[group].roster.members.get(peer)
+        return member.name if member else peer.hex()[:SHORT_DIGITS]
+
+
+def _file(file: FileView, *, is_here: bool) -> Json:
+    document = to_json(
+        {
+            "index": file.number,
+            "name": file.name,
+            "source_name": file.source_name,
+            "blob_id": file.blob,
+            "sha256": file.sha256,
+            "size_bytes": file.size,
+            "message_count": file.message_count,
+            "start_time_ns": file.start_ns,
+            "end_time_ns": file.end_ns,
+            "here": is_here,
+        }
+    )
+    assert isinstance(document, dict)
+    return document
+
+
+def _fitting(filters: Mapping[str, object]) -> Callable[[RecordingView, str, str], bool]:
+    """Whether a recording, with the name of its site and its state, fits all of `filters`."""
+    since, until = _time(filters, "since_ns"), _time(filters, "until_ns")
+    text, state, site = (str(filters.get(key) or "") for key in ("text", "state", "site"))
+    tags = filters.get("tag") or []
+    assert isinstance(tags, list)
+    if state and state not in STATES:
+        raise RequestError(f"{state!r} is no state", fix=f"write one of {', '.join(STATES)}")
+
+    def fits(view: RecordingView, site_name: str, its_state: str) -> bool:
+        ends = [chunk.end_ns for chunk in view.chunks if chunk.end_ns is not None]
+        starts = [chunk.start_ns for chunk in view.chunks if chunk.start_ns is not None]
+        return all(
+            (
+                not state or state == its_state,
+                not site or folded(site) == folded(site_name) or (is_prefix(site) and view.site.hex().startswith(site)),
+                not filters.get("machine") or filters["machine"] == view.machine,
+                set(tags) <= set(view.tags),
+                not filters.get("topic") or any(topic[0] == filters["topic"] for topic in view.topics),
+                not filters.get("schema") or any(topic[1] == filters["schema"] for topic in view.topics),
+                since is None or max(ends, default=-1) >= since,
+                until is None or min(starts, default=until + 1) <= until,
+                not text or any(text.casefold() in each.casefold() for each in _words(view)),
+            )
+        )
+
+    return fits
+
+
+def _words(view: RecordingView) -> Iterable[str]:
+    yield view.name
+    yield view.machine
+    yield from view.tags
+    for topic in view.topics:
+        yield topic[0]
+
+
+def _time(filters: Mapping[str, object], key: str) -> int | None:
+    text = filters.get(key)
+    if text is None:
+        return None
+    digits = str(text)
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 20:  # noqa: PLR2004  (the digits of 64 bits)
+        raise RequestError(f"{key} is a time in nanoseconds", fix="write it in decimal digits")
+    return int(digits)
