@@ -1,0 +1,290 @@
+"""Writes the golden vectors beside this file: what another implementation can check itself against. The same bytes at every run.
+
+`python tests/vectors/make.py` writes; the tests compare what is here with what it would write. Vectors change only with the format's version.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from gossip.record import PeerRecord, Reachability, sign_record
+from peer.core.certificate import CERTIFICATE_CONTEXT, LogKind, certify
+from peer.core.clock import next_hlc
+from peer.core.encoding import encode
+from peer.core.event import Event, link_event
+from peer.core.group import INVITATION_CONTEXT, Genesis, Invitation, join_bytes
+from peer.core.hashing import EVENT_CONTEXT, hash_bytes, sha256
+from peer.core.identity import EventId, KeyPair
+from peer.core.roster import Role, invite, member_set
+from peer.core.run import RUN_CONTEXT, Draft, Run, signed_bytes, write_run
+
+FOLDER = Path(__file__).parent
+START_MS = 1_700_000_000_000
+
+ACCEPTED: list[object] = [
+    None,
+    False,
+    True,
+    *(0, 1, 23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63, 2**64 - 1),
+    *(-1, -24, -25, -256, -257, -(2**63), -(2**64)),
+    *(b"", b"\x00", bytes(range(24)), bytes(256)),
+    *("", "a", "ü", "水", "\U0001f916", "x" * 23, "x" * 24, "\u0000"),
+    *([], [1, [2, [3]]], [None] * 24),
+    *({}, {"a": 1}, {"b": 0, "a": 1}, {"aa": 0, "b": 1}, {"": 0, "é": 1, "z": 2}, {"x" * 24: 0, "y": {"k": [b"", ""]}}),
+    [[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]],
+]
+
+REFUSED = {
+    "no bytes": "",
+    "an integer in two bytes that fits one": "1817",
+    "an integer in three bytes that fits two": "1900ff",
+    "an integer in five bytes that fits three": "1a0000ffff",
+    "an integer in nine bytes that fits five": "1b00000000ffffffff",
+    "a negative integer in two bytes that fits one": "3800",
+    "a length in two bytes that fits one": "580161",
+    "a text length in two bytes that fits one": "780161",
+    "an array length in two bytes that fits one": "980100",
+    "a map length in two bytes that fits one": "b801616100",
+    "bytes of indefinite length": "5f4161ff",
+    "text of indefinite length": "7f6161ff",
+    "an array of indefinite length": "9f00ff",
+    "a map of indefinite length": "bf616100ff",
+    "a break alone": "ff",
+    "duplicate keys": "a2616100616101",
+    "keys out of order": "a2616200616100",
+    "keys in the order of their letters, not of their encodings": "a262616100616200",
+    "an integer as key": "a10100",
+    "bytes as key": "a1416100",
+    "a trailing byte": "0000",
+    "a trailing value": "616100",
+    "text that is cut off": "6261",
+    "an array that is cut off": "8200",
+    "text that is not UTF-8": "61ff",
+    "half of a surrogate pair": "63eda080",
+    "overlong UTF-8": "62c080",
+    "a half float": "f93c00",
+    "a float": "fa47c35000",
+    "a double": "fb3ff199999999999a",
+    "not a number": "f97e00",
+    "undefined": "f7",
+    "a simple value": "e0",
+    "true in two bytes": "f815",
+    "a tag": "c000",
+    "a bignum that fits 64 bits": "c24101",
+    "a bignum of 65 bits": "c249010000000000000000",
+    "a shared value": "d81c80",
+    "an array that contains itself": "d81c81d81d00",
+    "the tag that says CBOR": "d9d9f700",
+    "an array of 2^64-1 values": "9bffffffffffffffff",
+    "bytes of 2^64-1": "5bffffffffffffffff",
+    "a reserved length": "1c",
+    "arrays nested 17 deep": "81" * 17 + "00",
+}
+
+
+def seed(label: str) -> bytes:
+    """The seed of the key that a vector calls `label`."""
+    return hashlib.sha256(b"recmesh test vector " + label.encode()).digest()
+
+
+ALICE, BOB, ALICE_LOG, ALICE_CONTROL, INVITE_KEY = (
+    KeyPair(seed(label)) for label in ("alice", "bob", "alice data log", "alice control log", "invitation")
+)
+GENESIS = Genesis("field-tests", (ALICE.peer_id, BOB.peer_id), sha256(b"nonce"), START_MS, {})
+GROUP = GENESIS.group
+DATA = certify(ALICE, GROUP, ALICE_LOG.log_id, LogKind.DATA)
+CONTROL = certify(ALICE, GROUP, ALICE_CONTROL.log_id, LogKind.CONTROL)
+
+
+def clock(offset_ms: int) -> int:
+    """A clock value that many milliseconds after the start."""
+    return (START_MS + offset_ms) << 16
+
+
+def shown(value: object) -> object:
+    """A CBOR value in JSON: bytes as an object with `hex`, integers beyond 53 bits as one with `int`."""
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if isinstance(value, dict):
+        return {"map": [[key, shown(item)] for key, item in value.items()]}
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+        return {"int": str(value)}
+    return value
+
+
+def encoding() -> object:
+    """Values with their one encoding, and bytes that are none."""
+    return {
+        "accepted": [{"value": shown(value), "hex": encode(value).hex()} for value in ACCEPTED],
+        "refused": [{"why": why, "hex": data} for why, data in REFUSED.items()],
+    }
+
+
+def keys() -> object:
+    """Seeds, public keys and signatures (RFC 8032), hashes, and contexts."""
+    return {
+        "keys": [
+            {
+                "label": label,
+                "seed": seed(label).hex(),
+                "public": KeyPair(seed(label)).public.hex(),
+                "signature_of_abc": KeyPair(seed(label)).sign(b"abc").hex(),
+            }
+            for label in ("alice", "bob", "alice data log", "alice control log", "invitation")
+        ],
+        "hashes": [{"data": data.hex(), "blake3": hash_bytes(data).hex(), "sha256": sha256(data).hex()} for data in (b"", b"abc", bytes(2000))],
+        "contexts": {
+            "event_id": EVENT_CONTEXT,
+            "run": RUN_CONTEXT.hex(),
+            "certificate": CERTIFICATE_CONTEXT.hex(),
+            "invitation": INVITATION_CONTEXT.hex(),
+        },
+    }
+
+
+def group() -> object:
+    """A genesis record and its id, certificates, an invitation, a peer record."""
+    invitation = Invitation(
+        GROUP, GENESIS.name, ALICE.peer_id, BOB.peer_id, "https://bob.example:7850", Role.WRITER, START_MS + 86_400_000, INVITE_KEY.seed
+    )
+    record = sign_record(ALICE, PeerRecord(ALICE.peer_id, 3, ("https://alice.example:7850",), Reachability.DIALLABLE, 86_400))
+    nonce = sha256(b"listener nonce")
+    return {
+        "genesis": {
+            "name": GENESIS.name,
+            "owners": [owner.hex() for owner in GENESIS.owners],
+            "nonce": GENESIS.nonce.hex(),
+            "created_ms": GENESIS.created_ms,
+            "record": GENESIS.to_bytes().hex(),
+            "group_id": GROUP.hex(),
+        },
+        "certificates": [
+            {
+                "peer": each.peer.hex(),
+                "log": each.log.hex(),
+                "kind": int(each.kind),
+                "signed": each.signed.hex(),
+                "signature": each.signature.hex(),
+                "certificate": each.to_bytes().hex(),
+                "hash": each.hash.hex(),
+            }
+            for each in (DATA, CONTROL)
+        ],
+        "invitation": {
+            "inviter": invitation.inviter.hex(),
+            "member": invitation.member.hex(),
+            "endpoint": invitation.endpoint,
+            "role": int(invitation.role),
+            "expires_ms": invitation.expires_ms,
+            "seed": invitation.seed.hex(),
+            "text": invitation.to_text(),
+        },
+        "join": {
+            "peer": BOB.peer_id.hex(),
+            "listener_nonce": nonce.hex(),
+            "signed": join_bytes(GROUP, BOB.peer_id, nonce).hex(),
+            "signature": INVITE_KEY.sign(join_bytes(GROUP, BOB.peer_id, nonce)).hex(),
+        },
+        "peer_record": {"peer": ALICE.peer_id.hex(), "seq": 3, "data": record.data.hex()},
+    }
+
+
+def event_shown(event: Event) -> dict[str, object]:
+    """An event, field by field and as it travels."""
+    header = event.header
+    return {
+        "seq": header.seq,
+        "previous": header.previous.hex(),
+        "hlc": str(header.hlc),
+        "type": header.type,
+        "refs": [ref.hex() for ref in header.refs],
+        "header": event.header_bytes.hex(),
+        "body": event.body.hex(),
+        "id": event.id.hex(),
+    }
+
+
+def run_shown(run: Run) -> dict[str, object]:
+    """A run as it travels, with what its signature covers."""
+    last = run.last
+    return {
+        "events": [event_shown(event) for event in run.events],
+        "signed": signed_bytes(GROUP, run.log, last.header.seq, last.id).hex(),
+        "signature": run.signature.hex(),
+    }
+
+
+def runs() -> object:
+    """The beginning of a data log and of a control log, a fork, and what is wrong with runs."""
+    drafts = [
+        Draft("recording.create", encode({"name": f"run-{number}", "machine": "robot", "created_ns": number, "profile": "ros2"}))
+        for number in range(3)
+    ]
+    first = write_run(ALICE_LOG, DATA, None, [(draft, clock(number)) for number, draft in enumerate(drafts)])
+    tag = Draft("recording.tag", encode({"recording": first.first.id, "tag": "outdoor", "present": True}), (first.last.id,))
+    second = write_run(ALICE_LOG, DATA, first.last, [(tag, clock(9))])
+    fork = write_run(ALICE_LOG, DATA, first.events[0], [(drafts[0], clock(5))])
+    control = write_run(
+        ALICE_CONTROL,
+        CONTROL,
+        None,
+        [
+            (invite(INVITE_KEY.public, Role.WRITER, START_MS + 86_400_000), clock(1)),
+            (member_set(KeyPair(seed("carol")).peer_id, "carol", Role.WRITER, invite=INVITE_KEY.public), clock(2)),
+        ],
+    )
+    return {
+        "data": {"certificate": DATA.to_bytes().hex(), "runs": [run_shown(first), run_shown(second), run_shown(fork)]},
+        "control": {"certificate": CONTROL.to_bytes().hex(), "runs": [run_shown(control)]},
+        "refused": _refused_runs(first),
+    }
+
+
+def _refused_runs(good: Run) -> list[object]:
+    parts = [(event.header_bytes.hex(), event.body.hex()) for event in good.events]
+    stuck = link_event(group=GROUP, log=ALICE_LOG.log_id, seq=1, previous=good.first.id, hlc=good.first.header.hlc, type_="note", refs=[], body=b"")
+    stuck_signature = ALICE_LOG.sign(signed_bytes(GROUP, ALICE_LOG.log_id, 1, stuck.id))
+    orphan = link_event(group=GROUP, log=ALICE_LOG.log_id, seq=0, previous=EventId(bytes(32)), hlc=clock(0), type_="note", refs=[], body=b"")
+    orphan_signature = ALICE_LOG.sign(signed_bytes(GROUP, ALICE_LOG.log_id, 0, orphan.id))
+    cases = [
+        ("log_gap", [parts[0], parts[2]], good.signature),
+        ("signature_mismatch", parts[:2], good.signature),
+        ("signature_mismatch", parts, BOB.sign(signed_bytes(GROUP, ALICE_LOG.log_id, 2, good.last.id))),
+        ("body_mismatch", [(parts[0][0], parts[1][1]), *parts[1:]], good.signature),
+        ("not_canonical", [(parts[0][0] + "00", parts[0][1]), *parts[1:]], good.signature),
+        ("clock_not_increasing", [parts[0], (stuck.header_bytes.hex(), "")], stuck_signature),
+        ("log_gap", [(orphan.header_bytes.hex(), "")], orphan_signature),
+        ("run_too_long", [], good.signature),
+    ]
+    return [{"code": code, "parts": [list(part) for part in run], "signature": signature.hex()} for code, run, signature in cases]
+
+
+def clocks() -> object:
+    """The next clock value of a log."""
+    ahead = clock(10 * 60 * 1000)
+    cases = [
+        (0, 0, START_MS),
+        (clock(0), 0, START_MS),
+        (clock(0), 0, START_MS - 1000),
+        (0, clock(1000), START_MS),
+        (0, ahead, START_MS),
+        (ahead, 0, START_MS),
+    ]
+    return [
+        {"own_last": str(own), "highest_seen": str(seen), "now_ms": now_ms, "next": str(next_hlc(own, seen, now_ms))} for own, seen, now_ms in cases
+    ]
+
+
+def files() -> dict[str, str]:
+    """All vectors, by file name."""
+    vectors = {"encoding": encoding(), "keys": keys(), "group": group(), "runs": runs(), "clock": clocks()}
+    return {f"{name}.json": json.dumps(value, indent=1, ensure_ascii=True) + "\n" for name, value in vectors.items()}
+
+
+if __name__ == "__main__":
+    for name, text in files().items():
+        (FOLDER / name).write_text(text)
+        sys.stdout.write(f"{name}\n")
