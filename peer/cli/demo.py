@@ -1,0 +1,4 @@
+"""placeholder"""
+import typer
+def add_commands(app: typer.Typer) -> None:
+    """x"""

@@ -1,0 +1,384 @@
+"""The composition root: the one module that knows every package, and puts a peer together from them.
+
+Starts from the inside out (log, projections, bytes, links, admin API) and stops in the opposite order, so that nothing is asked of what is gone and
+everything that waits to be written becomes durable.
+"""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, read_record, sign_record
+from materializer.queries import Projections, ViewsCheck, check_views
+from materializer.runner import Materializer
+from peer import __version__
+from peer.api.server import listening, make_app
+from peer.api.services import Services
+from peer.blobs.store import FileBlobStore
+from peer.blobs.transfer import Fetcher
+from peer.config import Config, load_config
+from peer.core.group import Invitation, read_genesis
+from peer.core.identity import EventId, GroupId, KeyPair, PeerId
+from peer.core.interfaces import RecordingView
+from peer.errors import MeshError, RecordInvalidError, StoreCorruptError, TokenInvalidError
+from peer.logs import get_log, set_up_logs
+from peer.operations.adding import Adding
+from peer.operations.events import Events
+from peer.operations.fetching import Fetching
+from peer.operations.groups import Groups
+from peer.operations.joining import Joining
+from peer.operations.peers import Peers
+from peer.operations.recordings import Recordings
+from peer.operations.site import Site, SiteParts
+from peer.operations.verification import Verification
+from peer.store.database import Database, open_database, open_read_only, remove_database
+from peer.store.directory import DataDirectory, write_durably
+from peer.store.events import SqliteEventStore, opened_event_store
+from peer.store.keys import KeyFiles
+from peer.store.peers import KnownPeer as StoredPeer
+from peer.store.verification import verify_log
+from peer.transport.blob_routes import BlobRoutes
+from peer.transport.blob_sources import BlobSources
+from peer.transport.links import LinkParts, PeerLinks
+from peer.transport.listener import PeerListener
+from peer.transport.signatures import RequestVerifier
+from resolver.base import KnownPeer
+from resolver.composite import CompositePeerResolver
+from resolver.manual import SOURCE as MANUAL
+from resolver.manual import ManualPeerResolver
+
+ADDRESS_FILE = "admin.address"
+FREE_FLOOR_BYTES = 256 * 1024 * 1024
+"""The disk is never filled further than this by bytes from elsewhere."""
+
+SHORT_DIGITS = 8
+_log = get_log("node")
+
+
+class Core(NamedTuple):
+    """What works without a network: log, projections, bytes."""
+
+    key: KeyPair
+    store: SqliteEventStore
+    views: Projections
+    materializer: Materializer
+    blobs: FileBlobStore
+
+
+def now_ms() -> int:
+    """Unix time."""
+    return time.time_ns() // 1_000_000
+
+
+async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
+    """Run the peer of the data directory `root` until SIGTERM or SIGINT. `ready` is called once it answers."""
+    directory = DataDirectory(root)
+    directory.open()
+    config = load_config(root)
+    set_up_logs(config.log_level, config.log_format)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        with directory.lock():
+            async with running(directory, config) as site:
+                ready(site)
+                await stop.wait()
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+@asynccontextmanager
+async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dict[str, str]]:
+    """A whole peer; gives its id and addresses. The directory is locked by whoever calls. Raises exception groups."""
+    async with opened_core(directory) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+        resolver = await _resolver(core.store)
+        joining: list[Joining] = []
+        links = PeerLinks(_link_parts(core, config.name, resolver, joining, lambda: links))
+        links.endpoint = config.advertise[0] if config.advertise else None
+        sources = BlobSources(core.key, links)
+        stack.push_async_callback(sources.close)
+        fetcher = Fetcher(core.blobs)
+        stack.callback(fetcher.close)
+        fetching = Fetching(
+            fetcher,
+            core.blobs,
+            core.store.replica,
+            core.views,
+            sources.of_group,
+            everything=config.fetch == "all",
+            arrived=_nothing_to_do,
+            report=lambda event, fields: _log.debug(event, **fields),
+        )
+        services = _services(directory, config, core, links, resolver, fetcher, fetching)
+        joining.append(services.joining)  # type: ignore[arg-type]
+        listen = await _start_listener(stack, core, config, links)
+        token = _token(directory)
+        app = make_app(
+            services, token, host=config.admin_address.host, version=__version__, report=lambda event, error: _log.error(event, exc_info=error)
+        )
+        admin = await stack.enter_async_context(listening(app, *config.admin_address))
+        write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())
+        stack.callback((directory.root / ADDRESS_FILE).unlink, missing_ok=True)
+        links_task = tasks.create_task(links.run())
+        await asyncio.sleep(0)
+        links.set_targets(_targets(resolver))
+        stack.callback(resolver.subscribe(lambda: links.set_targets(_targets(resolver))))
+        stack.callback(core.materializer.subscribe(fetching.touched))
+        background = [tasks.create_task(fetching.run()), tasks.create_task(_follow_links(links, fetching)), links_task]
+        fetching.touched(frozenset())
+        stack.push_async_callback(_stop, background)
+        yield {"peer_id": core.key.peer_id.hex(), "name": config.name, "listen": listen, "admin": admin}
+
+
+@asynccontextmanager
+async def opened_core(directory: DataDirectory) -> AsyncIterator[Core]:
+    """Log, projections and bytes of a directory that the caller has locked."""
+    keys = KeyFiles(directory.keys)
+    key = keys.peer_key()
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(await open_database(directory.log_database, "log", backups=directory.backups))
+        store = await stack.enter_async_context(opened_event_store(log, keys, key, now_ms))
+        views = await stack.enter_async_context(await _open_views(directory))
+        materializer = Materializer(views, store, store.replica)
+        blobs = FileBlobStore(directory.blobs, free_floor=FREE_FLOOR_BYTES)
+        stack.callback(blobs.close)
+        await materializer.start()
+        async with asyncio.TaskGroup() as tasks:
+            projecting = tasks.create_task(materializer.run())
+            try:
+                await materializer.reached(store.position)
+                yield Core(key, store, Projections(views, materializer), materializer, blobs)
+            finally:
+                projecting.cancel()
+
+
+async def verify(root: Path, *, deep: bool) -> dict[str, object]:
+    """Check the data directory `root`, on which no peer runs. Changes nothing."""
+    directory = DataDirectory(root)
+    directory.open()
+    with directory.lock():
+        key = KeyFiles(directory.keys).peer_key()
+        blobs = FileBlobStore(directory.blobs)
+        try:
+            return await _verification(directory, key.peer_id, blobs).verify(deep=deep)
+        finally:
+            blobs.close()
+
+
+async def rebuild(root: Path) -> dict[str, object]:
+    """Compute the projections of the data directory `root`, on which no peer runs, anew."""
+    directory = DataDirectory(root)
+    directory.open()
+    with directory.lock():
+        remove_database(directory.views_database)
+        async with opened_core(directory) as core:
+            groups = Groups(core.key.peer_id, "", core.store, core.store.replica, core.views)
+            return {"groups": [{**group, "view_events": group["events"]} for group in await groups.all()]}
+
+
+async def state(root: Path, group: str, *, as_json: bool) -> bytes:
+    """The canonical export of a group in the data directory `root`, on which no peer runs."""
+    directory = DataDirectory(root)
+    directory.open()
+    with directory.lock():
+        async with opened_core(directory) as core:
+            cbor, document = await Groups(core.key.peer_id, "", core.store, core.store.replica, core.views).state(group)
+            return json.dumps(document).encode() if as_json else cbor
+
+
+def _services(  # noqa: PLR0913, PLR0917  (the parts of a peer)
+    directory: DataDirectory, config: Config, core: Core, links: PeerLinks, resolver: "_Resolver", fetcher: Fetcher, fetching: Fetching
+) -> Services:
+    """The use cases, put together."""
+    me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
+    verification = _verification(directory, me, core.blobs)
+    site = SiteParts(
+        me,
+        config.name,
+        __version__,
+        directory.blobs,
+        FREE_FLOOR_BYTES,
+        replica,
+        views,
+        links,
+        fetching,
+        verification,
+        store.counts,
+        lambda: store.failure,
+        lambda: [transfer.to_json() for transfer in fetcher.transfers],
+        resolver.merged.states,
+        core.materializer.rebuild,
+    )
+    adding = Adding(me, store, replica, core.blobs, views)
+    return Services(
+        Site(site),
+        Groups(me, config.name, store, replica, views),
+        Joining(core.key, store, replica, lambda: links, resolver),
+        Events(store, replica),
+        Recordings(me, replica, core.blobs, views, adding, fetching.request),
+        Peers(me, replica, resolver.merged, links),
+    )
+
+
+class _Book:
+    """The resolver's peer book, kept in `log.db`."""
+
+    def __init__(self, store: SqliteEventStore) -> None:
+        self._store = store
+
+    async def save(self, entry: KnownPeer) -> None:
+        await self._store.put_peer(StoredPeer(entry.peer, entry.name, entry.endpoints, tuple(sorted(entry.groups)), entry.source, entry.paused))
+
+    async def remove(self, peer: PeerId) -> None:
+        await self._store.remove_peer(peer)
+
+
+class _Resolver:
+    """All sources of addresses, and the one that is written to."""
+
+    def __init__(self, manual: ManualPeerResolver) -> None:
+        self._manual = manual
+        self.merged = CompositePeerResolver([manual])
+
+    async def remember(self, peer: PeerId, name: str, endpoint: str, group: GroupId) -> None:
+        await self._manual.add(KnownPeer(peer, name, (endpoint,), frozenset({group}), MANUAL))
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        return self.merged.subscribe(listener)
+
+
+async def _resolver(store: SqliteEventStore) -> _Resolver:
+    entries = [KnownPeer(each.peer_id, each.name, each.endpoints, frozenset(each.groups), each.source, each.paused) for each in await store.peers()]
+    return _Resolver(ManualPeerResolver(_Book(store), entries))
+
+
+def _targets(resolver: _Resolver) -> list[KnownPeer]:
+    return list(resolver.merged.peers())
+
+
+def _link_parts(core: Core, name: str, resolver: _Resolver, joining: list[Joining], links: Callable[[], PeerLinks]) -> LinkParts:
+    """What links ask of the rest; `joining` and `links` are made later than this."""
+
+    async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
+        await joining[0].decide(group, key, peer, its_name)
+
+    async def open_group(invitation: Invitation, data: bytes) -> None:
+        genesis = read_genesis(data, invitation.group)
+        await core.store.create_group(genesis)
+        await resolver.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group)
+
+    def record() -> bytes:
+        endpoint = links().endpoint
+        endpoints = (endpoint,) if endpoint else ()
+        reachability = Reachability.UNKNOWN if endpoint else Reachability.OUTBOUND_ONLY
+        try:
+            return sign_record(core.key, PeerRecord(core.key.peer_id, now_ms(), endpoints, reachability, VALID_FOR_MAX_S)).data
+        except RecordInvalidError:
+            return b""  # An endpoint that others would not take: they are told nothing.
+
+    def endpoints_in(peer: PeerId, data: bytes) -> tuple[str, ...]:
+        with suppress(RecordInvalidError):
+            theirs = read_record(data).record
+            if theirs.peer == peer:
+                return theirs.endpoints
+        return ()
+
+    return LinkParts(core.key, name, core.store.incarnation, core.store, core.store.replica, decide_join, open_group, record, endpoints_in)
+
+
+async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks) -> str:
+    """Let others dial us, unless this site only dials out; where, to show."""
+    address = config.listen_address
+    if address is None:
+        return "none"
+    listener = PeerListener(core.key, links, address.host, address.port, tls=not address.is_loopback)
+    routes = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, RequestVerifier(core.key.peer_id)).routes()
+    url = await listener.start(routes)
+    stack.push_async_callback(listener.stop)
+    links.endpoint = links.endpoint or url
+    return url
+
+
+def _verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobStore) -> Verification:
+    async def check_projections() -> ViewsCheck:
+        async with AsyncExitStack() as stack:
+            try:
+                views = await stack.enter_async_context(await open_read_only(directory.views_database, "views"))
+            except StoreCorruptError:
+                if directory.views_database.exists():
+                    raise
+                return ViewsCheck({}, [])  # It may be deleted at any time.
+            return await views.read(check_views)
+
+    async def recordings() -> list[RecordingView]:
+        if not directory.views_database.exists():
+            return []
+        async with AsyncExitStack() as stack:
+            views = await stack.enter_async_context(await open_read_only(directory.views_database, "views"))
+            projections = Projections(views, _Standing())
+            groups = [GroupId(row[0]) for row in await views.fetch("SELECT group_id FROM groups")]  # type: ignore[arg-type]
+            return list(await projections.recordings(groups))
+
+    return Verification(peer, [partial(verify_log, directory.log_database), check_projections], recordings, blobs)
+
+
+class _Standing:
+    """Projections that nobody writes."""
+
+    async def reached(self, position: int) -> None:
+        raise AssertionError(position)
+
+
+async def _open_views(directory: DataDirectory) -> Database:
+    """`views.db`; one that is damaged or newer is thrown away, since it is computed again."""
+    try:
+        return await open_database(directory.views_database, "views", synchronous="NORMAL")
+    except StoreCorruptError as error:
+        _log.warning("the projections are damaged and are computed again", error=error.text)
+        remove_database(directory.views_database)
+        return await open_database(directory.views_database, "views", synchronous="NORMAL")
+
+
+async def _follow_links(links: PeerLinks, fetching: Fetching) -> None:
+    while True:
+        await links.changed()
+        fetching.links_changed()
+
+
+async def _stop(background: list["asyncio.Task[None]"]) -> None:
+    for task in background:
+        task.cancel()
+    await asyncio.wait(background)
+
+
+def _nothing_to_do(_group: GroupId, _recording: EventId) -> None:
+    pass
+
+
+def _token(directory: DataDirectory) -> str:
+    try:
+        token = directory.token_file.read_text().strip()
+    except OSError as error:
+        raise TokenInvalidError(
+            f"{directory.token_file} cannot be read: {error.strerror}", fix="restore it, or write a long random line to it"
+        ) from error
+    if not token:
+        raise TokenInvalidError(f"{directory.token_file} is empty", fix="write a long random line to it")
+    return token
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the peer: one of ours if there is one."""
+    ours, rest = group.split(MeshError)
+    leaf: BaseException = ours or rest or group
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf

@@ -1,0 +1,199 @@
+"""This site as a whole: how it is, and what its operator should do."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from peer.core.identity import GroupId, PeerId
+from peer.core.interfaces import Links, Replica, Views
+from peer.core.names import folded
+from peer.errors import MeshError
+from peer.operations.fetching import Fetching
+from peer.operations.json_form import Json
+from peer.operations.verification import Verification
+
+DISK_USAGE_FRESH_S = 30.0
+WAITING_SHOWN_MAX = 100
+
+
+class GroupCounts(Protocol):
+    """How much of a group is in the log."""
+
+    @property
+    def events(self) -> int:
+        """All of them."""
+        ...
+
+    @property
+    def forks(self) -> int:
+        """Branches beyond the first of their log."""
+        ...
+
+
+class AddressSource(Protocol):
+    """How a source of addresses fares."""
+
+    @property
+    def source(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """`ok` or `failing`."""
+        ...
+
+    @property
+    def last_error(self) -> str | None:
+        """What went wrong last."""
+        ...
+
+
+class SiteParts(NamedTuple):
+    """What the status is made of."""
+
+    peer: PeerId
+    name: str
+    version: str
+    blobs: Path
+    free_floor: int
+    replica: Replica
+    views: Views
+    links: Links
+    fetching: Fetching
+    verification: Verification
+    counts: Callable[[GroupId], GroupCounts]
+    failure: Callable[[], MeshError | None]
+    """Why the log cannot be written, if it cannot."""
+    transfers: Callable[[], Sequence[Json]]
+    sources: Callable[[], Sequence[AddressSource]]
+    rebuild: Callable[[], Awaitable[None]]
+
+
+class Site:
+    """This peer, to be looked at."""
+
+    def __init__(self, parts: SiteParts) -> None:
+        """Does nothing yet."""
+        self._parts = parts
+        self._used_bytes = 0
+        self._used_at = -DISK_USAGE_FRESH_S
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the log can be written."""
+        return self._parts.failure() is None
+
+    async def status(self) -> Json:
+        """Everything at a glance."""
+        parts = self._parts
+        groups = await self.groups()
+        return {
+            "peer_id": parts.peer.hex(),
+            "name": parts.name,
+            "version": parts.version,
+            "ready": self.is_ready,
+            "groups": groups,
+            "links": [dict(link) for link in parts.links.links()],
+            "pending_peers": [],
+            "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
+            "transfers": self.transfers(),
+            "disk": await self._disk(),
+            "problems": self._problems(groups),
+        }
+
+    async def groups(self) -> list[Json]:
+        """How far each group is."""
+        parts, found = self._parts, []
+        for group, view in sorted(parts.replica.groups.items(), key=lambda each: (folded(each[1].genesis.name), each[0])):
+            state, counts = await parts.views.group_state(group), parts.counts(group)
+            found.append(
+                {
+                    "group_id": group.hex(),
+                    "name": view.genesis.name,
+                    "events": counts.events,
+                    "view_events": state.events,
+                    "state_digest": state.state_digest.hex(),
+                    "quarantined": state.poison,
+                    "forks": counts.forks,
+                    "under_replicated": 0,
+                }
+            )
+        return found
+
+    def transfers(self) -> list[Json]:
+        """Bytes that are on their way, then those that are waited for."""
+        running = list(self._parts.transfers())
+        known = {each["id"] for each in running}
+        waiting: list[Json] = [
+            {
+                "id": wanted.blob.hex(),
+                "group": wanted.group.hex(),
+                "recording": wanted.recording.hex(),
+                "bytes_done": 0,
+                "bytes_total": wanted.size,
+                "rate": 0,
+                "from": [],
+                "state": "waiting",
+            }
+            for wanted in self._parts.fetching.waiting()[:WAITING_SHOWN_MAX]
+            if wanted.blob.hex() not in known
+        ]
+        return running + waiting
+
+    async def verify(self, *, deep: bool) -> Json:
+        """Check what is stored."""
+        return await self._parts.verification.verify(deep=deep)
+
+    async def rebuild(self) -> Json:
+        """Compute the projections anew."""
+        await self._parts.rebuild()
+        return {"groups": await self.groups()}
+
+    async def _disk(self) -> Json:
+        parts = self._parts
+        if time.monotonic() - self._used_at > DISK_USAGE_FRESH_S:
+            self._used_bytes = await asyncio.to_thread(_used, parts.blobs)
+            self._used_at = time.monotonic()
+        state = os.statvfs(parts.blobs)
+        return {
+            "free_bytes": state.f_bavail * state.f_frsize,
+            "floor_bytes": parts.free_floor,
+            "quota_bytes": None,
+            "used_bytes": self._used_bytes,
+        }
+
+    def _problems(self, groups: Sequence[Mapping[str, object]]) -> list[Json]:
+        parts = self._parts
+        found: list[Json] = [
+            {"code": error.code, "text": error.text, "fix": error.fix} for error in (parts.failure(), parts.fetching.problem) if error is not None
+        ]
+        found += [
+            {
+                "code": "log_forked",
+                "text": f"{group['forks']} logs of {group['name']} went two ways: a data directory was copied and both were used",
+                "fix": "nothing is lost; make sure that each site runs one copy of its data directory",
+            }
+            for group in groups
+            if group["forks"]
+        ]
+        for link in parts.links.links():
+            error = link.get("last_error")
+            if link["state"] == "refused" and isinstance(error, Mapping):
+                found.append({"code": error["code"], "text": f"{link['name']} refuses the link: {error['text']}", "fix": error["fix"]})
+        return found
+
+
+def _used(folder: Path) -> int:
+    """Bytes of all files below `folder`."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(where) / name).stat().st_blocks * 512
+            except FileNotFoundError:
+                continue  # It was finished or given up meanwhile.
+    return total
