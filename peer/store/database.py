@@ -50,6 +50,7 @@ class Database:
         self.path = path
         self.transactions = 0
         """Write transactions that were committed since it was opened."""
+        self._closed = False
         self._writer = writer
         self._reader = reader
         self._before_commit = f"{name}.before_commit"
@@ -81,11 +82,14 @@ class Database:
 
     async def close(self) -> None:
         """Finish what waits, then close both connections."""
+        self._closed = True
         await self._reader.close()
         if self._writer is not None:
             await self._writer.close()
 
     async def _run(self, connection: aiosqlite.Connection, work: Callable[[Connection], T]) -> T:
+        if self._closed:
+            raise StoreError(f"{self.path} is closed")
         try:
             result = await connection._execute(work, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001  (runs any function in its thread)
         except sqlite3.Error as error:

@@ -52,7 +52,7 @@ CREATE INDEX recordings_by_id ON recordings (substr(id, 1, 8), group_no);
 
 CREATE INDEX recordings_by_name ON recordings (folded, group_no, hlc) WHERE counts;
 
-CREATE INDEX recordings_by_group ON recordings (group_no) WHERE counts;
+CREATE INDEX recordings_by_time ON recordings (group_no, hlc) WHERE counts;
 
 CREATE INDEX shadows ON recordings (recording_no) WHERE site IS NULL;
 

@@ -1,0 +1,475 @@
+"""What only the store on a disk has: group commit, own logs and their fences, positions, restarts, failing disks."""
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from peer.core.certificate import LogKind
+from peer.core.event import BODY_SIZE_MAX
+from peer.core.identity import EventId
+from peer.core.interfaces import Commit
+from peer.core.roster import Role, member_set
+from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, read_run
+from peer.errors import (
+    CertificateInvalidError,
+    ClockNotIncreasingError,
+    DiskFullError,
+    EventRejectedError,
+    HeaderInvalidError,
+    LogGapError,
+    NotFoundError,
+    StoreError,
+    WrongLogError,
+)
+from peer.store import events as store_events
+from peer.store.database import Connection, open_database
+from peer.store.directory import DataDirectory
+from peer.store.events import SqliteEventStore, load_event_store
+from peer.store.keys import KeyFiles
+from peer.store.peers import KnownPeer
+from tests.integration.store_site import events_of, fork, read_log, running_store, set_up
+from tests.samples import GROUP, START_MS, SampleLog, genesis, key_pair, note, parts
+
+MINUTE_MS = 60_000
+
+
+def own_log(store: SqliteEventStore, kind: LogKind = LogKind.DATA) -> list[bytes]:
+    """The logs of this store's peer in the group, in the order in which they appeared."""
+    return [log for log, certificate in store.replica.groups[GROUP].certificates.items() if certificate.kind is kind]
+
+
+async def test_appends_that_wait_together_share_a_transaction(tmp_path: Path) -> None:
+    """A thousand appends, each awaited by somebody else, are a handful of syncs of the disk."""
+    logs = [SampleLog("alice", label=str(number)) for number in range(100)]
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        before = store.transactions
+
+        await asyncio.gather(*(store.append(log.certificate, log.write_notes(1)) for _ in range(10) for log in logs))
+
+        assert store.counts(GROUP).events == 1000
+        assert store.transactions - before <= 3
+
+
+async def test_a_transaction_has_a_limit_however_much_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_events, "COMMIT_EVENTS_MAX", 100)
+    log = SampleLog("alice")
+    runs = [log.write_notes(50) for _ in range(10)]
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        before = store.transactions
+
+        await asyncio.gather(*(store.append(log.certificate, run) for run in runs))
+
+        assert store.transactions - before == 5
+
+
+async def test_a_full_queue_makes_appends_wait_and_keeps_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_events, "QUEUE_REQUESTS_MAX", 3)
+    log = SampleLog("alice")
+    runs = [log.write_notes(1) for _ in range(50)]
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        before = store.transactions
+
+        await asyncio.gather(*(store.append(log.certificate, run) for run in runs))
+
+        assert events_of(await read_log(store, log)) == events_of(runs)
+        assert store.transactions - before >= 50 / 4
+
+
+async def test_one_bad_run_does_not_fail_the_others_of_its_transaction(tmp_path: Path) -> None:
+    logs = [SampleLog("alice", label=str(number)) for number in range(6)]
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        for log in logs[::2]:
+            log.write_notes(1)  # Lost on the way: what comes next is a gap.
+        before = store.transactions
+
+        results = await asyncio.gather(*(store.append(log.certificate, log.write_notes(2)) for log in logs), return_exceptions=True)
+
+        assert [type(result) for result in results] == [LogGapError, type(None)] * 3
+        assert store.transactions - before == 1
+        assert store.counts(GROUP) == (6, 3, 0)
+        assert (await store.verify()).ok
+
+
+async def test_an_event_of_an_unknown_group_or_under_a_foreign_certificate_is_refused(tmp_path: Path) -> None:
+    stranger = SampleLog("alice", genesis("bob", name="other").group)
+    log = SampleLog("alice")
+    thief = SampleLog("mallory")
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        with pytest.raises(WrongLogError):
+            await store.append(stranger.certificate, stranger.write_notes(1))
+        await store.append(log.certificate, log.write_notes(1))
+
+        thief.certificate = thief.certificate._replace(log=log.certificate.log)
+        with pytest.raises(CertificateInvalidError):
+            await store.append(thief.certificate, log.write_notes(1))
+
+
+async def test_own_events_are_linked_signed_and_chained_however_many_write_at_once(tmp_path: Path) -> None:
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        commits: list[Commit] = []
+        store.subscribe(commits.append)
+
+        written = await asyncio.gather(*(store.write(GROUP, LogKind.DATA, [note(number), note(number)]) for number in range(50)))
+
+        (log,) = own_log(store)
+        assert [stored.event.header.seq for events in written for stored in events] == list(range(100))
+        assert len(commits) == 50
+        for commit in commits:
+            read_run(commit.certificate, parts(commit.run), commit.run.signature)
+        assert store.replica.groups[GROUP].tips[log][0].height == 100  # type: ignore[index]
+        assert (await store.verify()).ok
+
+
+async def test_what_does_not_fit_one_run_is_written_as_several_in_one_transaction(tmp_path: Path) -> None:
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        commits: list[Commit] = []
+        store.subscribe(commits.append)
+        before = store.transactions
+
+        await store.write(GROUP, LogKind.DATA, [note(number) for number in range(600)])
+        many = list(commits)
+        await store.write(GROUP, LogKind.DATA, [Draft("large", b"x" * BODY_SIZE_MAX, (EventId(bytes(32)),) * 16)] * 10)
+
+        assert [len(commit.run.events) for commit in many] == [RUN_EVENTS_MAX, RUN_EVENTS_MAX, 600 - 2 * RUN_EVENTS_MAX]
+        assert all(commit.run.size <= RUN_BYTES_MAX for commit in commits)
+        assert store.transactions - before == 2
+        assert (await store.verify()).ok
+
+
+async def test_of_drafts_that_cannot_all_be_linked_none_is_written(tmp_path: Path) -> None:
+    drafts = [*(note(number) for number in range(RUN_EVENTS_MAX + 1)), Draft("too large", b"x" * (BODY_SIZE_MAX + 1))]
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+
+        bad, good = await asyncio.gather(store.write(GROUP, LogKind.DATA, drafts), store.write(GROUP, LogKind.DATA, [note()]), return_exceptions=True)
+
+        assert isinstance(bad, HeaderInvalidError)
+        assert not isinstance(good, BaseException)
+        assert store.counts(GROUP).events == 1
+
+
+async def test_own_clocks_follow_what_was_seen_but_not_for_more_than_five_minutes(tmp_path: Path) -> None:
+    ahead, far_ahead = SampleLog("alice"), SampleLog("bob")
+    ahead.clock_ms += 2 * MINUTE_MS
+    far_ahead.clock_ms += 60 * MINUTE_MS
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.append(ahead.certificate, ahead.write_notes(1))
+        (second,) = await store.write(GROUP, LogKind.DATA, [note()])
+        await store.append(far_ahead.certificate, far_ahead.write_notes(1))
+        (third,) = await store.write(GROUP, LogKind.DATA, [note()])
+
+        assert second.event.header.hlc == (ahead.clock_ms << 16)
+        assert third.event.header.hlc == (START_MS + 5 * MINUTE_MS) << 16
+
+
+async def test_a_log_whose_clock_cannot_grow_is_replaced(tmp_path: Path) -> None:
+    """A machine that once lived in the year 10889 can still write."""
+    async with running_store(tmp_path / "site", now_ms=2**48 - 1) as store:
+        await store.create_group(genesis())
+        await store.write(GROUP, LogKind.DATA, [note()] * 65_536)
+    async with running_store(tmp_path / "site", now_ms=START_MS) as store:
+        (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
+
+        assert stored.event.header.seq == 0
+        assert len(own_log(store)) == 2
+
+
+async def test_after_a_restart_everything_is_there_and_the_same_log_goes_on(tmp_path: Path) -> None:
+    log, control = SampleLog("alice"), SampleLog("alice", kind=LogKind.CONTROL)
+    base, left = log.write_notes(5), log.write_notes(1)
+    right = fork(log, base.events[2], "right").write_notes(2)
+    bob = key_pair("bob").peer_id
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        for run in (base, left, right):
+            await store.append(log.certificate, run)
+        await store.append(control.certificate, control.write(member_set(bob, "bob", Role.READER)))
+        await store.write(GROUP, LogKind.DATA, [note(1)])
+        before = store.replica.groups[GROUP]
+        incarnation, position = store.incarnation, store.position
+
+    async with running_store(tmp_path / "site") as store:
+        after = store.replica.groups[GROUP]
+        assert (after.tips, after.certificates, after.genesis, after.roster) == (
+            before.tips, before.certificates, before.genesis, before.roster,
+        )  # fmt: skip
+        assert (after.counts, after.hlc) == (before.counts, before.hlc)
+        assert (store.incarnation, store.position) == (incarnation, position)
+        (stored,) = await store.write(GROUP, LogKind.DATA, [note(2)])
+        assert stored.event.header.seq == 1
+        assert stored.position == position + 1
+        assert (await store.verify()).ok
+
+
+@pytest.mark.parametrize("what", ["whole directory", "database", "log key"])
+async def test_a_copy_is_not_written_on_a_new_log_is_opened(tmp_path: Path, what: str) -> None:
+    """Restored backup or cloned disk: what the original wrote on stays its own."""
+    site = tmp_path / "site"
+    async with running_store(site) as store:
+        await store.create_group(genesis())
+        await store.write(GROUP, LogKind.DATA, [note()])
+        (original,) = own_log(store)
+        incarnation = store.incarnation
+    copies = {"whole directory": [site], "database": [site / "log.db"], "log key": list((site / "keys").glob("*-data.key"))}[what]
+    (copied,) = copies
+    aside = tmp_path / "aside"
+    (shutil.copytree if copied.is_dir() else shutil.copy2)(copied, aside)
+    (shutil.rmtree if copied.is_dir() else Path.unlink)(copied)
+    aside.rename(copied)
+
+    async with running_store(site) as store:
+        (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
+
+        assert stored.event.header.seq == 0
+        assert own_log(store)[0] == original
+        assert len(own_log(store)) == 2
+        assert store.incarnation != incarnation
+        assert (await store.verify()).ok
+
+
+async def test_own_events_that_come_from_elsewhere_close_the_log(tmp_path: Path) -> None:
+    """The database was put back in place to an older state: the others know what was written since."""
+    site = tmp_path / "site"
+    async with running_store(site) as store:
+        await store.create_group(genesis())
+        await store.write(GROUP, LogKind.DATA, [note(1)])
+        old = (site / "log.db").read_bytes(), (site / "log.db-wal").read_bytes()
+    async with running_store(site) as store:
+        commits: list[Commit] = []
+        store.subscribe(commits.append)
+        await store.write(GROUP, LogKind.DATA, [note(2)])
+    (site / "log.db").write_bytes(old[0])
+    (site / "log.db-wal").write_bytes(old[1])
+
+    async with running_store(site) as store:
+        incarnation = store.incarnation
+        await store.append(commits[0].certificate, commits[0].run)
+        (stored,) = await store.write(GROUP, LogKind.DATA, [note(3)])
+
+        assert stored.event.header.seq == 0
+        assert stored.event.header.log != commits[0].certificate.log
+        assert store.incarnation != incarnation
+        assert store.counts(GROUP).forks == 0
+
+
+async def test_own_events_that_come_back_and_are_held_change_nothing(tmp_path: Path) -> None:
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        commits: list[Commit] = []
+        store.subscribe(commits.append)
+        await store.write(GROUP, LogKind.DATA, [note(1)])
+        await store.append(commits[0].certificate, commits[0].run)
+
+        (stored,) = await store.write(GROUP, LogKind.DATA, [note(2)])
+
+        assert stored.event.header.seq == 1
+
+
+async def test_events_are_read_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    logs = [SampleLog("alice", label=str(number)) for number in range(3)]
+    runs = [(log, log.write_notes(3)) for _ in range(4) for log in logs]
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        for log, run in runs:
+            await store.append(log.certificate, run)
+
+        everything = await store.events_after(0, 1000)
+        assert [stored.event.id for stored in everything] == events_of([run for _, run in runs])
+        assert [stored.position for stored in everything] == list(range(1, 37))
+        assert {stored.author for stored in everything} == {key_pair("alice").peer_id}
+        assert [stored.position for stored in await store.events_after(30, 4)] == [31, 32, 33, 34]
+        assert await store.events_after(36, 10) == ()
+        found = await store.event(runs[5][1].events[1].id)
+        assert found is not None
+        assert (found.position, found.event.header_bytes) == (17, runs[5][1].events[1].header_bytes)
+        assert await store.event(EventId(bytes(32))) is None
+
+
+async def test_events_of_one_group_are_read_without_those_of_the_others(tmp_path: Path) -> None:
+    other_genesis = genesis("bob", name="other")
+    mine = [SampleLog("alice", label=str(number)) for number in range(3)]
+    other = SampleLog("bob", other_genesis.group)
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.create_group(other_genesis)
+        expected: list[EventId] = []
+        for _ in range(20):
+            for log in mine:
+                run = log.write_notes(2)
+                expected += events_of([run])
+                await store.append(log.certificate, run)
+                await store.append(other.certificate, other.write_notes(3))
+
+        found: list[EventId] = []
+        position = 0
+        while page := await store.group_events(GROUP, position, 7):
+            found += [stored.event.id for stored in page]
+            position = page[-1].position
+        assert found == expected
+        assert store.counts(GROUP) == (120, 3, 0)
+        with pytest.raises(NotFoundError):
+            await store.group_events(SampleLog("x", other_genesis.group).certificate.group[::-1], 0, 1)  # type: ignore[arg-type]
+
+
+async def test_a_read_of_large_events_is_bounded_in_bytes(tmp_path: Path) -> None:
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.write(GROUP, LogKind.DATA, [Draft("large", b"x" * BODY_SIZE_MAX)] * 200)
+
+        assert 60 <= len(await store.events_after(0, 4096)) <= 70
+
+
+async def test_reading_a_log_page_by_page_never_holds_back_a_checkpoint(tmp_path: Path) -> None:
+    log = SampleLog("alice")
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        for _ in range(4):
+            await store.append(log.certificate, log.write_notes(RUN_EVENTS_MAX))
+        have: list[EventId] = []
+        for _ in range(4):
+            page = await store.read_after(GROUP, log.certificate.log, have, 1)
+            have = [page.runs[-1].last.id]
+            assert checkpoint_is_free(tmp_path / "site" / "log.db")
+
+
+def checkpoint_is_free(path: Path) -> bool:
+    """True if all of the write-ahead log could be taken over and cut, which no reader may be in the way of."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    try:
+        return bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    finally:
+        connection.close()
+
+
+async def test_peers_that_the_operator_named_survive_a_restart(tmp_path: Path) -> None:
+    bob = KnownPeer(key_pair("bob").peer_id, "bob", ("https://10.0.0.2:7850",), (GROUP,))
+    carol = KnownPeer(key_pair("carol").peer_id, "carol", ("http://127.0.0.1:1", "https://[::1]:2"), (), "hub", paused=True)
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.put_peer(carol)
+        await store.put_peer(bob._replace(paused=True))
+        await store.put_peer(bob)
+        assert store.replica.shares(GROUP, bob.peer_id)
+
+    async with running_store(tmp_path / "site") as store:
+        assert await store.peers() == [bob, carol]
+        assert store.replica.shares(GROUP, bob.peer_id)
+        assert not store.replica.shares(GROUP, carol.peer_id)
+        assert await store.remove_peer(bob.peer_id)
+        assert not await store.remove_peer(bob.peer_id)
+        assert not store.replica.shares(GROUP, bob.peer_id)
+        assert await store.peers() == [carol]
+
+
+async def test_when_the_disk_is_full_nothing_is_announced_and_everything_is_refused(tmp_path: Path) -> None:
+    def allow_no_more(connection: Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count={pages + 4}")
+
+    directory = set_up(tmp_path / "site")
+    keys = KeyFiles(directory.keys)
+    log = SampleLog("alice")
+    runs = [log.write(*[Draft("note", b"x" * 1000)] * 200) for _ in range(20)]
+    async with await open_database(directory.log_database, "log") as database:
+        store = await load_event_store(database, keys, keys.peer_key(), lambda: START_MS)
+        running = asyncio.create_task(store.run())
+        await store.create_group(genesis())
+        await database.transaction(allow_no_more)
+        commits: list[Commit] = []
+        store.subscribe(commits.append)
+
+        results = await asyncio.gather(*(store.append(log.certificate, run) for run in runs), return_exceptions=True)
+
+        assert all(isinstance(result, StoreError) for result in results)
+        with pytest.raises(DiskFullError):
+            await running
+        with pytest.raises(StoreError, match="no space left"):
+            await store.write(GROUP, LogKind.DATA, [note()])
+        assert isinstance(store.failure, DiskFullError)
+        assert commits == []
+        assert store.replica.groups[GROUP].tips == {}
+
+    async with running_store(tmp_path / "site") as store:
+        assert store.counts(GROUP).events == 0
+        assert (await store.verify()).ok
+
+
+async def test_what_waits_when_the_store_is_closed_becomes_durable_and_what_comes_later_is_refused(tmp_path: Path) -> None:
+    log = SampleLog("alice")
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        waiting = [asyncio.create_task(store.append(log.certificate, log.write_notes(1))) for _ in range(10)]
+        await asyncio.sleep(0)
+        store.close()
+        await asyncio.gather(*waiting)
+        with pytest.raises(StoreError, match="closed"):
+            await store.append(log.certificate, log.write_notes(1))
+
+    async with running_store(tmp_path / "site") as store:
+        assert store.counts(GROUP).events == 10
+
+
+async def test_who_gives_up_waiting_does_not_disturb_the_others(tmp_path: Path) -> None:
+    log = SampleLog("alice")
+    first, second = log.write_notes(1), log.write_notes(1)
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        impatient = asyncio.create_task(store.append(log.certificate, first))
+        await asyncio.sleep(0)
+        impatient.cancel()
+
+        with pytest.raises(LogGapError):
+            await store.append(log.certificate, second)
+        await store.append(log.certificate, first)
+        await store.append(log.certificate, second)
+
+        assert store.counts(GROUP).events == 2
+
+
+async def test_a_fork_with_an_old_clock_or_a_false_seq_is_refused(tmp_path: Path) -> None:
+    log = SampleLog("alice")
+    base = log.write_notes(4)
+    old = fork(log, base.events[1], "old")
+    old.clock_ms = START_MS
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.append(log.certificate, base)
+
+        with pytest.raises(ClockNotIncreasingError):
+            await store.append(log.certificate, old.write_notes(1))
+        skipping = fork(log, base.events[1], "skipping").write_notes(2)
+        with pytest.raises(EventRejectedError):
+            await store.append(log.certificate, Run(skipping.events[1:], skipping.signature))
+        assert store.counts(GROUP) == (4, 1, 0)
+
+
+async def test_a_clock_beyond_what_sqlite_counts_is_stored_and_followed_no_further(tmp_path: Path) -> None:
+    log = SampleLog("alice")
+    log.clock_ms = 2**48 - 100
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.append(log.certificate, log.write_notes(3))
+    async with running_store(tmp_path / "site") as store:
+        (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
+
+        assert stored.event.header.hlc == (START_MS + 5 * MINUTE_MS) << 16
+        assert store.replica.groups[GROUP].hlc == log.clock_ms << 16
+
+
+async def test_a_store_is_of_the_peer_whose_key_lies_beside_it(tmp_path: Path) -> None:
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
+
+        assert stored.author == KeyFiles(DataDirectory(tmp_path / "site").keys).peer_key().peer_id
