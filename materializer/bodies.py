@@ -1,13 +1,13 @@
 """The bodies of data events: what may stand in them. Builders make drafts that `read_body` accepts; what it refuses is poison, the same everywhere.
 
-A reader is strict: exactly the known fields, each of its type and within its limits. Limits depend on nothing that differs between two machines,
-such as the Unicode tables of their Python.
+A reader is strict: exactly the known fields in the order of the encoding, each of its type, down to the last value, and within its limits. Limits
+depend on nothing that differs between two machines, such as the Unicode tables of their Python.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from peer.core.encoding import Value, decode_map, encode
+from peer.core.encoding import Value, decode_fields, encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
 from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import ID_SIZE, BlobId, EventId
@@ -33,6 +33,7 @@ LABEL_BYTES_MAX = 256
 LIBRARY_BYTES_MAX = 1024
 TOPIC_BYTES_MAX = 4096
 TAG_BYTES_MAX = 128
+TOPIC_FIELDS = 5
 TOPICS_BYTES = BODY_SIZE_MAX - 8192
 """How much of a body topics may take: the rest is for its other fields."""
 CHUNK_IDS_MAX = 1800
@@ -120,9 +121,11 @@ def read_body(type_: str, body: bytes) -> Body | None:
     if reader is None:
         return None
     try:
-        fields = decode_map(body)
+        fields = decode_fields(body)
     except NotCanonicalError as error:
-        raise PoisonError("not a deterministic CBOR map") from error
+        raise PoisonError("not deterministic CBOR") from error
+    if type(fields) is not dict:
+        raise PoisonError("not a map")
     return reader(fields)
 
 
@@ -201,18 +204,18 @@ def _pages(topics: Sequence[TopicEntry]) -> list[list[TopicEntry]]:
 
 
 _OPTIONAL = ("chunks", "chunks_hash")
-_CREATE_FIELDS = frozenset(RecordingCreate._fields)
-_CHUNK_FIELDS = frozenset(ChunkAdd._fields)
-_TOPICS_FIELDS = frozenset(ChunkTopics._fields)
-_ATTACHMENT_FIELDS = frozenset(AttachmentAdd._fields)
-_TAG_FIELDS = frozenset(RecordingTag._fields)
-_FINALIZE_FIELDS = (frozenset({"recording", "manifest_id", "chunks"}), frozenset({"recording", "manifest_id", "chunks_hash"}))
+_CREATE_FIELDS = sorted_keys(RecordingCreate._fields)
+_CHUNK_FIELDS = sorted_keys(ChunkAdd._fields)
+_TOPICS_FIELDS = sorted_keys(ChunkTopics._fields)
+_ATTACHMENT_FIELDS = sorted_keys(AttachmentAdd._fields)
+_TAG_FIELDS = sorted_keys(RecordingTag._fields)
+_FINALIZE_FIELDS = (sorted_keys(["recording", "manifest_id", "chunks"]), sorted_keys(["recording", "manifest_id", "chunks_hash"]))
 
 _Fields = Mapping[str, Value]
 
 
 def _read_create(fields: _Fields) -> RecordingCreate:
-    _need(fields.keys() == _CREATE_FIELDS, "not the fields of a recording")
+    _need(tuple(fields) == _CREATE_FIELDS, "not the fields of a recording")
     name, machine, created_ns, profile = fields["name"], fields["machine"], fields["created_ns"], fields["profile"]
     if not isinstance(name, str) or not is_name(name):
         raise PoisonError("a recording name that cannot be a path")
@@ -220,7 +223,7 @@ def _read_create(fields: _Fields) -> RecordingCreate:
 
 
 def _read_chunk(fields: _Fields) -> ChunkAdd:
-    _need(fields.keys() == _CHUNK_FIELDS, "not the fields of a chunk")
+    _need(tuple(fields) == _CHUNK_FIELDS, "not the fields of a chunk")
     start_ns, end_ns = fields["start_ns"], fields["end_ns"]
     if start_ns is not None or end_ns is not None:
         _need(_number(start_ns, TIME_MAX_NS) <= _number(end_ns, TIME_MAX_NS), "a chunk that ends before it starts")
@@ -243,12 +246,12 @@ def _read_chunk(fields: _Fields) -> ChunkAdd:
 
 
 def _read_topics(fields: _Fields) -> ChunkTopics:
-    _need(fields.keys() == _TOPICS_FIELDS, "not the fields of topics")
+    _need(tuple(fields) == _TOPICS_FIELDS, "not the fields of topics")
     return ChunkTopics(EventId(_hash(fields["recording"])), EventId(_hash(fields["chunk"])), _topics(fields["topics"]))
 
 
 def _read_attachment(fields: _Fields) -> AttachmentAdd:
-    _need(fields.keys() == _ATTACHMENT_FIELDS, "not the fields of an attachment")
+    _need(tuple(fields) == _ATTACHMENT_FIELDS, "not the fields of an attachment")
     return AttachmentAdd(
         EventId(_hash(fields["recording"])),
         _file_name(fields["source_name"]),
@@ -261,7 +264,7 @@ def _read_attachment(fields: _Fields) -> AttachmentAdd:
 
 
 def _read_finalize(fields: _Fields) -> RecordingFinalize:
-    _need(fields.keys() in _FINALIZE_FIELDS, "not the fields of a finalize")
+    _need(tuple(fields) in _FINALIZE_FIELDS, "not the fields of a finalize")
     recording, manifest_id = EventId(_hash(fields["recording"])), _hash(fields["manifest_id"])
     if "chunks_hash" in fields:
         return RecordingFinalize(recording, manifest_id, None, _hash(fields["chunks_hash"]))
@@ -274,7 +277,7 @@ def _read_finalize(fields: _Fields) -> RecordingFinalize:
 
 
 def _read_tag(fields: _Fields) -> RecordingTag:
-    _need(fields.keys() == _TAG_FIELDS, "not the fields of a tag")
+    _need(tuple(fields) == _TAG_FIELDS, "not the fields of a tag")
     tag, present = fields["tag"], fields["present"]
     if not isinstance(tag, str) or not is_tag(tag):
         raise PoisonError("text that cannot be a tag")
@@ -318,7 +321,9 @@ def _piece_size(value: Value) -> int:
 
 def _is_line(text: str, bytes_max: int) -> bool:
     """True for text of one line that no terminal takes for a command: without the control characters of Unicode, which are fixed for ever."""
-    return len(text.encode()) <= bytes_max and ((text.isascii() and text.isprintable()) or not any(c < " " or "\x7f" <= c <= "\x9f" for c in text))
+    if text.isascii():
+        return len(text) <= bytes_max and text.isprintable()
+    return len(text.encode()) <= bytes_max and not any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
 
 
 def _line(value: Value, bytes_max: int) -> str:
@@ -340,10 +345,13 @@ def _topics(value: Value) -> list[TopicEntry]:
 
 
 def _topic(entry: Value) -> TopicEntry:
-    match entry:
-        case [str(topic), str(schema), str(schema_encoding), str(message_encoding), int(count)] if type(count) is int:
-            for text in (topic, schema, schema_encoding, message_encoding):
-                _line(text, TOPIC_BYTES_MAX)
-            return topic, schema, schema_encoding, message_encoding, _number(count, COUNT_MAX)
-        case _:
-            raise PoisonError("a topic without its five fields")
+    if type(entry) is not list or len(entry) != TOPIC_FIELDS:
+        raise PoisonError("a topic without its five fields")
+    topic, schema, schema_encoding, message_encoding, count = entry
+    return (
+        _line(topic, TOPIC_BYTES_MAX),
+        _line(schema, TOPIC_BYTES_MAX),
+        _line(schema_encoding, TOPIC_BYTES_MAX),
+        _line(message_encoding, TOPIC_BYTES_MAX),
+        _number(count, COUNT_MAX),
+    )

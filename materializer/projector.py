@@ -4,7 +4,7 @@ Rows are written in an order of their own, recordings before what belongs to the
 A parent that came in an earlier page is looked up; one that is nowhere yet gets a shadow row, and when it arrives what waited for it is settled.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from materializer.bodies import (
@@ -20,8 +20,8 @@ from materializer.bodies import (
 )
 from materializer.recordings import may_create, may_write
 from materializer.registers import FINALIZE, tag_register
-from materializer.settle import settle_children, settle_group, settle_manifest, settle_registers, settle_writes
-from materializer.tables import Connection, Ledger, find_recording, hlc_bytes, join_refs
+from materializer.settle import WriteRow, settle_children, settle_group, settle_manifest, settle_register, settle_writes
+from materializer.tables import Connection, Ledger, Place, find_recording, hlc_bytes, join_refs
 from peer.core.certificate import LogKind
 from peer.core.encoding import encode
 from peer.core.identity import EventId, GroupId, PeerId
@@ -31,6 +31,8 @@ from peer.core.roster import Role, Roster
 
 CACHED_RECORDINGS_MAX = 20_000
 NAMESAKES_MAX = 1000
+FOLDED_COLUMN = 2
+HLC_COLUMN = 6
 
 _INSERT_RECORDING = "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FILL_SHADOW = (
@@ -40,7 +42,6 @@ _LATER_NAMESAKES = "SELECT id FROM recordings WHERE folded = ? AND group_no = ? 
 _INSERT_CHUNK = "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_TOPICS = "INSERT INTO chunk_topics VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_ATTACHMENT = "INSERT INTO attachments VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_WRITE = "INSERT INTO registers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)"
 _INSERT_POISON = "INSERT INTO poison VALUES (NULL, ?, ?, ?, ?, ?)"
 
 
@@ -55,7 +56,7 @@ class _Known(NamedTuple):
 class _Read(NamedTuple):
     """An event whose body was read."""
 
-    group_no: int
+    place: Place
     stored: StoredEvent
     body: Any
 
@@ -76,7 +77,7 @@ class Projector:
             group_no = self._find_group(connection, group)
             known = connection.execute("SELECT author, role FROM authors WHERE group_no = ?", (group_no,)).fetchall() if group_no else []
             if group_no and any(int(roster.role(PeerId(author))) != role for author, role in known):
-                settle_group(connection, group_no, group, roster.role)
+                settle_group(connection, Place(group_no, group), roster.role)
                 self._roles.clear()
                 self._recordings.clear()
                 changed.add(group)
@@ -157,14 +158,16 @@ class _Page:
             RecordingFinalize: self._writes,
             RecordingTag: self._writes,
         }
-        self._touched_rows: dict[int, tuple[int, GroupId]] = {}
-        self._registers: dict[tuple[int, str], tuple[int, GroupId]] = {}
-        (self._next_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
+        self._touched_rows: dict[int, Place] = {}
+        self._registers: dict[tuple[int, str], tuple[Place, list[WriteRow]]] = {}
+        (self._first_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
+        self._next_no = self._first_no
 
     def read(self, events: Iterable[StoredEvent]) -> None:
         """Sort events by what they are. Bodies that fit no schema are poison."""
         for stored in events:
             group_no = self._projector.group_no(self._connection, stored.group)
+            place = Place(group_no, stored.group)
             self._counts[group_no] = self._counts.get(group_no, 0) + 1
             if stored.kind is LogKind.CONTROL:
                 continue
@@ -174,50 +177,70 @@ class _Page:
             except PoisonError as error:
                 row = (event.id, stored.author, event.header.type, str(error))
                 self._poison.append((group_no, *row))
-                self._ledger.add("poison", group_no, stored.group, row)
+                self._ledger.add("poison", place, row)
                 continue
             if body is not None:
-                self._by_type[type(body)].append(_Read(group_no, stored, body))
+                self._by_type[type(body)].append(_Read(place, stored, body))
 
     def write(self) -> None:
         """Write all rows, then set what depends on several of them."""
         connection = self._connection
-        for read in self._creates:
-            self._create(read)
+        self._create_all()
         connection.executemany(_INSERT_CHUNK, [self._chunk(read) for read in self._chunks])
         connection.executemany(_INSERT_TOPICS, [self._more_topics(read) for read in self._topics])
         connection.executemany(_INSERT_ATTACHMENT, [self._attachment(read) for read in self._attachments])
-        connection.executemany(_INSERT_WRITE, [self._write(read) for read in self._writes])
         connection.executemany(_INSERT_POISON, self._poison)
-        for key, (group_no, group) in self._registers.items():
-            settle_registers(connection, self._ledger, group_no, group, [key])
-        for recording_no, (group_no, group) in self._touched_rows.items():
-            settle_manifest(connection, self._ledger, group_no, group, recording_no)
+        for read in self._writes:
+            self._write(read)
+        for key, (place, rows) in self._registers.items():
+            settle_register(connection, self._ledger, place, key, rows, alone=key[0] >= self._first_no)
+        for recording_no, place in self._touched_rows.items():
+            if recording_no < self._first_no or (recording_no, FINALIZE) in self._registers:
+                settle_manifest(connection, self._ledger, place, recording_no)
         self._ledger.write(connection)
         connection.executemany("UPDATE groups SET events = events + ? WHERE group_no = ?", [(count, no) for no, count in self._counts.items()])
 
-    def _create(self, read: _Read) -> None:
-        """A recording: a new row, or that of its shadow."""
-        group_no, stored, body = read
-        event, group = stored.event, stored.group
+    def _create_all(self) -> None:
+        """Recordings: new rows, or those of their shadows."""
+        newest = {place: self._newest(place) for place in {read.place for read in self._creates}}
+        (shadows,) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM recordings WHERE site IS NULL)").fetchone()
+        rows: list[tuple[object, ...]] = []
+        for read in self._creates:
+            place, event_id = read.place, read.stored.event.id
+            values = self._recording(read)
+            shadow = self._projector.recording(self._connection, place.group_no, event_id) if shadows else None
+            no = shadow.no if shadow else self._take_no()
+            if shadow:
+                self._fill(place, no, values)
+            else:
+                rows.append((no, place.group_no, event_id, *values))
+            self._projector.remember(place.group_no, event_id, _Known(no, read.stored.author, values[-1]))
+            self._touch(read, event_id, no)
+            if values[HLC_COLUMN] <= newest[place]:
+                later = self._connection.execute(_LATER_NAMESAKES, (values[FOLDED_COLUMN], place.group_no, values[HLC_COLUMN], NAMESAKES_MAX))
+                self.touched.update((place.group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
+        self._connection.executemany(_INSERT_RECORDING, rows)
+
+    def _recording(self, read: _Read) -> tuple[Any, ...]:
+        """The columns of a recording that its event gives: from `site` on, up to `counts`."""
+        place, stored, body = read
         counts = int(may_create(self._role(read)))
-        values = (stored.author, body.name, folded(body.name), body.machine, body.created_ns, body.profile, hlc_bytes(event.header.hlc), counts)
-        shadow = self._projector.recording(self._connection, group_no, event.id)
+        clock = hlc_bytes(stored.event.header.hlc)
         if counts:
-            self._ledger.add("recordings", group_no, group, (event.id, *values[:2], *values[3:7]))
-        if shadow is None:
-            no = self._take_no()
-            self._connection.execute(_INSERT_RECORDING, (no, group_no, event.id, *values))
-        else:
-            no = shadow.no
-            self._connection.execute(_FILL_SHADOW, (*values, no))
-            settle_children(self._connection, self._ledger, group_no, group, no)
-            for register in settle_writes(self._connection, no, self._role_of(group_no, group)):
-                self._registers[no, register] = (group_no, group)
-        self._projector.remember(group_no, event.id, _Known(no, stored.author, counts))
-        self._touch(read, event.id, no)
-        later = self._connection.execute(_LATER_NAMESAKES, (values[2], group_no, values[6], NAMESAKES_MAX))
-        self.touched.update((group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
+            self._ledger.add("recordings", place, (stored.event.id, stored.author, *body, clock))
+        return (stored.author, body.name, folded(body.name), body.machine, body.created_ns, body.profile, clock, counts)
+
+    def _fill(self, place: Place, no: int, values: tuple[object, ...]) -> None:
+        """A recording whose children came first: let those count that may."""
+        self._connection.execute(_FILL_SHADOW, (*values, no))
+        settle_children(self._connection, self._ledger, place, no)
+        for register in settle_writes(self._connection, no, self._role_of(place)):
+            self._registers[no, register] = (place, [])
+
+    def _newest(self, place: Place) -> bytes:
+        """The clock of the newest recording that was there before this page."""
+        row = self._connection.execute("SELECT max(hlc) FROM recordings WHERE group_no = ? AND counts", (place.group_no,)).fetchone()
+        return bytes(row[0] or b"")
 
     def _chunk(self, read: _Read) -> tuple[object, ...]:
         body: ChunkAdd = read.body
@@ -238,29 +261,28 @@ class _Page:
         parent = self._parent(read, fields[1])
         counts = int(parent.counts and parent.site == read.stored.author)
         if counts:
-            self._ledger.add(table, read.group_no, read.stored.group, fields)
+            self._ledger.add(table, read.place, fields)
         return (parent.no, read.stored.author, fields[0], *fields[2:], counts)
 
-    def _write(self, read: _Read) -> tuple[object, ...]:
-        """The row of a write of a register."""
+    def _write(self, read: _Read) -> None:
+        """Note a write of a register; it is stored with the others of the same."""
         stored, body = read.stored, read.body
         event = stored.event
         register, preference = (tag_register(body.tag), int(body.present)) if isinstance(body, RecordingTag) else (FINALIZE, 0)
         parent, role = self._parent(read, body.recording), self._role(read)
         counts = int(bool(parent.counts) and may_write(register, stored.author, role, PeerId(parent.site or b"")))
-        self._registers[parent.no, register] = (read.group_no, stored.group)
-        refs = join_refs(event.header.refs)
-        clock = hlc_bytes(event.header.hlc)
-        return (parent.no, stored.author, event.id, register, preference, int(role), clock, event.body, refs, counts)
+        fields = (event.id, body.recording, register, stored.author, int(role), hlc_bytes(event.header.hlc), event.body)
+        row = WriteRow(*fields, wins=0, preference=preference, refs=join_refs(event.header.refs), counts=counts, live=0)
+        self._registers.setdefault((parent.no, register), (read.place, []))[1].append(row)
 
     def _parent(self, read: _Read, recording: EventId) -> _Known:
         """The recording that an event belongs to, or its shadow."""
-        known = self._projector.recording(self._connection, read.group_no, recording)
+        known = self._projector.recording(self._connection, read.place.group_no, recording)
         if known is None:
             known = _Known(self._take_no(), None, 0)
             nothing = (None,) * 7
-            self._connection.execute(_INSERT_RECORDING, (known.no, read.group_no, recording, *nothing, 0))
-            self._projector.remember(read.group_no, recording, known)
+            self._connection.execute(_INSERT_RECORDING, (known.no, read.place.group_no, recording, *nothing, 0))
+            self._projector.remember(read.place.group_no, recording, known)
         self._touch(read, recording, known.no)
         # Authors are noted even where nothing of theirs counts: a change of their role must be seen.
         self._role(read)
@@ -268,7 +290,7 @@ class _Page:
 
     def _touch(self, read: _Read, recording: EventId, no: int) -> None:
         self.touched.add((read.stored.group, recording))
-        self._touched_rows[no] = (read.group_no, read.stored.group)
+        self._touched_rows[no] = read.place
 
     def _take_no(self) -> int:
         no = self._next_no
@@ -276,7 +298,7 @@ class _Page:
         return int(no)
 
     def _role(self, read: _Read) -> Role:
-        return self._projector.role(self._connection, read.group_no, read.stored.author, self._rosters.get(read.stored.group))
+        return self._projector.role(self._connection, read.place.group_no, read.stored.author, self._rosters.get(read.stored.group))
 
-    def _role_of(self, group_no: int, group: GroupId) -> Any:  # noqa: ANN401  (a function that `settle_writes` takes)
-        return lambda author: self._projector.role(self._connection, group_no, author, self._rosters.get(group))
+    def _role_of(self, place: Place) -> Callable[[PeerId], Role]:
+        return lambda author: self._projector.role(self._connection, place.group_no, author, self._rosters.get(place.group))

@@ -83,19 +83,31 @@ def may_write(register: str, author: PeerId, role: Role, creator: PeerId) -> boo
 
 
 def judge(finalize: Finalize, parts: Parts) -> Verdict:
-    """Whether `parts` are what `finalize` says. What was written after it changes nothing: late chunks and attachments stand in no manifest."""
-    listed = listed_chunks(finalize, parts.chunks)
-    if listed is None:
+    """Whether `parts` are what `finalize` says."""
+    final = final_parts(finalize, parts)
+    if final is None:
         return Verdict(WAITING, None)
-    if len({chunk.body.index for chunk in listed}) != len(listed):
+    if len({chunk.body.index for chunk in final.chunks}) != len(final.chunks):
         return Verdict(MISMATCH, None)
-    more = _topics_by_chunk(topics for topics in parts.topics if topics.hlc < finalize.hlc)
-    chunks = [chunk.body._replace(topics=merge_topics([chunk.body.topics, *more.get(chunk.event_id, ())])) for chunk in listed]
-    attachments = [attachment.body for attachment in parts.attachments if attachment.hlc < finalize.hlc]
-    manifest = make_manifest(parts.facts, chunks, attachments)
+    more = _topics_by_chunk(final.topics)
+    chunks = [chunk.body._replace(topics=merge_topics([chunk.body.topics, *more.get(chunk.event_id, ())])) for chunk in final.chunks]
+    manifest = make_manifest(parts.facts, chunks, [attachment.body for attachment in final.attachments])
     if manifest.manifest_id != finalize.body.manifest_id:
         return Verdict(MISMATCH, None)
     return Verdict(COMPLETE, manifest)
+
+
+def final_parts(finalize: Finalize, parts: Parts) -> Parts | None:
+    """Those of `parts` that `finalize` completes, None if chunks that it lists are not here.
+
+    What was written after it changes nothing: late chunks, topics and attachments stand in no manifest.
+    """
+    chunks = listed_chunks(finalize, parts.chunks)
+    if chunks is None:
+        return None
+    topics = [more for more in parts.topics if more.hlc < finalize.hlc]
+    attachments = [attachment for attachment in parts.attachments if attachment.hlc < finalize.hlc]
+    return Parts(parts.facts, chunks, topics, attachments)
 
 
 def listed_chunks(finalize: Finalize, chunks: Iterable[Chunk]) -> list[Chunk] | None:

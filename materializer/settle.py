@@ -1,20 +1,23 @@
 """What counts, and who wins: set again for rows that are in `views.db` already, when a late parent arrives or a roster changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
+from materializer.digest import TABLES
 from materializer.recordings import judge, may_create, may_write
-from materializer.registers import Write, resolve
-from materializer.tables import Connection, Ledger, Row, projected_rows, read_finalize, read_parts, recompute_digests, split_refs
-from peer.core.identity import GroupId, PeerId
+from materializer.registers import FINALIZE, Standing, Write, resolve
+from materializer.tables import Connection, Ledger, Place, projected_rows, read_finalize, read_parts, recompute_digests, split_refs
+from peer.core.identity import EventId, PeerId
 from peer.core.roster import Role
 
 CHILD_TABLES = ("chunks", "chunk_topics", "attachments")
 RECORDINGS_PAGE = 256
+PROJECTED = len(TABLES["registers"])
 
 RoleOf = Callable[[PeerId], Role]
 
 
-def settle_children(connection: Connection, ledger: Ledger, group_no: int, group: GroupId, recording_no: int) -> None:
+def settle_children(connection: Connection, ledger: Ledger, place: Place, recording_no: int) -> None:
     """Let those children count that arrived before their recording, which is there now. The registers stay: see `settle_registers`."""
     for table in CHILD_TABLES:
         sql = (
@@ -22,8 +25,8 @@ def settle_children(connection: Connection, ledger: Ledger, group_no: int, group
             "(SELECT site FROM recordings r WHERE r.recording_no = ? AND r.counts)"
         )
         connection.execute(sql, (recording_no, recording_no))
-        for row in projected_rows(connection, table, group_no, recording_no):
-            ledger.add(table, group_no, group, row)
+        for row in projected_rows(connection, table, place.group_no, recording_no):
+            ledger.add(table, place, row)
 
 
 def settle_writes(connection: Connection, recording_no: int, role_of: RoleOf) -> list[str]:
@@ -38,63 +41,92 @@ def settle_writes(connection: Connection, recording_no: int, role_of: RoleOf) ->
     return sorted({register for _, register, _ in rows})
 
 
-def fold_register(connection: Connection, recording_no: int, register: str) -> tuple[list[Row], list[Row]]:
-    """Find out who wins among all writes of a register. The projected rows that are gone, and those that are new."""
-    sql = (
-        "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins, preference, refs, w.counts, live, write_no "
-        "FROM registers w JOIN recordings r USING (recording_no) WHERE w.recording_no = ? AND register = ?"
+class WriteRow(NamedTuple):
+    """A write of a register, as it is stored: first what is projected."""
+
+    id: EventId
+    recording: EventId
+    register: str
+    author: PeerId
+    rank: int
+    hlc: bytes
+    value: bytes
+    wins: int
+    preference: int
+    refs: bytes
+    counts: int
+    live: int
+
+
+_SELECT_WRITES = (
+    "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins, preference, refs, w.counts, live "
+    "FROM registers w JOIN recordings r USING (recording_no) WHERE w.recording_no = ? AND register = ?"
+)
+_INSERT_WRITE = (
+    "INSERT INTO registers (recording_no, id, register, author, rank, hlc, value, wins, preference, refs, counts, live) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE_WRITE = "UPDATE registers SET live = ?, wins = ? WHERE recording_no = ? AND register = ? AND id = ?"
+
+
+def settle_register(
+    connection: Connection, ledger: Ledger, place: Place, key: tuple[int, str], new: Sequence[WriteRow] = (), *, alone: bool = False
+) -> None:
+    """Find out who wins in a register, given by recording and name, and store what is `new` in it. `alone` says that nothing else was before."""
+    before = [] if alone else [WriteRow._make(row) for row in connection.execute(_SELECT_WRITES, key)]
+    standing = resolve(
+        Write(row.preference, row.rank, int.from_bytes(row.hlc, "big"), row.id, split_refs(row.refs)) for row in (*before, *new) if row.counts
     )
-    gone: list[Row] = []
-    new: list[Row] = []
-    changes = []
-    rows = connection.execute(sql, (recording_no, register)).fetchall()
-    standing = resolve(Write(row[8], row[4], int.from_bytes(row[5], "big"), row[0], split_refs(row[9])) for row in rows if row[10])
-    for row in rows:
-        was, now = (row[11], row[7]), (int(row[0] in standing.live), int(row[0] == standing.winner))
-        if was == now:
+    changes: list[tuple[object, ...]] = []
+    for row in before:
+        live, wins = _standing(row, standing)
+        if (live, wins) == (row.live, row.wins):
             continue
-        changes.append((*now, row[12]))
-        if was[0]:
-            gone.append(row[:8])
-        if now[0]:
-            new.append((*row[:7], now[1]))
-    connection.executemany("UPDATE registers SET live = ?, wins = ? WHERE write_no = ?", changes)
-    return gone, new
+        changes.append((live, wins, *key, row.id))
+        if row.live:
+            ledger.remove("registers", place, row[:PROJECTED])
+        if live:
+            ledger.add("registers", place, (*row[: PROJECTED - 1], wins))
+    if changes:
+        connection.executemany(_UPDATE_WRITE, changes)
+    rows: list[tuple[object, ...]] = []
+    for row in new:
+        live, wins = _standing(row, standing)
+        rows.append((key[0], row.id, *row[2 : PROJECTED - 1], wins, *row[PROJECTED:-1], live))
+        if live:
+            ledger.add("registers", place, (*row[: PROJECTED - 1], wins))
+    connection.executemany(_INSERT_WRITE, rows)
 
 
-def settle_registers(connection: Connection, ledger: Ledger, group_no: int, group: GroupId, keys: Iterable[tuple[int, str]]) -> None:
-    """Find out who wins in each of these registers, given by recording and name."""
-    for recording_no, register in keys:
-        gone, new = fold_register(connection, recording_no, register)
-        for row in gone:
-            ledger.remove("registers", group_no, group, row)
-        for row in new:
-            ledger.add("registers", group_no, group, row)
+def _standing(row: WriteRow, standing: Standing) -> tuple[int, int]:
+    return int(row.id in standing.live), int(row.id == standing.winner)
 
 
-def settle_manifest(connection: Connection, ledger: Ledger, group_no: int, group: GroupId, recording_no: int) -> None:
+def settle_manifest(connection: Connection, ledger: Ledger, place: Place, recording_no: int) -> None:
     """Find out what the finalize of a recording is worth now."""
-    finalize = read_finalize(connection, recording_no)
-    before = next(projected_rows(connection, "manifests", group_no, recording_no), None)
-    if finalize is None and before is None:
+    sql = "SELECT 1 FROM registers WHERE recording_no = ? AND register = ? LIMIT 1"
+    if connection.execute(sql, (recording_no, FINALIZE)).fetchone() is None:
         return
+    finalize = read_finalize(connection, recording_no)
+    before = next(projected_rows(connection, "manifests", place.group_no, recording_no), None)
     after = None
     if finalize is not None:
-        parts = read_parts(connection, group_no, group, recording_no)
+        parts = read_parts(connection, place, recording_no)
         assert parts is not None, "a finalize counts only where its recording does"
         after = (parts.facts.recording, finalize.event_id, finalize.body.manifest_id, judge(finalize, parts).state)
     if before == after:
         return
     if before is not None:
-        ledger.remove("manifests", group_no, group, before)
+        ledger.remove("manifests", place, before)
         connection.execute("DELETE FROM manifests WHERE recording_no = ?", (recording_no,))
     if after is not None:
-        ledger.add("manifests", group_no, group, after)
+        ledger.add("manifests", place, after)
         connection.execute("INSERT INTO manifests VALUES (?, ?, ?, ?)", (recording_no, *after[1:]))
 
 
-def settle_group(connection: Connection, group_no: int, group: GroupId, role_of: RoleOf) -> None:
+def settle_group(connection: Connection, place: Place, role_of: RoleOf) -> None:
     """Do all of it again for a group whose roster has changed."""
+    group_no = place.group_no
     authors = connection.execute("SELECT author FROM authors WHERE group_no = ?", (group_no,)).fetchall()
     roles = [(int(role_of(author)), group_no, author) for (author,) in authors]
     connection.executemany("UPDATE authors SET role = ? WHERE group_no = ? AND author = ?", roles)
@@ -108,10 +140,10 @@ def settle_group(connection: Connection, group_no: int, group: GroupId, role_of:
         )
     ledger = Ledger()  # Left unwritten: everything is added up from the start below.
     for recording_no in _with_registers(connection, group_no):
-        keys = [(recording_no, register) for register in settle_writes(connection, recording_no, role_of)]
-        settle_registers(connection, ledger, group_no, group, keys)
-        settle_manifest(connection, ledger, group_no, group, recording_no)
-    for name, digest in recompute_digests(connection, group_no, group).items():
+        for register in settle_writes(connection, recording_no, role_of):
+            settle_register(connection, ledger, place, (recording_no, register))
+        settle_manifest(connection, ledger, place, recording_no)
+    for name, digest in recompute_digests(connection, place).items():
         connection.execute("REPLACE INTO digests VALUES (?, ?, ?)", (group_no, name, digest))
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingCreate, RecordingFinalize, read_body
 from materializer.digest import MODULUS, TABLES, digest_bytes, row_hash
@@ -58,19 +58,26 @@ def find_recording(connection: Connection, group_no: int, recording: bytes) -> R
     return row
 
 
+class Place(NamedTuple):
+    """A group, with the number of its row."""
+
+    group_no: int
+    group: GroupId
+
+
 class Ledger:
     """Changes of digests that are not written yet."""
 
     def __init__(self) -> None:
         self._changes: dict[tuple[int, str], int] = defaultdict(int)
 
-    def add(self, table: str, group_no: int, group: GroupId, row: Sequence[object]) -> None:
+    def add(self, table: str, place: Place, row: Sequence[object]) -> None:
         """A row has appeared."""
-        self._changes[group_no, table] += row_hash(table, group, row)
+        self._changes[place.group_no, table] += row_hash(table, place.group, row)
 
-    def remove(self, table: str, group_no: int, group: GroupId, row: Sequence[object]) -> None:
+    def remove(self, table: str, place: Place, row: Sequence[object]) -> None:
         """A row is gone."""
-        self._changes[group_no, table] -= row_hash(table, group, row)
+        self._changes[place.group_no, table] -= row_hash(table, place.group, row)
 
     def write(self, connection: Connection) -> None:
         """Store what has changed."""
@@ -86,26 +93,29 @@ def read_digests(connection: Connection, group_no: int) -> dict[str, bytes]:
     return dict(connection.execute("SELECT name, digest FROM digests WHERE group_no = ?", (group_no,)))
 
 
-def recompute_digests(connection: Connection, group_no: int, group: GroupId) -> dict[str, bytes]:
+def recompute_digests(connection: Connection, place: Place) -> dict[str, bytes]:
     """The digests of a group's tables, from their rows."""
-    return {name: digest_bytes(sum(row_hash(name, group, row) for row in projected_rows(connection, name, group_no)) % MODULUS) for name in TABLES}
+    return {
+        name: digest_bytes(sum(row_hash(name, place.group, row) for row in projected_rows(connection, name, place.group_no)) % MODULUS)
+        for name in TABLES
+    }
 
 
-def read_parts(connection: Connection, group_no: int, group: GroupId, recording_no: int) -> Parts | None:
+def read_parts(connection: Connection, place: Place, recording_no: int) -> Parts | None:
     """What counts of a recording, None if the recording does not."""
-    create = next(projected_rows(connection, "recordings", group_no, recording_no), None)
+    create = next(projected_rows(connection, "recordings", place.group_no, recording_no), None)
     if create is None:
         return None
     recording, site, name, machine, created_ns, profile, _ = create
-    facts = RecordingFacts(group, EventId(recording), PeerId(site), RecordingCreate(name, machine, created_ns, profile))
-    chunks = [_chunk(row) for row in projected_rows(connection, "chunks", group_no, recording_no)]
+    facts = RecordingFacts(place.group, EventId(recording), PeerId(site), RecordingCreate(name, machine, created_ns, profile))
+    chunks = [_chunk(row) for row in projected_rows(connection, "chunks", place.group_no, recording_no)]
     topics = [
         MoreTopics(_number(hlc), EventId(chunk), _topics(data))
-        for _, _, hlc, chunk, data in projected_rows(connection, "chunk_topics", group_no, recording_no)
+        for _, _, hlc, chunk, data in projected_rows(connection, "chunk_topics", place.group_no, recording_no)
     ]
     attachments = [
         Attachment(EventId(row[0]), _number(row[2]), AttachmentAdd(row[1], *row[3:]))
-        for row in projected_rows(connection, "attachments", group_no, recording_no)
+        for row in projected_rows(connection, "attachments", place.group_no, recording_no)
     ]
     return Parts(facts, chunks, topics, attachments)
 

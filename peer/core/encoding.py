@@ -65,6 +65,16 @@ def decode_shallow(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
     return _decode(data, depth_max, sort_keys=True)  # type: ignore[return-value]
 
 
+def decode_fields(data: bytes) -> object:
+    """Like `decode_shallow`, for callers that know the keys in `sorted_keys` order and compare them, too."""
+    return _decode(data, DEPTH_MAX, sort_keys=False)
+
+
+def sorted_keys(keys: Iterable[str]) -> tuple[str, ...]:
+    """Keys in the order in which the encoding has them."""
+    return tuple(sorted(keys, key=lambda key: (len(key.encode()), key.encode())))
+
+
 def decode_trusted(data: bytes) -> Value:
     """The value in bytes that `decode` or `decode_shallow` accepted before, as what lies in the own store was: five times faster."""
     return _loads(data)  # type: ignore[no-any-return]

@@ -1,0 +1,233 @@
+"""The readable tree: `<root>/<group>-<id8>/<recording>/` with the manifest in both forms, the chunk files and what else belongs to the recording.
+
+A folder is there if and only if its recording is complete and all of its bytes are here; it is built aside and appears by a rename. Files are hard
+links to the blobs, where that cannot be reflinks, else symbolic links. The tree is computed, like everything else here: what is right is left alone,
+what is wrong or does not belong is replaced. Nothing that came from elsewhere becomes a path without the check of `core.names`.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from materializer.manifest import MANIFEST_CBOR, MANIFEST_JSON, Manifest
+from materializer.queries import TreeEntry
+from peer.core.encoding import decode_map
+from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.interfaces import BlobStore
+from peer.core.names import check_name
+from peer.errors import NotCanonicalError
+from peer.failpoints import failpoint
+
+ASIDE = ".building"
+"""In the root. A name that starts with a dot belongs to no group."""
+SHORT_DIGITS = 8
+FICLONE = 0x40049409
+"""`ioctl` of Linux that makes a file share the blocks of another."""
+FILE_MODE = 0o444
+MANIFEST_BYTES_MAX = 64 * 1024 * 1024
+
+
+class TreeQueries(Protocol):
+    """What the tree asks of the views."""
+
+    async def tree_entry(self, group: GroupId, recording: EventId) -> TreeEntry | None:
+        """What there is to show of a recording."""
+        ...
+
+    async def recording_ids(self, group: GroupId) -> list[EventId]:
+        """All recordings of a group."""
+        ...
+
+
+class _File(NamedTuple):
+    blob: BlobId
+    size: int
+
+
+class RecordingTree:
+    """The folder of readable recordings. Every call may be repeated, after a crash too."""
+
+    def __init__(self, root: Path, blobs: BlobStore, queries: TreeQueries, group_name: Callable[[GroupId], str]) -> None:
+        """Builds below `root`, from `blobs`, what `queries` tell; `group_name` gives the name of a group."""
+        self._root = root
+        self._blobs = blobs
+        self._queries = queries
+        self._group_name = group_name
+        self._turn = asyncio.Lock()
+
+    def group_folder(self, group: GroupId) -> Path:
+        """Where the recordings of a group are."""
+        return self._root / f"{check_name(self._group_name(group), 'group')}-{group.hex()[:SHORT_DIGITS]}"
+
+    async def refresh(self, group: GroupId, recordings: Iterable[EventId]) -> None:
+        """Make the folders of these recordings what they should be: after their events or their bytes changed."""
+        async with self._turn:
+            for recording in recordings:
+                entry = await self._queries.tree_entry(group, recording)
+                if entry is not None:
+                    await asyncio.to_thread(self._place, group, recording, entry)
+
+    async def refresh_all(self, group: GroupId) -> None:
+        """Go through a whole group, and remove folders of recordings that are no more: after a start, or where a listener missed something."""
+        recordings = await self._queries.recording_ids(group)
+        await self.refresh(group, recordings)
+        async with self._turn:
+            wanted = set()
+            for recording in recordings:
+                entry = await self._queries.tree_entry(group, recording)
+                if entry is not None:
+                    wanted.add(entry.folder)
+            await asyncio.to_thread(self._sweep, group, wanted)
+
+    async def remove(self, group: GroupId, recording: EventId) -> None:
+        """Take a recording's folder away, before its bytes are dropped: hard links would keep them."""
+        async with self._turn:
+            entry = await self._queries.tree_entry(group, recording)
+            if entry is not None:
+                await asyncio.to_thread(self._remove, self._folder(group, entry))
+
+    def _folder(self, group: GroupId, entry: TreeEntry) -> Path:
+        return self.group_folder(group) / _checked(entry.folder)
+
+    def _place(self, group: GroupId, recording: EventId, entry: TreeEntry) -> None:
+        folder = self._folder(group, entry)
+        manifest = entry.manifest
+        files = _files(manifest) if manifest else {}
+        if manifest is None or not all(self._blobs.has(file.blob) for file in files.values()):
+            if os.path.lexists(folder):
+                self._remove(folder)
+            return
+        if self._is_right(folder, manifest, files):
+            return
+        aside = self._root / ASIDE / recording.hex()
+        _delete(aside)
+        aside.mkdir(parents=True)
+        for name, file in files.items():
+            _link(self._blobs.path(file.blob), aside / name)
+        _write(aside / MANIFEST_CBOR, manifest.cbor)
+        _write(aside / MANIFEST_JSON, manifest.json)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(folder):
+            self._remove(folder)
+        failpoint("tree.before_rename")
+        aside.rename(folder)
+        _flush(folder.parent)
+
+    def _is_right(self, folder: Path, manifest: Manifest, files: Mapping[str, _File]) -> bool:
+        try:
+            if folder.is_symlink() or {path.name for path in folder.iterdir()} != {*files, MANIFEST_CBOR, MANIFEST_JSON}:
+                return False
+            texts = {MANIFEST_CBOR: manifest.cbor, MANIFEST_JSON: manifest.json}
+            if any((folder / name).is_symlink() or (folder / name).read_bytes() != data for name, data in texts.items()):
+                return False
+            return all(_is_same(folder / name, self._blobs.path(file.blob), file.size) for name, file in files.items())
+        except OSError:
+            return False
+
+    def _remove(self, folder: Path) -> None:
+        """Take a folder away at once: by a rename, then file by file."""
+        if not os.path.lexists(folder):
+            return
+        trash = self._root / ASIDE / f"old-{folder.parent.name}-{folder.name}"
+        _delete(trash)
+        trash.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(trash)
+        _delete(trash)
+
+    def _sweep(self, group: GroupId, wanted: set[str]) -> None:
+        """Remove what was built for this group and has no recording any more, and what a crash left aside. Strange folders are left alone."""
+        _delete(self._root / ASIDE)
+        home = self.group_folder(group)
+        if not home.is_dir():
+            return
+        for folder in home.iterdir():
+            if folder.name not in wanted and _group_of(folder) == group:
+                self._remove(folder)
+
+
+def _files(manifest: Manifest) -> dict[str, _File]:
+    """The files of a recording by their names in its folder."""
+    entries = [*manifest.fields["chunks"], *manifest.fields["attachments"]]
+    return {_checked(entry["name"]): _File(BlobId(entry["blob_id"]), entry["size_bytes"]) for entry in entries}
+
+
+def _checked(name: str) -> str:
+    """`name`, which the pure code has checked; once more, here where it becomes a path. The folder of a long name may be longer than a name."""
+    check_name(name[:128], "file")
+    check_name("x" + name[128:], "file")
+    return name
+
+
+def _is_same(path: Path, blob: Path, size: int) -> bool:
+    """True if `path` is a link to `blob`, or a copy as far as can be seen without reading it."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return path.resolve() == blob.resolve()
+    original = blob.stat()
+    if (status.st_dev, status.st_ino) == (original.st_dev, original.st_ino):
+        return True
+    return stat.S_ISREG(status.st_mode) and status.st_size == size and status.st_mtime_ns == original.st_mtime_ns
+
+
+def _link(blob: Path, path: Path) -> None:
+    """Show `blob` as `path`: as a hard link, or the next best thing that takes no space."""
+    try:
+        path.hardlink_to(blob)
+    except OSError:
+        if not _reflink(blob, path):
+            path.symlink_to(blob.resolve())
+
+
+def _reflink(blob: Path, path: Path) -> bool:
+    try:
+        with blob.open("rb") as source, path.open("xb") as target:
+            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+        status = blob.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        path.chmod(FILE_MODE)
+    except OSError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(FILE_MODE)
+
+
+def _flush(folder: Path) -> None:
+    """Make a rename in `folder` last."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _group_of(folder: Path) -> object:
+    """The group whose manifest lies in `folder`, None if there is none."""
+    try:
+        path = folder / MANIFEST_CBOR
+        if folder.is_symlink() or path.stat().st_size > MANIFEST_BYTES_MAX:
+            return None
+        return decode_map(path.read_bytes()).get("group")
+    except (OSError, NotCanonicalError):
+        return None
