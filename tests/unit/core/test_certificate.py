@@ -99,3 +99,12 @@ def test_a_log_key_cannot_certify_itself_for_somebody() -> None:
 def test_a_certificate_counts_in_one_group_only() -> None:
     with pytest.raises(CertificateInvalidError):
         read_certificate(certify(ALICE, GROUP, LOG, LogKind.DATA).to_bytes(), GroupId(bytes(32)))
+
+
+def test_a_certificate_has_one_form() -> None:
+    """The signature covers the values; true in place of 1 would be a second form with the same signature."""
+    written = certify(ALICE, GROUP, LOG, LogKind.CONTROL)
+
+    for version, kind in ((True, 1), (1, True), (True, True)):
+        with pytest.raises(CertificateInvalidError):
+            read_certificate(encode([version, GROUP, LOG, kind, ALICE.public, written.signature]), GROUP)

@@ -208,3 +208,12 @@ def test_the_size_of_an_event_counts_header_and_body() -> None:
     assert written.size == len(written.header_bytes) + 5
     assert written.height == 1
     assert "note" in repr(written)
+
+
+@pytest.mark.parametrize("size", [0, 2, BODY_SIZE_MAX])
+def test_a_size_that_is_not_that_of_the_body_is_refused_though_the_hash_is_right(size: int) -> None:
+    """Sizes are added up before bodies are there: one that lies would get past a limit."""
+    header = encode(fields(body_size=size, body_hash=hash_bytes(b"\xa0")))
+
+    with pytest.raises(BodyMismatchError):
+        read_event(header, b"\xa0")
