@@ -11,7 +11,8 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,9 +20,9 @@ from materializer.manifest import MANIFEST_CBOR, MANIFEST_JSON, Manifest
 from materializer.queries import TreeEntry
 from peer.core.encoding import decode_map
 from peer.core.identity import BlobId, EventId, GroupId
-from peer.core.interfaces import BlobStore
+from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import check_name
-from peer.errors import NotCanonicalError
+from peer.errors import NotCanonicalError, StoreError
 from peer.failpoints import failpoint
 
 ASIDE = ".building"
@@ -53,17 +54,53 @@ class _File(NamedTuple):
 class RecordingTree:
     """The folder of readable recordings. Every call may be repeated, after a crash too."""
 
-    def __init__(self, root: Path, blobs: BlobStore, queries: TreeQueries, group_name: Callable[[GroupId], str]) -> None:
-        """Builds below `root`, from `blobs`, what `queries` tell; `group_name` gives the name of a group."""
+    def __init__(self, root: Path, blobs: BlobStore, queries: TreeQueries, replica: Replica) -> None:
+        """Builds below `root`, from `blobs`, what `queries` tell of the groups of `replica`."""
         self._root = root
         self._blobs = blobs
         self._queries = queries
-        self._group_name = group_name
+        self._replica = replica
         self._turn = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._look_at: set[tuple[GroupId, EventId]] = set()
+        self._look_at_all = True
+        self._wake.set()
+        self.problem: StoreError | None = None
+        """Why the tree is not as it should be."""
+
+    def touched(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
+        """These recordings or their bytes changed; all of them if the set is empty. `run` does the rest."""
+        self._look_at |= recordings
+        self._look_at_all = self._look_at_all or not recordings
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Go through everything once, then follow what is touched, until cancelled. What fails is kept in `problem` and tried again later."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            look_at, look_at_all = self._look_at, self._look_at_all
+            self._look_at, self._look_at_all = set(), False
+            try:
+                await self._follow(look_at, everything=look_at_all)
+            except OSError as error:
+                # The tree is a convenience: events and bytes go on without it, and the next change goes through everything.
+                self.problem = StoreError(f"{self._root} cannot be written: {error}", fix="check the disk and the permissions of that folder")
+                self._look_at_all = True
+            else:
+                self.problem = None
+
+    async def _follow(self, look_at: set[tuple[GroupId, EventId]], *, everything: bool) -> None:
+        if everything:
+            for group in list(self._replica.groups):
+                await self.refresh_all(group)
+        else:
+            for group, recording in look_at:
+                await self.refresh(group, [recording])
 
     def group_folder(self, group: GroupId) -> Path:
         """Where the recordings of a group are."""
-        return self._root / f"{check_name(self._group_name(group), 'group')}-{group.hex()[:SHORT_DIGITS]}"
+        return self._root / f"{check_name(self._replica.groups[group].genesis.name, 'group')}-{group.hex()[:SHORT_DIGITS]}"
 
     async def refresh(self, group: GroupId, recordings: Iterable[EventId]) -> None:
         """Make the folders of these recordings what they should be: after their events or their bytes changed."""

@@ -1,26 +1,21 @@
-"""What the views say: for the command line, the API, the readable tree and the fetching of blobs. Reads only, a short transaction each.
-
-Values are as they are kept: ids and hashes in bytes, times in nanoseconds. `manifest.to_json` makes JSON of them.
-"""
+"""What the views say: for operations, the readable tree and whoever serves or fetches blobs. Reads only, a short transaction each."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from materializer.describe import describe, folder_of, summarize
 from materializer.digest import TABLES, export, state_digest
-from materializer.manifest import Manifest
-from materializer.recordings import judge
-from materializer.tables import Place, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
-from peer.core.identity import BlobId, EventId, GroupId, PeerId
-from peer.core.interfaces import WantedBlob
+from materializer.manifest import Manifest, file_names, folder_name, merge_topics
+from materializer.recordings import COMPLETE, Attachment, Chunk, Parts, final_parts, judge
+from materializer.registers import TAG_PREFIX
+from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
+from peer.core.encoding import decode
+from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.interfaces import FileView, GroupState, RecordingView, WantedBlob
 from peer.core.names import folded
-from peer.errors import AmbiguousError, NotFoundError
 
-PREFIX_DIGITS_MIN = 6
-ID_DIGITS = 64
-PAGE_RECORDINGS_MAX = 1000
-SHOWN_MATCHES_MAX = 5
+SHORT_DIGITS = range(8, 65, 8)
+EMPTY_DIGEST = bytes(32)
 
 T = TypeVar("T")
 Connection = sqlite3.Connection
@@ -34,24 +29,12 @@ class ReadableViews(Protocol):
         ...
 
 
-class Filter(NamedTuple):
-    """Which recordings to list: those that fit all that is given."""
+class Follower(Protocol):
+    """What keeps the views up to date."""
 
-    site: PeerId | None = None
-    machine: str | None = None
-    tag: str | None = None
-    text: str | None = None
-    """Part of the name, in whatever case."""
-    since_ns: int | None = None
-    until_ns: int | None = None
-    """By the time of creation."""
-
-
-class RecordingPage(NamedTuple):
-    """Some recordings, oldest first, and where to go on."""
-
-    recordings: list[dict[str, Any]]
-    next: bytes | None
+    async def reached(self, position: int) -> None:
+        """Return once the event at `position` can be read."""
+        ...
 
 
 class TreeEntry(NamedTuple):
@@ -62,74 +45,92 @@ class TreeEntry(NamedTuple):
     """None while it is open, or its finalize does not hold."""
 
 
-class Queries:
-    """Reads of the views."""
+class ViewsProblem(NamedTuple):
+    """Something in the views that is not as it must be."""
 
-    def __init__(self, views: ReadableViews) -> None:
-        """Reads from `views`."""
+    code: str
+    what: str
+    where: str
+
+
+class ViewsCheck(NamedTuple):
+    """What was looked at and what was found."""
+
+    checked: dict[str, int]
+    problems: list[ViewsProblem]
+
+
+class Projections:
+    """The `Views` of a running peer."""
+
+    def __init__(self, views: ReadableViews, follower: Follower) -> None:
+        """Reads from `views`, which `follower` keeps up to date."""
         self._views = views
+        self._follower = follower
 
-    async def state_digest(self, group: GroupId) -> bytes:
-        """The digest of all projected rows of a group."""
-        return await self._views.read(lambda connection: _state_digest(connection, group))
+    async def reached(self, position: int) -> None:
+        """As `Views.reached`."""
+        await self._follower.reached(position)
 
-    async def check_digests(self, group: GroupId) -> list[str]:
-        """The tables whose digest is not that of their rows: none, unless there is a bug or damage."""
-        return await self._views.read(lambda connection: _check_digests(connection, group))
-
-    async def view_events(self, group: GroupId) -> int:
-        """How many events of a group the views have seen."""
-        return await self._views.read(lambda connection: _one(connection, "SELECT events FROM groups WHERE group_id = ?", (group,)))
-
-    async def poison_count(self, group: GroupId) -> int:
-        """How many events of a group have bodies that do not fit their type."""
-        sql = "SELECT count(*) FROM poison WHERE group_no = (SELECT group_no FROM groups WHERE group_id = ?)"
-        return await self._views.read(lambda connection: _one(connection, sql, (group,)))
+    async def group_state(self, group: GroupId) -> GroupState:
+        """As `Views.group_state`."""
+        return await self._views.read(lambda connection: _group_state(connection, group))
 
     async def export(self, group: GroupId) -> dict[str, Any]:
-        """Every projected row of a group, in canonical order; `encode` of it is the canonical export."""
+        """As `Views.export`; `encode` of it is the canonical export."""
         return await self._views.read(lambda connection: _export(connection, group))
 
-    async def recordings(
-        self, group: GroupId, *, where: Filter | None = None, after: bytes | None = None, limit: int = PAGE_RECORDINGS_MAX
-    ) -> RecordingPage:
-        """A page of recordings, oldest first; `after` is the `next` of the page before."""
-        count = max(1, min(limit, PAGE_RECORDINGS_MAX))
-        return await self._views.read(lambda connection: _list(connection, group, where or Filter(), after or b"", count))
+    async def recordings(self, groups: Sequence[GroupId]) -> list[RecordingView]:
+        """As `Views.recordings`."""
+        return await self._views.read(lambda connection: _recordings(connection, groups))
 
-    async def recording(self, text: str, group: GroupId | None = None) -> dict[str, Any]:
-        """The recording with this id, prefix of an id (6 digits or more) or name. Raises `NotFoundError` or `AmbiguousError`."""
-        return await self._views.read(lambda connection: _describe(connection, *_resolve(connection, text, group)))
+    async def recording(self, group: GroupId, recording: EventId) -> RecordingView | None:
+        """As `Views.recording`."""
+        return await self._views.read(lambda connection: _recording(connection, group, recording))
 
-    async def find(self, text: str, group: GroupId | None = None) -> tuple[GroupId, EventId]:
-        """Like `recording`: its group and id only."""
+    async def manifest(self, group: GroupId, recording: EventId) -> tuple[bytes, bytes] | None:
+        """As `Views.manifest`."""
+        entry = await self.tree_entry(group, recording)
+        return (entry.manifest.cbor, entry.manifest.json) if entry and entry.manifest else None
 
-        def work(connection: Connection) -> tuple[GroupId, EventId]:
-            place, _, recording = _resolve(connection, text, group)
-            return place.group, recording
-
-        return await self._views.read(work)
-
-    async def tree_entry(self, group: GroupId, recording: EventId) -> TreeEntry | None:
-        """What the tree shows of a recording, None if it is none that counts."""
-        return await self._views.read(lambda connection: _tree_entry(connection, group, recording))
-
-    async def recording_ids(self, group: GroupId) -> list[EventId]:
-        """All recordings of a group that count."""
-        return await self._views.read(lambda connection: _ids(connection, group))
-
-    async def live_writes(self, group: GroupId, recording: EventId, register: str) -> list[EventId]:
-        """The writes that a new write of this register replaces: its `refs`."""
-        return await self._views.read(lambda connection: _live_writes(connection, group, recording, register))
+    async def has_blob(self, group: GroupId, blob: BlobId) -> bool:
+        """True if a recording of the group has a file with these bytes, or with this piece list."""
+        return await self._views.read(lambda connection: _has_blob(connection, group, blob))
 
     async def wanted_blobs(self, group: GroupId, recording: EventId | None = None) -> list[WantedBlob]:
         """The files of all recordings of a group, or of one: chunks and attachments, listed or not."""
         return await self._views.read(lambda connection: _wanted(connection, group, recording))
 
+    async def live_writes(self, group: GroupId, recording: EventId, register: str) -> list[EventId]:
+        """The writes that a new write of this register replaces: its `refs`."""
+        return await self._views.read(lambda connection: _live_writes(connection, group, recording, register))
 
-def _one(connection: Connection, sql: str, parameters: Sequence[object]) -> int:
-    row = connection.execute(sql, parameters).fetchone()
-    return int(row[0]) if row else 0
+    async def late_chunks(self, group: GroupId, recording: EventId) -> list[EventId]:
+        """Chunks of a finalized recording that its finalize does not list: they stand in no manifest."""
+        return await self._views.read(lambda connection: _late_chunks(connection, group, recording))
+
+    async def recording_ids(self, group: GroupId) -> list[EventId]:
+        """All recordings of a group that count."""
+        return await self._views.read(lambda connection: _ids(connection, group))
+
+    async def tree_entry(self, group: GroupId, recording: EventId) -> TreeEntry | None:
+        """What the tree shows of a recording, None if it is none that counts."""
+        return await self._views.read(lambda connection: _tree_entry(connection, group, recording))
+
+
+def check_views(connection: Connection) -> ViewsCheck:
+    """Compare the digests of all tables with their rows: unequal ones are a bug, or damage."""
+    problems = []
+    rows = 0
+    groups = [Place(*row) for row in connection.execute("SELECT group_no, group_id FROM groups")]
+    for place in groups:
+        kept, computed = read_digests(connection, place.group_no), recompute_digests(connection, place)
+        for name in TABLES:
+            rows += sum(1 for _ in projected_rows(connection, name, place.group_no))
+            if kept.get(name, EMPTY_DIGEST) != computed[name]:
+                what = f"the digest of the table {name} is not that of its rows; `recmesh rebuild` computes them anew"
+                problems.append(ViewsProblem("digest_mismatch", what, f"views.db, group {place.group.hex()}"))
+    return ViewsCheck({"projected_rows": rows}, problems)
 
 
 def _place(connection: Connection, group: GroupId) -> Place | None:
@@ -137,24 +138,13 @@ def _place(connection: Connection, group: GroupId) -> Place | None:
     return Place(row[0], group) if row else None
 
 
-def _places(connection: Connection, group: GroupId | None) -> list[Place]:
-    if group is not None:
-        place = _place(connection, group)
-        return [place] if place else []
-    return [Place(*row) for row in connection.execute("SELECT group_no, group_id FROM groups ORDER BY group_id")]
-
-
-def _state_digest(connection: Connection, group: GroupId) -> bytes:
-    place = _place(connection, group)
-    return state_digest(group, read_digests(connection, place.group_no) if place else {})
-
-
-def _check_digests(connection: Connection, group: GroupId) -> list[str]:
+def _group_state(connection: Connection, group: GroupId) -> GroupState:
     place = _place(connection, group)
     if place is None:
-        return []
-    kept, computed, empty = read_digests(connection, place.group_no), recompute_digests(connection, place), bytes(32)
-    return [name for name in TABLES if kept.get(name, empty) != computed[name]]
+        return GroupState(0, state_digest(group, {}), 0)
+    (events,) = connection.execute("SELECT events FROM groups WHERE group_no = ?", (place.group_no,)).fetchone()
+    (poison,) = connection.execute("SELECT count(*) FROM poison WHERE group_no = ?", (place.group_no,)).fetchone()
+    return GroupState(events, state_digest(group, read_digests(connection, place.group_no)), poison)
 
 
 def _export(connection: Connection, group: GroupId) -> dict[str, Any]:
@@ -162,83 +152,121 @@ def _export(connection: Connection, group: GroupId) -> dict[str, Any]:
     return export(group, {name: projected_rows(connection, name, place.group_no) if place else () for name in TABLES})
 
 
-def _list(connection: Connection, group: GroupId, where: Filter, after: bytes, count: int) -> RecordingPage:
-    place = _place(connection, group)
-    if place is None:
-        return RecordingPage([], None)
-    sql, parameters = (
-        ["SELECT recording_no, hlc, id FROM recordings r WHERE group_no = ? AND counts AND (hlc, id) > (?, ?)"],
-        [
-            place.group_no,
-            after[:8],
-            after[8:],
-        ],
-    )
-    for condition, value in (
-        ("site = ?", where.site),
-        ("machine = ?", where.machine),
-        ("instr(folded, ?)", folded(where.text) if where.text else None),
-        ("created_ns >= ?", where.since_ns),
-        ("created_ns <= ?", where.until_ns),
-        (
-            "EXISTS (SELECT 1 FROM registers w WHERE w.recording_no = r.recording_no AND register = ? AND wins AND preference)",
-            f"tag:{where.tag}" if where.tag else None,
-        ),
-    ):
-        if value is not None:
-            sql.append(condition)
-            parameters.append(value)
-    rows = connection.execute(" AND ".join(sql) + " ORDER BY hlc, id LIMIT ?", [*parameters, count + 1]).fetchall()
-    found = [summarize(connection, place, no) for no, _, _ in rows[:count]]
-    return RecordingPage(found, rows[count - 1][1] + rows[count - 1][2] if len(rows) > count else None)
-
-
-def _resolve(connection: Connection, text: str, group: GroupId | None) -> tuple[Place, int, EventId]:
-    """The one recording that `text` names: an id or a name wins over a prefix."""
-    places = _places(connection, group)
-    exact = [match for place in places for match in _by_name(connection, place, text)]
-    small = text.lower()
-    is_hex = PREFIX_DIGITS_MIN <= len(small) <= ID_DIGITS and all(digit in "0123456789abcdef" for digit in small)
-    found = exact or ([match for place in places for match in _by_prefix(connection, place, small)] if is_hex else [])
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise NotFoundError(f"no recording {text!r}", fix="`recmesh recording list` shows those that are known here")
-    ids = ", ".join(match[2].hex()[:12] for match in found[:SHOWN_MATCHES_MAX])
-    raise AmbiguousError(f"{text!r} fits {len(found)} recordings: {ids}", fix="use the id, or more of it")
-
-
-def _by_name(connection: Connection, place: Place, text: str) -> Iterator[tuple[Place, int, EventId]]:
-    sql = "SELECT recording_no, id FROM recordings WHERE folded = ? AND group_no = ? AND counts ORDER BY hlc, id"
-    for no, recording in connection.execute(sql, (folded(text), place.group_no)):
-        yield place, no, EventId(recording)
-
-
-def _by_prefix(connection: Connection, place: Place, prefix: str) -> Iterator[tuple[Place, int, EventId]]:
-    low, high = (bytes.fromhex(prefix.ljust(ID_DIGITS, digit))[:8] for digit in "0f")
-    sql = "SELECT recording_no, id FROM recordings WHERE substr(id, 1, 8) BETWEEN ? AND ? AND group_no = ? AND counts"
-    for no, recording in connection.execute(sql, (low, high, place.group_no)):
-        if recording.hex().startswith(prefix):
-            yield place, no, EventId(recording)
-
-
-def _describe(connection: Connection, place: Place, recording_no: int, _recording: EventId) -> dict[str, Any]:
-    return describe(connection, place, recording_no)
-
-
 def _find(connection: Connection, group: GroupId, recording: EventId) -> tuple[Place, int] | None:
+    """Where a recording that counts has its row."""
     place = _place(connection, group)
     row = find_recording(connection, place.group_no, recording) if place else None
     return (place, row[0]) if place and row and row[2] else None
 
 
-def _tree_entry(connection: Connection, group: GroupId, recording: EventId) -> TreeEntry | None:
+def _recordings(connection: Connection, groups: Sequence[GroupId]) -> list[RecordingView]:
+    found = []
+    for group in groups:
+        place = _place(connection, group)
+        if place is not None:
+            sql = "SELECT recording_no FROM recordings WHERE group_no = ? AND counts"
+            found += [_view(connection, place, no) for (no,) in connection.execute(sql, (place.group_no,)).fetchall()]
+    return sorted(found, key=lambda view: (view.created_ns, view.recording), reverse=True)
+
+
+def _recording(connection: Connection, group: GroupId, recording: EventId) -> RecordingView | None:
+    found = _find(connection, group, recording)
+    return _view(connection, *found) if found else None
+
+
+def _view(connection: Connection, place: Place, recording_no: int) -> RecordingView:
+    parts = read_parts(connection, place, recording_no)
+    assert parts is not None, "only recordings that count are looked for"
+    finalize = read_finalize(connection, recording_no)
+    shown = (final_parts(finalize, parts) if finalize else None) or parts
+    chunks = sorted(shown.chunks, key=lambda chunk: (chunk.body.index, chunk.event_id))
+    attachments = sorted(shown.attachments, key=lambda attachment: attachment.body)
+    names = file_names([chunk.body for chunk in chunks], [attachment.body for attachment in attachments])
+    listed = {chunk.event_id for chunk in chunks}
+    manifest = next(projected_rows(connection, "manifests", place.group_no, recording_no), None)
+    tags, conflicts = _registers(connection, place, recording_no)
+    return RecordingView(
+        place.group,
+        parts.facts.recording,
+        parts.facts.site,
+        parts.facts.create.name,
+        parts.facts.create.machine,
+        parts.facts.create.created_ns,
+        finalized=finalize is not None,
+        manifest_id=manifest[2] if manifest and manifest[3] == COMPLETE else None,
+        chunks=[_chunk(chunk, name) for chunk, name in zip(chunks, names, strict=False)],
+        attachments=[_attachment(number, each, names[len(chunks) + number]) for number, each in enumerate(attachments)],
+        topics=merge_topics([*(chunk.body.topics for chunk in chunks), *(more.topics for more in shown.topics if more.chunk in listed)]),
+        tags=tags,
+        conflicts=conflicts,
+    )
+
+
+def _registers(connection: Connection, place: Place, recording_no: int) -> tuple[list[str], list[str]]:
+    """The tags that are present, and the registers that live writes disagree about."""
+    tags = []
+    values: dict[str, set[bytes]] = {}
+    for _, _, register, _, _, _, value, wins in projected_rows(connection, "registers", place.group_no, recording_no):
+        values.setdefault(register, set()).add(value)
+        if wins and register.startswith(TAG_PREFIX) and _is_present(value):
+            tags.append(register.removeprefix(TAG_PREFIX))
+    return sorted(tags), sorted(register for register, claims in values.items() if len(claims) > 1)
+
+
+def _is_present(value: bytes) -> bool:
+    body = decode(value)
+    assert isinstance(body, dict)
+    return body["present"] is True
+
+
+def _chunk(chunk: Chunk, name: str) -> FileView:
+    body = chunk.body
+    file = (body.source_name, body.blob, body.sha256, body.size, body.piece_size, body.pieces)
+    return FileView(body.index, name, *file, body.message_count, body.start_ns, body.end_ns)
+
+
+def _attachment(number: int, attachment: Attachment, name: str) -> FileView:
+    return FileView(number, name, *attachment.body[1:], message_count=0, start_ns=None, end_ns=None)
+
+
+def _parts(connection: Connection, group: GroupId, recording: EventId) -> tuple[Place, int, Parts] | None:
     found = _find(connection, group, recording)
     parts = read_parts(connection, *found) if found else None
-    if found is None or parts is None:
+    return (*found, parts) if found and parts else None
+
+
+def _tree_entry(connection: Connection, group: GroupId, recording: EventId) -> TreeEntry | None:
+    found = _parts(connection, group, recording)
+    if found is None:
         return None
-    finalize = read_finalize(connection, found[1])
-    return TreeEntry(folder_of(connection, *found), judge(finalize, parts).manifest if finalize else None)
+    place, recording_no, parts = found
+    finalize = read_finalize(connection, recording_no)
+    return TreeEntry(_folder(connection, place, recording_no), judge(finalize, parts).manifest if finalize else None)
+
+
+def _folder(connection: Connection, place: Place, recording_no: int) -> str:
+    """The name of a recording's folder: with a short id if another recording of its name is older."""
+    sql = "SELECT name, folded, hlc, id FROM recordings WHERE recording_no = ?"
+    name, small, hlc, recording = connection.execute(sql, (recording_no,)).fetchone()
+    sql = "SELECT EXISTS (SELECT 1 FROM recordings WHERE folded = ? AND group_no = ? AND counts AND (hlc, id) < (?, ?))"
+    (later,) = connection.execute(sql, (small, place.group_no, hlc, recording)).fetchone()
+    if not later:
+        return str(name)
+    candidates = [folded(f"{name}-{recording.hex()[:digits]}") for digits in SHORT_DIGITS]
+    marks = ",".join("?" * len(candidates))
+    sql = f"SELECT folded FROM recordings WHERE folded IN ({marks}) AND group_no = ? AND counts"  # noqa: S608  (question marks)
+    rows: list[Row] = connection.execute(sql, [*candidates, place.group_no]).fetchall()
+    return folder_name(name, recording, first=False, taken=frozenset(row[0] for row in rows))
+
+
+def _late_chunks(connection: Connection, group: GroupId, recording: EventId) -> list[EventId]:
+    found = _parts(connection, group, recording)
+    finalize = read_finalize(connection, found[1]) if found else None
+    final = final_parts(finalize, found[2]) if found and finalize else None
+    if found is None or final is None:
+        return []
+    listed = {chunk.event_id for chunk in final.chunks}
+    return sorted(chunk.event_id for chunk in found[2].chunks if chunk.event_id not in listed)
 
 
 def _ids(connection: Connection, group: GroupId) -> list[EventId]:
@@ -252,21 +280,29 @@ def _live_writes(connection: Connection, group: GroupId, recording: EventId, reg
     return [EventId(row[0]) for row in connection.execute(sql, (found[1], register))] if found else []
 
 
+def _has_blob(connection: Connection, group: GroupId, blob: BlobId) -> bool:
+    for table in ("chunks", "attachments"):
+        for column in ("blob", "pieces"):
+            sql = (
+                f"SELECT 1 FROM {table} f JOIN recordings USING (recording_no) JOIN groups USING (group_no) "  # noqa: S608  (our own names)
+                f"WHERE substr(f.{column}, 1, 8) = ? AND f.{column} = ? AND f.counts AND group_id = ? LIMIT 1"
+            )
+            if connection.execute(sql, (blob[:8], blob, group)).fetchone():
+                return True
+    return False
+
+
 def _wanted(connection: Connection, group: GroupId, recording: EventId | None) -> list[WantedBlob]:
-    place = _place(connection, group)
-    if place is None:
-        return []
-    recording_no = None
+    place, recording_no = _place(connection, group), None
     if recording is not None:
         found = _find(connection, group, recording)
-        if found is None:
-            return []
-        recording_no = found[1]
+        place, recording_no = found or (None, None)
+    if place is None:
+        return []
     wanted = []
     for table in ("chunks", "attachments"):
-        columns = TABLES[table]
         for row in projected_rows(connection, table, place.group_no, recording_no):
-            fields = dict(zip(columns, row, strict=True))
+            fields = dict(zip(TABLES[table], row, strict=True))
             blob, pieces = BlobId(fields["blob"]), BlobId(fields["pieces"])
             wanted.append(WantedBlob(group, EventId(fields["recording"]), blob, fields["size"], fields["piece_size"], pieces, fields["sha256"]))
     return wanted

@@ -80,6 +80,10 @@ CREATE TABLE chunks (
 
 CREATE INDEX chunks_by_recording ON chunks (recording_no);
 
+CREATE INDEX chunks_by_blob ON chunks (substr(blob, 1, 8));
+
+CREATE INDEX chunks_by_pieces ON chunks (substr(pieces, 1, 8));
+
 CREATE TABLE chunk_topics (
     topics_no INTEGER PRIMARY KEY,
     recording_no INTEGER NOT NULL,
@@ -109,6 +113,10 @@ CREATE TABLE attachments (
 );
 
 CREATE INDEX attachments_by_recording ON attachments (recording_no);
+
+CREATE INDEX attachments_by_blob ON attachments (substr(blob, 1, 8));
+
+CREATE INDEX attachments_by_pieces ON attachments (substr(pieces, 1, 8));
 
 -- Writes of registers. Those that count and were not replaced are `live`; one of them `wins`.
 CREATE TABLE registers (
