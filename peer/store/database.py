@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
@@ -90,11 +90,11 @@ class Database:
     async def _run(self, connection: aiosqlite.Connection, work: Callable[[Connection], T]) -> T:
         if self._closed:
             raise StoreError(f"{self.path} is closed")
+        in_its_thread: Callable[..., Awaitable[T]] = connection._execute  # noqa: SLF001  (the one way to run a whole function there)
         try:
-            result = await connection._execute(work, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001  (runs any function in its thread)
+            return await in_its_thread(work, connection._conn)  # noqa: SLF001  (as above)
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
-        return result  # type: ignore[no-any-return]
 
     def _in_transaction(self, work: Callable[[Connection], T], connection: Connection) -> T:
         connection.execute("BEGIN IMMEDIATE")

@@ -4,13 +4,14 @@ The fence: whoever remembers a key's file remembers its inode and ctime, too. A 
 at the original is not written on here: a new log with a fresh key is opened instead.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 from peer.core.certificate import LogKind
 from peer.core.identity import SEED_SIZE, GroupId, KeyPair
-from peer.errors import ConfigError, DataDirectoryMissingError
+from peer.errors import ConfigError, DataDirectoryMissingError, DiskFullError, StoreError
 from peer.store.directory import write_durably
 
 PEER_KEY_FILE = "peer.key"
@@ -81,7 +82,11 @@ class KeyFiles:
 
 def _write_new(path: Path) -> KeyPair:
     key = KeyPair(os.urandom(SEED_SIZE))
-    write_durably(path, key.seed.hex().encode() + b"\n")
+    try:
+        write_durably(path, key.seed.hex().encode() + b"\n")
+    except OSError as error:
+        kind = DiskFullError if error.errno == errno.ENOSPC else StoreError
+        raise kind(f"{path} cannot be written: {error.strerror}", fix="check the space and the permissions of this disk") from error
     return key
 
 

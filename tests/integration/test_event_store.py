@@ -473,3 +473,42 @@ async def test_a_store_is_of_the_peer_whose_key_lies_beside_it(tmp_path: Path) -
         (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
 
         assert stored.author == KeyFiles(DataDirectory(tmp_path / "site").keys).peer_key().peer_id
+
+
+async def test_a_log_key_that_cannot_be_written_stops_the_store(tmp_path: Path) -> None:
+    """An event that is signed with a key that the next start does not find would leave a log that nobody can go on with, or close."""
+    directory = set_up(tmp_path / "site")
+    keys = KeyFiles(directory.keys)
+    peer = keys.peer_key()
+    async with await open_database(directory.log_database, "log") as database:
+        store = await load_event_store(database, keys, peer, lambda: START_MS)
+        running = asyncio.create_task(store.run())
+        await store.create_group(genesis())
+        shutil.rmtree(directory.keys)
+
+        with pytest.raises(StoreError, match="cannot be written"):
+            await store.write(GROUP, LogKind.DATA, [note()])
+        with pytest.raises(StoreError):
+            await running
+        assert store.counts(GROUP).events == 0
+
+
+async def test_a_listener_that_fails_stops_the_store_and_leaves_nobody_waiting(tmp_path: Path) -> None:
+    def fail(_commit: Commit) -> None:
+        raise ValueError("a bug")
+
+    directory = set_up(tmp_path / "site")
+    keys = KeyFiles(directory.keys)
+    log = SampleLog("alice")
+    async with await open_database(directory.log_database, "log") as database:
+        store = await load_event_store(database, keys, keys.peer_key(), lambda: START_MS)
+        running = asyncio.create_task(store.run())
+        await store.create_group(genesis())
+        store.subscribe(fail)
+
+        with pytest.raises(StoreError, match="a bug"):
+            await store.append(log.certificate, log.write_notes(1))
+        with pytest.raises(ValueError, match="a bug"):
+            await running
+        with pytest.raises(StoreError):
+            await store.append(log.certificate, log.write_notes(1))
