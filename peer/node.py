@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, read_record, sign_record
+from materializer.files import RecordingTree
 from materializer.queries import Projections, ViewsCheck, check_views
 from materializer.runner import Materializer
 from peer import __version__
@@ -24,7 +25,7 @@ from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.config import Config, load_config
 from peer.core.group import Invitation, read_genesis
-from peer.core.identity import EventId, GroupId, KeyPair, PeerId
+from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.interfaces import RecordingView
 from peer.errors import MeshError, RecordInvalidError, StoreCorruptError, TokenInvalidError
 from peer.logs import get_log, set_up_logs
@@ -35,6 +36,7 @@ from peer.operations.groups import Groups
 from peer.operations.joining import Joining
 from peer.operations.peers import Peers
 from peer.operations.recordings import Recordings
+from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
 from peer.operations.verification import Verification
 from peer.store.database import Database, open_database, open_read_only, remove_database
@@ -105,6 +107,9 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
         links.endpoint = config.advertise[0] if config.advertise else None
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
+        replica = core.store.replica
+        tree = RecordingTree(directory.recordings, core.blobs, core.views, replica)
+        showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
         fetcher = Fetcher(core.blobs)
         stack.callback(fetcher.close)
         fetching = Fetching(
@@ -114,10 +119,10 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
             core.views,
             sources.of_group,
             everything=config.fetch == "all",
-            arrived=_nothing_to_do,
+            arrived=lambda group, recording: showing.touched({(group, recording)}),
             report=lambda event, fields: _log.debug(event, **fields),
         )
-        services = _services(directory, config, core, links, resolver, fetcher, fetching)
+        services = _services(directory, config, core, links, resolver, (fetcher, fetching, showing))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await _start_listener(stack, core, config, links)
         token = _token(directory)
@@ -132,7 +137,13 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
         links.set_targets(_targets(resolver))
         stack.callback(resolver.subscribe(lambda: links.set_targets(_targets(resolver))))
         stack.callback(core.materializer.subscribe(fetching.touched))
-        background = [tasks.create_task(fetching.run()), tasks.create_task(_follow_links(links, fetching)), links_task]
+        stack.callback(core.materializer.subscribe(showing.touched))
+        background = [
+            tasks.create_task(fetching.run()),
+            tasks.create_task(showing.run()),
+            tasks.create_task(_follow_links(links, fetching)),
+            links_task,
+        ]
         fetching.touched(frozenset())
         stack.push_async_callback(_stop, background)
         yield {"peer_id": core.key.peer_id.hex(), "name": config.name, "listen": listen, "admin": admin}
@@ -194,10 +205,11 @@ async def state(root: Path, group: str, *, as_json: bool) -> bytes:
             return json.dumps(document).encode() if as_json else cbor
 
 
-def _services(  # noqa: PLR0913, PLR0917  (the parts of a peer)
-    directory: DataDirectory, config: Config, core: Core, links: PeerLinks, resolver: "_Resolver", fetcher: Fetcher, fetching: Fetching
+def _services(
+    directory: DataDirectory, config: Config, core: Core, links: PeerLinks, resolver: "_Resolver", movers: tuple[Fetcher, Fetching, Showing]
 ) -> Services:
     """The use cases, put together."""
+    fetcher, fetching, showing = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = _verification(directory, me, core.blobs)
     site = SiteParts(
@@ -217,7 +229,7 @@ def _services(  # noqa: PLR0913, PLR0917  (the parts of a peer)
         resolver.merged.states,
         core.materializer.rebuild,
     )
-    adding = Adding(me, store, replica, core.blobs, views)
+    adding = Adding(me, store, replica, core.blobs, views, showing.now)
     return Services(
         Site(site),
         Groups(me, config.name, store, replica, views),
@@ -357,10 +369,6 @@ async def _stop(background: list["asyncio.Task[None]"]) -> None:
     for task in background:
         task.cancel()
     await asyncio.wait(background)
-
-
-def _nothing_to_do(_group: GroupId, _recording: EventId) -> None:
-    pass
 
 
 def _token(directory: DataDirectory) -> str:

@@ -322,3 +322,7 @@ class Views(Protocol):
     async def manifest(self, group: GroupId, recording: EventId) -> tuple[bytes, bytes] | None:
         """The manifest of a complete recording as CBOR and as JSON."""
         ...
+
+    async def wanted_blobs(self, group: GroupId, recording: EventId | None = None) -> Sequence[WantedBlob]:
+        """The files of all recordings of a group, or of one."""
+        ...

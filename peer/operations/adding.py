@@ -7,7 +7,7 @@ anybody sees. Files that are moved are given up last of all.
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,13 +70,16 @@ class _Contents(NamedTuple):
 class Adding:
     """Adds recordings that were made at this site."""
 
-    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, blobs: BlobStore, views: Views) -> None:
-        """The collaborators, for the site `peer`."""
+    def __init__(
+        self, peer: PeerId, store: EventStore, replica: Replica, blobs: BlobStore, views: Views, show: Callable[[GroupId, EventId], Awaitable[None]]
+    ) -> None:
+        """For the site `peer`; `show` puts a recording into the readable tree."""
         self._peer = peer
         self._store = store
         self._replica = replica
         self._blobs = blobs
         self._views = views
+        self._show = show
         self._reading = asyncio.Semaphore(READERS_MAX)
 
     async def add(self, request: AddRequest) -> EventId:
@@ -94,6 +97,7 @@ class Adding:
         if request.take == "move":
             await asyncio.to_thread(_give_up, [*selection.chunks, *selection.attachments], self._blobs, contents)
         await self._views.reached(position)
+        await self._show(group, recording)
         return recording
 
     async def _keep(self, selection: Selection, take: str) -> _Contents:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from peer.core.identity import BlobId, EventId, GroupId
-from peer.core.interfaces import BlobSource, BlobStore, FileView, RecordingView, Replica, Views, WantedBlob
+from peer.core.interfaces import BlobSource, BlobStore, Replica, Views, WantedBlob
 from peer.errors import DiskFullError, MeshError, StoreError
 
 TASKS_MAX = 16
@@ -73,10 +73,10 @@ class Fetching:
         self._look_at_all = self._look_at_all or not recordings
         self._wake.set()
 
-    def request(self, view: RecordingView) -> None:
+    def request(self, group: GroupId, recording: EventId) -> None:
         """Bring the bytes of this recording here, whatever the policy says."""
-        self._requested.add(view.recording)
-        self._want(view)
+        self._requested.add(recording)
+        self._look_at.add((group, recording))
         self._retry_all()
 
     def links_changed(self) -> None:
@@ -109,21 +109,19 @@ class Fetching:
     async def _look(self) -> None:
         look_at, look_at_all = self._look_at, self._look_at_all
         self._look_at, self._look_at_all = set(), False
-        views: Iterable[RecordingView]
         if look_at_all:
             self._missing = {blob: wanted for blob, wanted in self._missing.items() if blob in self._running}
-            views = await self._views.recordings(list(self._replica.groups))
+            for group in list(self._replica.groups):
+                self._want(await self._views.wanted_blobs(group))
         else:
-            found = [await self._views.recording(group, recording) for group, recording in look_at]
-            views = [view for view in found if view is not None]
-        for view in views:
-            if self._everything or view.recording in self._requested:
-                self._want(view)
+            for group, recording in look_at:
+                self._want(await self._views.wanted_blobs(group, recording))
 
-    def _want(self, view: RecordingView) -> None:
-        for file in (*view.chunks, *view.attachments):
-            if file.blob not in self._missing and not self._blobs.has(file.blob):
-                self._missing[file.blob] = _wanted(view, file)
+    def _want(self, files: Iterable[WantedBlob]) -> None:
+        for file in files:
+            is_wanted = self._everything or file.recording in self._requested
+            if is_wanted and file.blob not in self._missing and not self._blobs.has(file.blob):
+                self._missing[file.blob] = file
 
     async def _fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
         blob = wanted.blob
@@ -160,7 +158,3 @@ class Fetching:
         self._paused.clear()
         self._failures.clear()
         self._wake.set()
-
-
-def _wanted(view: RecordingView, file: FileView) -> WantedBlob:
-    return WantedBlob(view.group, view.recording, file.blob, file.size, file.piece_size, file.pieces, file.sha256)

@@ -31,7 +31,7 @@ class Recordings:
     """The recordings of all groups of this peer."""
 
     def __init__(
-        self, peer: PeerId, replica: Replica, blobs: BlobStore, views: Views, adding: Adding, request_bytes: Callable[[RecordingView], None]
+        self, peer: PeerId, replica: Replica, blobs: BlobStore, views: Views, adding: Adding, request_bytes: Callable[[GroupId, EventId], None]
     ) -> None:
         """`request_bytes` begins to bring the bytes of a recording here."""
         self._peer = peer
@@ -83,7 +83,7 @@ class Recordings:
     async def fetch(self, reference: str) -> Json:
         """Begin to bring the bytes of a recording here."""
         view = await self.find(reference)
-        self._request_bytes(view)
+        self._request_bytes(view.group, view.recording)
         return self._details(view)
 
     async def manifest(self, reference: str) -> tuple[bytes, bytes]:
