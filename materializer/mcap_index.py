@@ -100,9 +100,9 @@ def _read_index(file: BinaryIO, path: Path) -> McapIndex:
     if file.read() != MAGIC:
         raise _truncated(path, "ends in the middle")
     try:
-        header = _read_header(file, size)
+        header, footer = _read_header(file, size), _read_footer(file, size)
         try:
-            return _from_summary(file, size, header)
+            return _from_summary(file, size, header, footer)
         except _Damage:
             return _from_records(file, size, header)
     except _UNREADABLE as error:
@@ -171,6 +171,15 @@ def _read_header(file: BinaryIO, size: int) -> Header:
     return header
 
 
+def _read_footer(file: BinaryIO, size: int) -> Footer:
+    file.seek(max(0, size - len(MAGIC) - FOOTER_SIZE))
+    opcode, _, length = _read_frame(file, size)
+    if opcode != Opcode.FOOTER or length != FOOTER_SIZE - FRAME_SIZE:
+        raise _Damage("there is no footer before the closing magic")
+    footer: Footer = _parse(Footer.read, _read_content(file, length, length))
+    return footer
+
+
 class _Summary:
     def __init__(self) -> None:
         self.statistics: Statistics | None = None
@@ -210,14 +219,9 @@ class _Channels:
         return [Topic(*key, count) for key, count in sorted(counts.items())]
 
 
-def _from_summary(file: BinaryIO, size: int, header: Header) -> McapIndex:
+def _from_summary(file: BinaryIO, size: int, header: Header, footer: Footer) -> McapIndex:
     """The index that the summary section gives. Raises `_Damage` if there is none, or if it contradicts itself or the file."""
     footer_start = size - len(MAGIC) - FOOTER_SIZE
-    file.seek(max(0, footer_start))
-    opcode, _, length = _read_frame(file, size)
-    if opcode != Opcode.FOOTER or length != FOOTER_SIZE - FRAME_SIZE:
-        raise _Damage("there is no footer before the closing magic")
-    footer = _parse(Footer.read, _read_content(file, length, length))
     if not len(MAGIC) < footer.summary_start < footer_start:
         raise _Damage("there is no summary section")
     file.seek(footer.summary_start)
@@ -272,9 +276,9 @@ def _check_chunks(file: BinaryIO, end: int, chunks: Iterable[ChunkIndex]) -> Non
     for chunk in chunks:
         if not len(MAGIC) < chunk.chunk_start_offset < end:
             raise _Damage("the summary names a chunk outside of the file")
-        file.seek(chunk.chunk_start_offset)
-        opcode, _, length = _read_frame(file, end)
-        if opcode != Opcode.CHUNK or FRAME_SIZE + length != chunk.chunk_length:
+        frame = os.pread(file.fileno(), FRAME_SIZE, chunk.chunk_start_offset)  # Unbuffered: nine bytes of each chunk, not a page.
+        is_here = len(frame) == FRAME_SIZE and _FRAME.unpack(frame) == (Opcode.CHUNK, chunk.chunk_length - FRAME_SIZE)
+        if not is_here or chunk.chunk_start_offset + chunk.chunk_length > end:
             raise _Damage("the summary names a chunk that is not there")
 
 
@@ -296,8 +300,6 @@ def _from_records(file: BinaryIO, size: int, header: Header) -> McapIndex:
     end = size - len(MAGIC)
     file.seek(len(MAGIC))
     while True:
-        if file.tell() >= end:
-            raise _Damage("there is no footer before the closing magic")
         opcode, start, length = _read_frame(file, end)
         if opcode in (Opcode.DATA_END, Opcode.FOOTER):
             break
