@@ -81,6 +81,7 @@ class Adding:
         self._views = views
         self._show = show
         self._reading = asyncio.Semaphore(READERS_MAX)
+        self._telling: set[asyncio.Task[tuple[EventId, int]]] = set()
 
     async def add(self, request: AddRequest) -> EventId:
         """Add a recording and return its id once it can be read. Raises `RequestError`s that say which file is wrong, and how."""
@@ -92,7 +93,10 @@ class Adding:
         name = check_name(request.name, "recording") if request.name is not None else default_name(selection.name)
         contents = await self._keep(selection, request.take)
         failpoint("recording.before_events")
-        recording, position = await self._tell(group, name, request, contents)
+        telling = asyncio.create_task(self._tell(group, name, request, contents))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        recording, position = await asyncio.shield(telling)  # Whoever asked may go away: what was begun to be told is told to its end.
         failpoint("recording.after_events")
         if request.take == "move":
             await asyncio.to_thread(_give_up, [*selection.chunks, *selection.attachments], self._blobs, contents)

@@ -1,0 +1,126 @@
+"""Settings: strict, named, documented, with an example that loads."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from peer.config import Config, check_endpoint, default_directory, load_config, parse_address, read_config, render_config
+from peer.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in Config.model_fields:
+        monkeypatch.delenv(f"RECMESH_{key.upper()}", raising=False)
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "config.toml").write_text(text)
+    return folder
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    config = load_config(tmp_path)
+
+    assert (config.listen, config.admin, config.fetch) == ("0.0.0.0:7850", "127.0.0.1:7851", "all")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECMESH_NAME", "from-outside")
+    monkeypatch.setenv("RECMESH_ADVERTISE", '["https://a.example:1"]')
+
+    config = load_config(write(tmp_path, 'name = "inside"\nfetch = "none"\n'))
+
+    assert (config.name, config.fetch, config.advertise) == ("from-outside", "none", ["https://a.example:1"])
+
+
+def test_variables_of_the_command_line_are_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RECMESH_DATA", "RECMESH_URL", "RECMESH_TOKEN", "RECMESH_FAILPOINT"):
+        monkeypatch.setenv(name, "x")
+
+    load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('nam = "a"', "nam"),
+        ('[hub]\nenabled = "yes"', "hub"),
+        ('name = "../up"', "name"),
+        ('name = ".hidden"', "name"),
+        (f'name = "{"a" * 129}"', "name"),
+        ('listen = "nowhere"', "listen"),
+        ('listen = "127.0.0.1:70000"', "listen"),
+        ('admin = "none"', "admin"),
+        ('advertise = ["http://192.0.2.1:7850"]', "advertise"),
+        ('advertise = ["ftp://a:1"]', "advertise"),
+        ('listen = "none"\nadvertise = ["https://a:1"]', "advertise"),
+        ('listen = "127.0.0.1:9"\nadmin = "127.0.0.1:9"', "admin"),
+        ('fetch = "some"', "fetch"),
+        ('log_level = "loud"', "log_level"),
+        ("name = ", "TOML"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_name(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named) as raised:
+        load_config(write(tmp_path, text))
+
+    assert "\n" not in raised.value.text
+    assert str(tmp_path) in raised.value.text
+
+
+def test_the_example_loads_and_sets_every_key() -> None:
+    example = ROOT / "configs" / "recmesh.toml"
+
+    config = read_config(example)
+
+    keys = set(re.findall(r"^([a-z_]+) = ", example.read_text(), re.MULTILINE))
+    assert keys == set(Config.model_fields)
+    assert config.name == "field-station"
+
+
+def test_every_key_is_documented_and_no_other() -> None:
+    table = (ROOT / "docs" / "configuration.md").read_text().split("These are no keys", maxsplit=1)[0]
+
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)) == set(Config.model_fields)
+
+
+def test_what_init_writes_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path, render_config({"name": "a", "listen": "127.0.0.1:1", "admin": "[::1]:2"}))
+
+    config = load_config(tmp_path)
+
+    assert (config.name, config.listen, config.admin) == ("a", "127.0.0.1:1", "[::1]:2")
+    assert config.admin_address == ("::1", 2)
+
+
+def test_a_site_that_nobody_dials_has_no_address(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, 'listen = "none"')).listen_address is None
+
+
+def test_addresses_know_whether_they_are_loopback() -> None:
+    assert parse_address("127.0.0.1:1").is_loopback
+    assert parse_address("[::1]:1").is_loopback
+    assert not parse_address("0.0.0.0:1").is_loopback
+
+
+@pytest.mark.parametrize("url", ["https://a:1", "http://127.0.0.1:7", "http://localhost:7", "https://[2001:db8::1]:7850"])
+def test_endpoints_that_may_be_dialled_are_accepted(url: str) -> None:
+    assert check_endpoint(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example:1", "https://", "https://a:0", "https://a:99999", "https://u:p@a:1", "https://a:1/path", "https://a:1?q"]
+)
+def test_other_endpoints_are_not(url: str) -> None:
+    with pytest.raises(ValueError, match="http"):
+        check_endpoint(url)
+
+
+def test_the_data_directory_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
+
+    assert default_directory() == Path("/somewhere/recmesh")
