@@ -113,8 +113,10 @@ class Projector:
         """The role by which `author` is judged; noted down at its first event."""
         key = (group_no, author)
         if key not in self._roles:
-            role = roster.role(author) if roster else Role.NONE
-            connection.execute("INSERT OR IGNORE INTO authors VALUES (?, ?, ?)", (group_no, author, int(role)))
+            row = connection.execute("SELECT role FROM authors WHERE group_no = ? AND author = ?", key).fetchone()
+            role = Role(row[0]) if row else roster.role(author) if roster else Role.NONE
+            if row is None:
+                connection.execute("INSERT INTO authors VALUES (?, ?, ?)", (*key, int(role)))
             self._roles[key] = role
         return self._roles[key]
 

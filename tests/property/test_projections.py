@@ -1,0 +1,120 @@
+"""Projections are functions of the set of events: whatever the order and the pages they come in, the same bytes come out."""
+
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from materializer.digest import digest_of_export, state_digest
+from materializer.queries import Projections
+from materializer.tables import Place, read_digests, recompute_digests
+from peer.core.encoding import encode
+from peer.core.interfaces import StoredEvent
+from peer.core.roster import Role
+from tests.conftest import LONG
+from tests.histories import EVERYBODY, PEOPLE, MemoryViews, brute_force, random_story, roster
+from tests.samples import GROUP
+
+SEEDS = st.integers(0, 2**64 - 1)
+
+
+class NoFollower:
+    async def reached(self, position: int) -> None:
+        raise AssertionError(position)
+
+
+def deliver(chance: random.Random, events: list[StoredEvent], seen: Counter[str]) -> MemoryViews:
+    """Project `events` in a random order, in random pages, while the roster grows."""
+    views = MemoryViews()
+    shuffled = chance.sample(events, len(events))
+    seen["late parents"] += late_parents(shuffled)
+    some = {name: role for name, role in PEOPLE.items() if chance.random() < 0.6}
+    rosters = [{}, {GROUP: roster(**some)}, {GROUP: roster(bob=Role.NONE, alice=Role.OWNER)}, {GROUP: EVERYBODY}]
+    while shuffled:
+        size = chance.randrange(1, 12)
+        page, shuffled = shuffled[:size], shuffled[size:]
+        views.project(page, chance.choice(rosters))
+    views.project([], {GROUP: EVERYBODY})
+    return views
+
+
+def late_parents(events: list[StoredEvent]) -> int:
+    """How many events that name a recording come before it."""
+    created = {each.event.id: number for number, each in enumerate(events) if each.event.header.type == "recording.create"}
+    return sum(1 for number, each in enumerate(events) for recording, place in created.items() if place > number and recording in each.event.body)
+
+
+def check_digests(views: MemoryViews) -> bytes:
+    """The digests that are kept are those of the rows, and those of the export."""
+    (group_no,) = views.connection.execute("SELECT group_no FROM groups").fetchone()
+    kept, computed = read_digests(views.connection, group_no), recompute_digests(views.connection, Place(group_no, GROUP))
+    assert {name: digest for name, digest in computed.items() if any(digest)} == {name: digest for name, digest in kept.items() if any(digest)}
+    digest = state_digest(GROUP, kept)
+    assert digest == digest_of_export(views.export())
+    return digest
+
+
+async def everything(views: MemoryViews) -> list[object]:
+    """What people see."""
+    projections = Projections(views, NoFollower())
+    found = await projections.recordings([GROUP])
+    entries = [await projections.tree_entry(GROUP, view.recording) for view in found]
+    return [found, entries, await projections.group_state(GROUP)]
+
+
+def test_any_order_and_any_pages_give_the_same_bytes() -> None:
+    seen: Counter[str] = Counter()
+
+    @given(SEEDS)
+    def check(seed: int) -> None:
+        chance = random.Random(seed)
+        events = random_story(chance, seen)
+        straight = MemoryViews()
+        straight.project(events)
+        expected, digest = encode(straight.export()), check_digests(straight)
+        for _ in range(2):
+            other = deliver(chance, events, seen)
+            assert encode(other.export()) == expected
+            assert check_digests(other) == digest
+            assert run(everything(other)) == run(everything(straight))
+        tables = straight.export()["tables"]
+        seen["conflicts"] += sum(1 for row in tables["registers"] if not row["wins"])
+        seen.update(f"manifest {row['state']}" for row in tables["manifests"])
+
+    check()
+    floor = 50 if LONG else 1
+    minimum = {
+        "late parents": 1000,
+        "conflicts": 100,
+        "poison": 100,
+        "forged": 100,
+        "manifest complete": 50,
+        "manifest mismatch": 20,
+        "manifest waiting": 20,
+    }
+    print(dict(seen))  # noqa: T201  (what happened, for whoever reads the output)
+    assert not {name: seen[name] for name, least in minimum.items() if seen[name] < least * floor}
+
+
+@given(SEEDS)
+def test_what_counts_is_what_the_rules_say(seed: int) -> None:
+    """The reading of the rules in the test knows no pages, rows or shadows."""
+    events = random_story(random.Random(seed), Counter())
+    recordings, chunks, tags = brute_force(events)
+    views = MemoryViews()
+    views.project(events)
+    tables = views.export()["tables"]
+    assert {row["id"] for row in tables["recordings"]} == recordings
+    assert {row["id"] for row in tables["chunks"]} == chunks
+    shown = {(view.recording, tag) for view in run(everything(views))[0] for tag in view.tags}
+    assert shown == {key for key, present in tags.items() if present}
+
+
+def run(coroutine):  # noqa: ANN001, ANN201  (a coroutine that never waits)
+    """What `coroutine`, which waits for nothing, returns."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waits")
