@@ -64,6 +64,7 @@ class Site:
         self.store = store
         self.in_group: set[tuple[GroupId, BlobId]] = set()
         self.asked: list[Asked] = []
+        self.requests = 0
         self.endpoint = ""
         self.routes = BlobRoutes(ReplicaOfSite(members), store, self._blob_in_group, RequestVerifier(SERVER.peer_id))
 
@@ -76,6 +77,7 @@ class Site:
         return sum(asked.size for asked in self.asked if asked.blob == blob)
 
     async def note(self, request: web.Request, response: web.StreamResponse) -> None:
+        self.requests += 1
         if response.status in (200, 206) and response.content_length:
             content_range = response.headers.get("Content-Range", "bytes 0-").removeprefix("bytes ")
             self.asked.append(Asked(BlobId(bytes.fromhex(request.match_info["blob"])), int(content_range.partition("-")[0]), response.content_length))
@@ -86,9 +88,9 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, members: Mapping[GroupId, Iterable[PeerId]] | None = None, *, tls: ssl.SSLContext | None = None
+    folder: Path, members: Mapping[GroupId, Iterable[PeerId]] | None = None, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[Site]:
-    """A site on a port of loopback, with or without TLS."""
+    """A site on a free port, with or without TLS."""
     store = FileBlobStore(folder)
     site = Site(store, members or {GROUP: [MEMBER.peer_id], OTHER_GROUP: []})
     app = web.Application()
@@ -97,9 +99,9 @@ async def serving(
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        listener = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        listener = web.TCPSite(runner, host, 0, ssl_context=tls)
         await listener.start()
-        host, port, *_ = runner.addresses[0]
+        port = runner.addresses[0][1]
         site.endpoint = f"http{'s' if tls else ''}://{host}:{port}"
         yield site
     finally:
@@ -137,6 +139,8 @@ class FileSource:
             position = start
             while position < min(stop, self._ends_at if self._ends_at is not None else stop):
                 data = bytearray(file.read(min(100_000, stop - position)))
+                if not data:
+                    break
                 for offset in self._flip:
                     if position <= offset < position + len(data):
                         data[offset - position] ^= 1

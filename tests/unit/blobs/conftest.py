@@ -1,20 +1,5 @@
-"""A file system that is full soon."""
+"""What these tests share."""
 
-import os
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+from tests.small_disk import small_disk
 
-import pytest
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """8 MiB of it."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], check=False, capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here (as user {os.geteuid()}): {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+__all__ = ["small_disk"]
