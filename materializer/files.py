@@ -12,7 +12,6 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,7 +21,7 @@ from peer.core.encoding import decode_map
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import check_name
-from peer.errors import NotCanonicalError, StoreError
+from peer.errors import NotCanonicalError
 from peer.failpoints import failpoint
 
 ASIDE = ".building"
@@ -61,42 +60,6 @@ class RecordingTree:
         self._queries = queries
         self._replica = replica
         self._turn = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._look_at: set[tuple[GroupId, EventId]] = set()
-        self._look_at_all = True
-        self._wake.set()
-        self.problem: StoreError | None = None
-        """Why the tree is not as it should be."""
-
-    def touched(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
-        """These recordings or their bytes changed; all of them if the set is empty. `run` does the rest."""
-        self._look_at |= recordings
-        self._look_at_all = self._look_at_all or not recordings
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Go through everything once, then follow what is touched, until cancelled. What fails is kept in `problem` and tried again later."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            look_at, look_at_all = self._look_at, self._look_at_all
-            self._look_at, self._look_at_all = set(), False
-            try:
-                await self._follow(look_at, everything=look_at_all)
-            except OSError as error:
-                # The tree is a convenience: events and bytes go on without it, and the next change goes through everything.
-                self.problem = StoreError(f"{self._root} cannot be written: {error}", fix="check the disk and the permissions of that folder")
-                self._look_at_all = True
-            else:
-                self.problem = None
-
-    async def _follow(self, look_at: set[tuple[GroupId, EventId]], *, everything: bool) -> None:
-        if everything:
-            for group in list(self._replica.groups):
-                await self.refresh_all(group)
-        else:
-            for group, recording in look_at:
-                await self.refresh(group, [recording])
 
     def group_folder(self, group: GroupId) -> Path:
         """Where the recordings of a group are."""
@@ -105,29 +68,23 @@ class RecordingTree:
     async def refresh(self, group: GroupId, recordings: Iterable[EventId]) -> None:
         """Make the folders of these recordings what they should be: after their events or their bytes changed."""
         async with self._turn:
-            for recording in recordings:
-                entry = await self._queries.tree_entry(group, recording)
-                if entry is not None:
-                    await asyncio.to_thread(self._place, group, recording, entry)
+            await self._refresh(group, recordings)
 
     async def refresh_all(self, group: GroupId) -> None:
         """Go through a whole group, and remove folders of recordings that are no more: after a start, or where a listener missed something."""
-        recordings = await self._queries.recording_ids(group)
-        await self.refresh(group, recordings)
         async with self._turn:
-            wanted = set()
-            for recording in recordings:
-                entry = await self._queries.tree_entry(group, recording)
-                if entry is not None:
-                    wanted.add(entry.folder)
-            await asyncio.to_thread(self._sweep, group, wanted)
+            folders = await self._refresh(group, await self._queries.recording_ids(group))
+            await asyncio.to_thread(self._sweep, group, folders)
 
-    async def remove(self, group: GroupId, recording: EventId) -> None:
-        """Take a recording's folder away, before its bytes are dropped: hard links would keep them."""
-        async with self._turn:
+    async def _refresh(self, group: GroupId, recordings: Iterable[EventId]) -> set[str]:
+        """The names of the folders that these recordings have, or may have one day."""
+        folders = set()
+        for recording in recordings:
             entry = await self._queries.tree_entry(group, recording)
             if entry is not None:
-                await asyncio.to_thread(self._remove, self._folder(group, entry))
+                folders.add(entry.folder)
+                await asyncio.to_thread(self._place, group, recording, entry)
+        return folders
 
     def _folder(self, group: GroupId, entry: TreeEntry) -> Path:
         return self.group_folder(group) / _checked(entry.folder)

@@ -34,7 +34,6 @@ SMALL_RECORD_SIZE_MAX = 64 * 1024 * 1024
 SUMMARY_SIZE_MAX = 256 * 1024 * 1024
 CHUNK_SIZE_MAX = 1024 * 1024 * 1024
 TIME_MAX_NS = 2**63 - 1
-MCAP_SUFFIX = ".mcap"
 
 _T = TypeVar("_T")
 _FRAME = struct.Struct("<BQ")
@@ -74,17 +73,6 @@ def read_index(path: Path) -> McapIndex:
             return _read_index(file, path)
     except OSError as error:
         raise _unreadable(path, error) from error
-
-
-def mcap_files(folder: Path) -> list[Path]:
-    """The MCAP files of a folder, by name. Raises `FileUnreadableError` if there are none."""
-    try:
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() == MCAP_SUFFIX and path.is_file())
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-    if not found:
-        raise FileUnreadableError(f"the folder {folder} has no MCAP files", fix="name a folder with .mcap files, or the files themselves")
-    return found
 
 
 def _read_index(file: BinaryIO, path: Path) -> McapIndex:

@@ -101,10 +101,6 @@ class Projections:
         """The files of all recordings of a group, or of one: chunks and attachments, listed or not."""
         return await self._views.read(lambda connection: _wanted(connection, group, recording))
 
-    async def live_writes(self, group: GroupId, recording: EventId, register: str) -> list[EventId]:
-        """The writes that a new write of this register replaces: its `refs`."""
-        return await self._views.read(lambda connection: _live_writes(connection, group, recording, register))
-
     async def late_chunks(self, group: GroupId, recording: EventId) -> list[EventId]:
         """Chunks of a finalized recording that its finalize does not list: they stand in no manifest."""
         return await self._views.read(lambda connection: _late_chunks(connection, group, recording))
@@ -272,12 +268,6 @@ def _late_chunks(connection: Connection, group: GroupId, recording: EventId) -> 
 def _ids(connection: Connection, group: GroupId) -> list[EventId]:
     place = _place(connection, group)
     return [EventId(row[0]) for row in projected_rows(connection, "recordings", place.group_no)] if place else []
-
-
-def _live_writes(connection: Connection, group: GroupId, recording: EventId, register: str) -> list[EventId]:
-    found = _find(connection, group, recording)
-    sql = "SELECT id FROM registers WHERE recording_no = ? AND register = ? AND live ORDER BY hlc, id"
-    return [EventId(row[0]) for row in connection.execute(sql, (found[1], register))] if found else []
 
 
 def _has_blob(connection: Connection, group: GroupId, blob: BlobId) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mcap.writer import CompressionType
 
-from materializer.mcap_index import MAGIC, Topic, mcap_files, read_index
+from materializer.mcap_index import MAGIC, Topic, read_index
 from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
 from tests.mcap_samples import REAL_RECORDINGS, START_NS, read_raw, write_mcap
 
@@ -122,14 +122,6 @@ def test_a_missing_or_unreadable_path_says_so(tmp_path: Path) -> None:
         path = write_mcap(tmp_path / "a.mcap")
         path.chmod(0)
         check_refused(path, FileUnreadableError)
-
-
-def test_a_folder_gives_its_mcap_files_by_name_or_says_that_it_has_none(tmp_path: Path) -> None:
-    with pytest.raises(FileUnreadableError):
-        mcap_files(tmp_path)
-    for name in ("b.mcap", "a.MCAP", "metadata.yaml"):
-        (tmp_path / name).touch()
-    assert [path.name for path in mcap_files(tmp_path)] == ["a.MCAP", "b.mcap"]
 
 
 def test_the_summary_of_a_large_file_is_read_without_reading_the_file(tmp_path: Path) -> None:

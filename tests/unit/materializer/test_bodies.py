@@ -1,0 +1,155 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from materializer.bodies import (
+    CHUNK_IDS_MAX,
+    ChunkAdd,
+    ChunkTopics,
+    PoisonError,
+    RecordingCreate,
+    RecordingFinalize,
+    attachment_add,
+    chunk_add,
+    chunk_topics,
+    chunks_hash,
+    read_body,
+    recording_create,
+    recording_finalize,
+    recording_tag,
+)
+from materializer.manifest import merge_topics
+from peer.core.encoding import encode
+from peer.core.event import BODY_SIZE_MAX
+from peer.core.identity import EventId
+from peer.core.run import Draft
+from peer.errors import RequestError
+from tests.histories import chunk_body, create_body, facts_of
+
+RECORDING = EventId(b"r" * 32)
+DRAFTS = [
+    recording_create(create_body("run-1")),
+    chunk_add(chunk_body(RECORDING)),
+    chunk_add(chunk_body(RECORDING, start_ns=None, end_ns=None, message_count=0, topics=[])),
+    attachment_add(RECORDING, "metadata.yaml", facts_of(b"yaml")),
+    recording_finalize(RECORDING, bytes(32), [EventId(b"c" * 32)]),
+    recording_finalize(RECORDING, bytes(32), [EventId(number.to_bytes(32, "big")) for number in range(CHUNK_IDS_MAX + 1)]),
+    recording_tag(RECORDING, "good run", present=True),
+]
+
+
+@pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: draft.type)
+def test_what_a_builder_makes_a_reader_reads(draft: Draft) -> None:
+    body = read_body(draft.type, draft.body)
+    assert body is not None
+    fields = {key: value for key, value in body._asdict().items() if value is not None or key.endswith("_ns")}
+    for key in ("topics", "chunks"):
+        fields[key] = [list(item) if isinstance(item, tuple) else item for item in fields.get(key, [])]
+    assert encode({key: value for key, value in fields.items() if value != [] or key in _keys(draft)}) == draft.body
+
+
+def test_a_body_without_a_field_or_with_one_more_is_poison() -> None:
+    checked = 0
+    for draft in DRAFTS:
+        fields = _fields(draft)
+        for name in fields:
+            check_poison(draft.type, {key: value for key, value in fields.items() if key != name})
+            checked += 1
+        check_poison(draft.type, {**fields, "extra": 1})
+    assert checked > 30
+
+
+WRONG: list[tuple[int, str, list[Any]]] = [
+    (0, "name", ["", ".x", "../x", "a/b", "a" * 129, "é", 1, b"run"]),
+    (0, "machine", ["\x1b[2J", "a\nb", "a" * 257, None]),
+    (0, "created_ns", [-1, 2**63, True, "1"]),
+    (1, "recording", [b"", b"x" * 31, b"x" * 33, "x" * 32]),
+    (1, "index", [-1, 1_000_000, True, None]),
+    (1, "source_name", ["", "a" * 256, "a\0b", 3]),
+    (1, "blob", [b"x" * 31, None]),
+    (1, "sha256", [b"x" * 64]),
+    (1, "size", [-1, 2**64 - 1, False]),
+    (1, "piece_size", [0, 1000, 1 << 19, 1 << 23, True]),
+    (1, "message_count", [-1, 2**63]),
+    (1, "start_ns", [None, 10_000, -1]),
+    (1, "library", ["x" * 1025, "\x80"]),
+    (1, "topics", [None, [[]], [["/a", "s", "e", "m", -1]], [["/a", "s", "e", "m", True]], [["/a", "s", "e", 1, 1]], [["x" * 5000, "", "", "", 0]]]),
+    (4, "chunks", [None, [b"x"], [b"x" * 32, b"x" * 32], {}]),
+    (6, "tag", ["", " a", "a ", "a\tb", "x" * 129, 1]),
+    (6, "present", [0, 1, None, "true"]),
+]
+
+
+@pytest.mark.parametrize(("number", "field", "values"), WRONG, ids=lambda value: str(value) if isinstance(value, str) else "")
+def test_a_field_beyond_its_type_or_limit_is_poison(number: int, field: str, values: list[Any]) -> None:
+    draft = DRAFTS[number]
+    for value in values:
+        check_poison(draft.type, {**_fields(draft), field: value})
+
+
+def test_a_builder_refuses_what_a_reader_would_not_read() -> None:
+    with pytest.raises(RequestError):
+        recording_create(create_body("../x"))
+    with pytest.raises(RequestError):
+        recording_tag(RECORDING, "\x1b[31m", present=True)
+    with pytest.raises(RequestError):
+        chunk_add(chunk_body(RECORDING, source_name="a" * 300))
+
+
+def test_an_unknown_type_is_no_poison() -> None:
+    assert read_body("recording.dance", b"\xff") is None
+
+
+@given(st.binary(max_size=200), st.sampled_from([draft.type for draft in DRAFTS]))
+def test_any_bytes_are_read_or_poison(data: bytes, type_: str) -> None:
+    try:
+        assert read_body(type_, data) is not None
+    except PoisonError as error:
+        assert str(error)  # noqa: PT017  (either is fine)
+
+
+def test_topics_that_do_not_fit_an_event_follow_in_others() -> None:
+    topics = [(f"/{'x' * 300}/{number}", "package/msg/Type", "ros2msg", "cdr", number) for number in range(1000)]
+    body = chunk_body(RECORDING, topics=topics)
+    chunk = EventId(b"c" * 32)
+    drafts = [chunk_add(body), *chunk_topics(body, chunk)]
+    assert len(drafts) > 4
+    assert all(len(draft.body) <= BODY_SIZE_MAX for draft in drafts)
+    bodies = [read_body(draft.type, draft.body) for draft in drafts]
+    assert all(isinstance(each, ChunkTopics) and each.chunk == chunk for each in bodies[1:])
+    assert merge_topics(each.topics for each in bodies if isinstance(each, ChunkAdd | ChunkTopics)) == sorted(topics)
+
+
+def test_chunks_that_do_not_fit_an_event_are_named_by_a_hash() -> None:
+    ids = [EventId(number.to_bytes(32, "big")) for number in range(CHUNK_IDS_MAX + 1)]
+    body = read_body("recording.finalize", recording_finalize(RECORDING, bytes(32), ids).body)
+    assert isinstance(body, RecordingFinalize)
+    assert (body.chunks, body.chunks_hash) == (None, chunks_hash(ids))
+    most = recording_finalize(RECORDING, bytes(32), ids[:-1])
+    assert len(most.body) <= BODY_SIZE_MAX
+    listed = read_body(most.type, most.body)
+    assert isinstance(listed, RecordingFinalize)
+    assert listed.chunks == ids[:-1]
+
+
+def test_names_of_recordings_follow_the_rule_for_paths() -> None:
+    assert read_body("recording.create", recording_create(RecordingCreate("a" * 128, "", 0, "")).body)
+
+
+def check_poison(type_: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(PoisonError):
+        read_body(type_, encode(fields))
+
+
+def _fields(draft: Draft) -> dict[str, Any]:
+    body = read_body(draft.type, draft.body)
+    assert body is not None
+    return {key: value for key, value in body._asdict().items() if key in _keys(draft)}
+
+
+def _keys(draft: Draft) -> set[str]:
+    body = read_body(draft.type, draft.body)
+    assert body is not None
+    return {key for key, value in body._asdict().items() if value is not None or key.endswith("_ns")}
