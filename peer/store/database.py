@@ -92,7 +92,7 @@ class Database:
             raise StoreError(f"{self.path} is closed")
         in_its_thread: Callable[..., Awaitable[T]] = connection._execute  # noqa: SLF001  (the one way to run a whole function there)
         try:
-            return await in_its_thread(work, connection._conn)  # noqa: SLF001  (as above)
+            return await in_its_thread(_without_stop, work, connection._conn)  # noqa: SLF001  (as above)
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
 
@@ -267,6 +267,14 @@ def _copy(connection: Connection, target: Path) -> None:
         os.fsync(file.fileno())
     partial_copy.replace(target)
     flush_folder(target.parent)
+
+
+def _without_stop(work: Callable[[Connection], T], connection: Connection) -> T:
+    """A StopIteration could not cross over to the event loop: whoever awaits it would wait for ever."""
+    try:
+        return work(connection)
+    except StopIteration as error:
+        raise RuntimeError("an iterator ended too early") from error
 
 
 def _in_snapshot(work: Callable[[Connection], T], connection: Connection) -> T:

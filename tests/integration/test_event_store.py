@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from peer.core.certificate import LogKind
-from peer.core.event import BODY_SIZE_MAX
+from peer.core.event import BODY_SIZE_MAX, link_event
 from peer.core.identity import EventId
 from peer.core.interfaces import Commit
 from peer.core.roster import Role, member_set
-from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, read_run
+from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, read_run, sign_run
 from peer.errors import (
     CertificateInvalidError,
     ClockNotIncreasingError,
@@ -451,6 +451,23 @@ async def test_a_fork_with_an_old_clock_or_a_false_seq_is_refused(tmp_path: Path
         skipping = fork(log, base.events[1], "skipping").write_notes(2)
         with pytest.raises(EventRejectedError):
             await store.append(log.certificate, Run(skipping.events[1:], skipping.signature))
+        assert store.counts(GROUP) == (4, 1, 0)
+
+
+@pytest.mark.parametrize("middle", [False, True])
+async def test_an_event_that_names_the_one_before_it_but_not_its_own_height_is_a_gap(tmp_path: Path, middle: bool) -> None:  # noqa: FBT001
+    log = SampleLog("alice")
+    base = log.write_notes(4)
+    before = base.events[1] if middle else base.last
+    wrong = link_event(
+        group=GROUP, log=log.certificate.log, seq=7, previous=before.id, hlc=base.last.header.hlc + 1, type_="note", refs=[], body=b"",
+    )  # fmt: skip
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.append(log.certificate, base)
+
+        with pytest.raises(LogGapError):
+            await store.append(log.certificate, sign_run(log.key, [wrong]))
         assert store.counts(GROUP) == (4, 1, 0)
 
 
