@@ -282,6 +282,18 @@ class TransportError(MeshError):
     code = "unreachable"
 
 
+class HandshakeTimeoutError(TransportError):
+    """A connection whose other end did not prove in time who it is."""
+
+    code = "handshake_timeout"
+
+
+class LinkSilentError(TransportError):
+    """A link over which nothing comes any more, not even an answer to a ping."""
+
+    code = "link_silent"
+
+
 class NoPeerError(TransportError):
     """Nothing answers where the admin API of the peer should be."""
 

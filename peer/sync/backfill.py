@@ -4,10 +4,11 @@ Each log is asked for on one link at a time (`sources`); a group's data logs wai
 they do not know ours, a search finds the highest that both have.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from peer.core.certificate import Certificate, LogKind, read_certificate
-from peer.core.frontier import Tip, Tips, height
+from peer.core.frontier import Tip, Tips, height, sorted_tips
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, GroupView, Replica
 from peer.core.roster import Role
@@ -17,6 +18,7 @@ from peer.sync import limits
 from peer.sync.effects import BackfillEnded, EventsFound, FindEvents, FindPurpose, LocatorRead, ReadLocator, RunStored, StoreRun
 from peer.sync.messages import Credit, Events, Have, LogEntry, Rejected, Unknown, Unwant, Want
 from peer.sync.outbox import Outbox
+from peer.sync.questions import Questions
 from peer.sync.sources import LinkToken, Source, Sources
 
 
@@ -26,6 +28,8 @@ class _RemoteLog:
 
     certificate: Certificate
     tips: Tips
+    named: int
+    """How many tips they announced last."""
     held: set[EventId] = field(default_factory=set)
     """Tips of theirs that we hold below our own tips."""
     absent: set[EventId] = field(default_factory=set)
@@ -36,6 +40,9 @@ class _RemoteLog:
     asked: bool = False
     """True while they send us this log."""
     repeats: int = 0
+    """Searches since something fitted."""
+    misfit: str | None = None
+    """The code of a run that the store refused, until all that came with it are answered for."""
     storing: int = 0
     """Runs that the store has not answered for."""
     bad: bool = False
@@ -49,6 +56,8 @@ class _RemoteGroup:
     logs: dict[LogId, _RemoteLog] = field(default_factory=dict)
     lacking: dict[LogKind, set[LogId]] = field(default_factory=lambda: {LogKind.CONTROL: set(), LogKind.DATA: set()})
     """Logs of members of which they have something that we lack."""
+    tips: int = 0
+    """How many tips of all logs they announced."""
     complete: bool = False
     ended: bool = False
     """True once all that they had at first is here."""
@@ -57,15 +66,24 @@ class _RemoteGroup:
 class BackfillSide:
     """All that comes in on one link."""
 
-    def __init__(self, replica: Replica, outbox: Outbox, sources: Sources, link: LinkToken, remote: PeerId) -> None:
+    def __init__(self, replica: Replica, outbox: Outbox, questions: Questions, sources: Sources, link: LinkToken, remote: PeerId) -> None:
         self._replica = replica
         self._outbox = outbox
+        self._questions = questions
         self._sources = sources
         self._link = link
         self._remote = remote
         self._groups: dict[GroupId, _RemoteGroup] = {}
         self._credit_left = limits.CREDIT_INITIAL
         self._to_grant = 0
+        self._rejections = 0
+        self._left: set[GroupId] = set()
+        """Groups that were dropped at some time: what was under way about them may still come."""
+
+    def known_logs(self, group: GroupId, logs: Iterable[LogId]) -> set[LogId]:
+        """Those of `logs` that they have announced, with a certificate."""
+        known = self._groups.get(group)
+        return {log for log in logs if known is not None and log in known.logs}
 
     def has_ended(self, group: GroupId) -> bool:
         """True if all that they had of `group` at first is held here."""
@@ -83,6 +101,7 @@ class BackfillSide:
         return sum(
             max(1, height(known.logs[log].tips) - height(self._view(group).tips.get(log, ())))
             for group, known in self._groups.items()
+            if group in self._replica.groups
             for logs in known.lacking.values()
             for log in logs
         )
@@ -90,7 +109,10 @@ class BackfillSide:
     def unsent_events(self) -> int:
         """How many events we have that they have not said they hold."""
         return sum(
-            max(0, height(tips) - height(self.their_tips(group, log))) for group in self._groups for log, tips in self._view(group).tips.items()
+            max(0, height(tips) - height(self.their_tips(group, log)))
+            for group in self._groups
+            if group in self._replica.groups
+            for log, tips in self._view(group).tips.items()
         )
 
     def have(self, message: Have, now_ms: int) -> None:
@@ -100,19 +122,21 @@ class BackfillSide:
             self._take_entry(message.group, known, entry)
         if len(known.logs) > limits.LOGS_PER_GROUP_MAX:
             raise LimitExceededError(f"more than {limits.LOGS_PER_GROUP_MAX} logs in one group")
+        if known.tips > limits.TIPS_PER_GROUP_MAX:
+            raise LimitExceededError(f"more than {limits.TIPS_PER_GROUP_MAX} tips in one group")
         known.complete = known.complete or (message.complete and not message.more)
         self._consider_logs(message.group, known, [entry.log for entry in message.logs if entry.log in known.logs], now_ms)
 
     def found(self, fact: EventsFound, now_ms: int) -> None:
         """Which of their lower tips are ours too."""
         group, log, events = fact.effect.group, fact.effect.log, set(fact.effect.events)
-        known = self._groups.get(group)
-        if known is None:
+        known, entry = self._known(group, log)
+        if known is None or entry is None:
             return
-        entry = known.logs[log]
+        named = events & {tip.event_id for tip in entry.tips}
         entry.finding -= events
-        entry.held |= fact.held
-        entry.absent |= events - fact.held
+        entry.held |= named & fact.held
+        entry.absent |= named - fact.held
         self._consider_logs(group, known, [log], now_ms)
 
     def events(self, message: Events, size: int) -> Run | None:
@@ -120,11 +144,10 @@ class BackfillSide:
         self._credit_left -= size
         if self._credit_left < 0:
             raise CreditExceededError("more bytes of events than were granted")
-        known = self._groups.get(message.group)
-        entry = known.logs.get(message.log) if known else None
-        if known is None or entry is None:
+        known, entry = self._known(message.group, message.log)
+        if (known is None or entry is None) and message.group not in self._left:
             raise RemoteProtocolError("events of a log that was never announced")
-        if entry.bad or not self._is_member(message.group, entry.certificate):
+        if known is None or entry is None or entry.bad or not self._is_member(message.group, entry.certificate):
             self._return_credit(size)
             return None
         try:
@@ -133,8 +156,7 @@ class BackfillSide:
             self._refuse(message.group, known, message.log, error.code)
             self._return_credit(size)
             return None
-        if run.last.height > height(entry.tips):
-            entry.tips = (Tip(run.last.height, run.last.id),)
+        self._note_sent(entry, run)
         entry.storing += 1
         self._outbox.ask(StoreRun(entry.certificate, run, size))
         return run
@@ -144,14 +166,17 @@ class BackfillSide:
         certificate, run, size = fact.effect
         group, log = certificate.group, certificate.log
         self._return_credit(size)
-        known = self._groups.get(group)
-        if known is None:
+        known, entry = self._known(group, log)
+        if known is None or entry is None:
             return
-        entry = known.logs[log]
-        entry.storing -= 1
+        entry.storing = max(0, entry.storing - 1)  # It may have been stored for the group as it was before it was left.
+        entry.misfit = entry.misfit or fact.code
+        if entry.misfit is None:
+            entry.repeats = 0
+        elif not entry.storing and not entry.bad:
+            code, entry.misfit = entry.misfit, None
+            self._search_again(group, known, log, code)
         if fact.code is not None:
-            if not entry.storing:
-                self._search_again(group, known, log, fact.code)
             return
         source = self._sources.get(group, log)
         if source is not None and source.link == self._link:
@@ -174,17 +199,18 @@ class BackfillSide:
 
     def unknown(self, message: Unknown) -> None:
         """They do not hold our positions: look for lower ones."""
-        known = self._groups.get(message.group)
-        if known is None or message.log not in known.logs:
-            raise RemoteProtocolError("an answer to what was never asked")
-        if known.logs[message.log].asked:
+        known, entry = self._known(message.group, message.log)
+        if known is None or entry is None:
+            if message.group not in self._left:
+                raise RemoteProtocolError("an answer to what was never asked")
+        elif entry.asked:
             self._search_again(message.group, known, message.log, "log_gap")
 
     def locator_read(self, fact: LocatorRead) -> None:
         """Our positions for a search."""
         group, log = fact.effect
-        known = self._groups.get(group)
-        if known is not None and known.logs[log].asked:
+        _, entry = self._known(group, log)
+        if entry is not None and entry.asked:
             self._outbox.send(Want(group, log, tuple(fact.events)[: limits.POSITIONS_MAX], search=True))
 
     def consider_all(self, now_ms: int) -> None:
@@ -195,9 +221,9 @@ class BackfillSide:
     def tick(self, now_ms: int) -> None:
         """Time has passed: a silent source may be replaced."""
         for group, log in self._sources.take_lost(self._link):
-            known = self._groups.get(group)
-            if known is not None and known.logs[log].asked:
-                known.logs[log].asked = False
+            _, entry = self._known(group, log)
+            if entry is not None and entry.asked:
+                entry.asked = False
                 self._outbox.send(Unwant(group, log))
         for group, known in self._groups.items():
             late = [log for logs in known.lacking.values() for log in logs]
@@ -207,13 +233,21 @@ class BackfillSide:
     def drop_group(self, group: GroupId) -> None:
         """They do not speak about this group, or are not spoken to about it, any more."""
         known = self._groups.pop(group, None)
-        for log in known.logs if known else ():
+        if known is None:
+            return
+        self._left.add(group)
+        for log in known.logs:
             self._sources.drop(group, log, self._link)
+
+    def _known(self, group: GroupId, log: LogId) -> tuple[_RemoteGroup | None, _RemoteLog | None]:
+        known = self._groups.get(group)
+        return known, known.logs.get(log) if known else None
 
     def _take_entry(self, group: GroupId, known: _RemoteGroup, entry: LogEntry) -> None:
         before = known.logs.get(entry.log)
         if before is not None:
-            before.tips = entry.tips
+            known.tips += len(entry.tips) - before.named
+            before.tips, before.named = entry.tips, len(entry.tips)
             named = {tip.event_id for tip in entry.tips}
             before.held &= named
             before.absent &= named
@@ -223,11 +257,25 @@ class BackfillSide:
             try:
                 certificate = read_certificate(entry.certificate, group)
             except CertificateInvalidError as error:
-                self._outbox.send(Rejected(group, entry.log, error.code))
+                self._reject(group, entry.log, error.code)
                 return
         if certificate.log != entry.log:
             raise RemoteProtocolError("a log announced with the certificate of another")
-        known.logs[entry.log] = _RemoteLog(certificate, entry.tips)
+        known.tips += len(entry.tips)
+        known.logs[entry.log] = _RemoteLog(certificate, entry.tips, len(entry.tips))
+
+    def _note_sent(self, entry: _RemoteLog, run: Run) -> None:
+        """They sent `run`, so they hold it. Of their other tips those that we lack stay."""
+        previous = run.first.header.previous
+        if run.last.height <= height(entry.tips) and all(tip.event_id != previous for tip in entry.tips):
+            return
+        ours = self._view(run.first.header.group).tips.get(run.log, ())
+        passed = {previous, *(event.id for event in run.events)}
+        lacking = [tip for tip in entry.tips if tip.event_id not in passed and tip.event_id not in entry.held and tip not in ours]
+        entry.tips = sorted_tips([*lacking, Tip(run.last.height, run.last.id)])[-limits.TIPS_PER_LOG_MAX :]
+        named = {tip.event_id for tip in entry.tips}
+        entry.held &= named
+        entry.absent &= named
 
     def _note_held(self, entry: _RemoteLog, run: Run) -> None:
         """Tips of theirs within `run` are held now."""
@@ -239,12 +287,16 @@ class BackfillSide:
 
     def _consider_logs(self, group: GroupId, known: _RemoteGroup, logs: list[LogId], now_ms: int) -> None:
         """See which of these logs lack something, then what to ask for: control logs first."""
+        if group not in self._replica.groups:
+            return
         considered: dict[LogKind, list[tuple[LogId, _RemoteLog]]] = {LogKind.CONTROL: [], LogKind.DATA: []}
         for log in logs:
             entry = known.logs[log]
             if not entry.bad and self._is_member(group, entry.certificate):
                 self._update_lacking(group, known, log, entry, now_ms)
                 considered[entry.certificate.kind].append((log, entry))
+            else:
+                known.lacking[entry.certificate.kind].discard(log)
         waited = bool(known.lacking[LogKind.CONTROL])
         for log, entry in considered[LogKind.CONTROL]:
             self._consider(group, known, log, entry, now_ms)
@@ -272,7 +324,7 @@ class BackfillSide:
         if takes:
             self._sources.take(group, log, Source(self._link, is_author, now_ms))
             entry.asked = True
-            positions = tuple(tip.event_id for tip in self._view(group).tips.get(log, ()))
+            positions = tuple(tip.event_id for tip in self._view(group).tips.get(log, ())[-limits.POSITIONS_MAX :])
             self._outbox.send(Want(group, log, positions, search=False))
 
     def _update_lacking(self, group: GroupId, known: _RemoteGroup, log: LogId, entry: _RemoteLog, now_ms: int) -> None:
@@ -285,11 +337,11 @@ class BackfillSide:
                 continue
             if tip.height > ours_height or tip.event_id in entry.absent:
                 lacking = True
-            elif tip.event_id not in entry.finding:
+            else:
                 unclear.append(tip.event_id)
-        if unclear:
+        if unclear and not entry.finding:
             entry.finding.update(unclear)
-            self._outbox.ask(FindEvents(group, log, tuple(unclear), FindPurpose.HELD))
+            self._questions.ask(FindEvents(group, log, tuple(unclear), FindPurpose.HELD))
         behind = known.lacking[entry.certificate.kind]
         if not lacking:
             behind.discard(log)
@@ -304,7 +356,7 @@ class BackfillSide:
         if entry.repeats > limits.WANT_REPEATS_MAX:
             self._refuse(group, known, log, code)
         else:
-            self._outbox.ask(ReadLocator(group, log))
+            self._questions.ask(ReadLocator(group, log))
 
     def _refuse(self, group: GroupId, known: _RemoteGroup, log: LogId, code: str) -> None:
         """Nothing of this log is taken on this link any more; another link may bring it."""
@@ -313,6 +365,12 @@ class BackfillSide:
         entry.asked = False
         known.lacking[entry.certificate.kind].discard(log)
         self._sources.drop(group, log, self._link)
+        self._reject(group, log, code)
+
+    def _reject(self, group: GroupId, log: LogId, code: str) -> None:
+        self._rejections += 1
+        if self._rejections > limits.REJECTIONS_MAX:
+            raise LimitExceededError("too much that does not verify")
         self._outbox.send(Rejected(group, log, code))
 
     def _return_credit(self, size: int) -> None:

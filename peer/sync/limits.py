@@ -14,17 +14,33 @@ HAVE_LOGS_MAX = 1000
 LOGS_PER_GROUP_MAX = 20_000
 GROUPS_PER_LINK_MAX = 256
 TIPS_PER_LOG_MAX = 64
+TIPS_PER_GROUP_MAX = 40_000
+"""Tips of all logs of one group that the other side may name: branches cost their author nothing."""
 POSITIONS_MAX = 1024
 """Positions in one `want` frame."""
+FINDS_UNDER_WAY_MAX = 16
+"""Questions of one link, which events are held, that the store answers at once; the rest wait, one of each kind for a log."""
+POSITIONS_WAITING_MAX = 2**18
+"""Events that the waiting questions of one link may name."""
 HELD_FRAMES_MAX = 1024
 """Frames that wait while a group that is being joined is opened."""
+HELD_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes of those."""
+HAVE_SIZE_MAX = 512 * 1024
+"""Bytes of one `have` frame that we send, about."""
+RETELLS_MAX = 64
+"""How often on a link everything is told again because they refused a group and took it up again."""
+REJECTIONS_MAX = 1000
+"""Logs of which the other side may announce or send what does not verify."""
 TEXT_CHARACTERS_MAX = 512
 RECORD_SIZE_MAX = 1024
 WANT_REPEATS_MAX = 3
-"""How often a log is asked for again on a link after its events did not fit."""
+"""How often in a row a log is asked for again on a link after its events did not fit."""
 
 HANDSHAKE_TIMEOUT_MS = 10_000
 PING_INTERVAL_MS = 20_000
 PINGS_MISSED_MAX = 2
+PINGS_PER_INTERVAL_MAX = 64
+"""Pings that the other side may send within the time after which one is due."""
 SOURCE_SILENT_MS = 3_000
 """A source of a log that brings nothing for so long while another has more is replaced."""

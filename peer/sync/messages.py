@@ -3,6 +3,7 @@
 Decoding checks types and sizes and nothing else; what a message may mean when is the session's matter.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from peer.sync import limits
 INCARNATION_SIZE = 16
 VERSIONS_MAX = 16
 GRANT_MAX = 2**40
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Hello(NamedTuple):
@@ -259,7 +261,7 @@ def _events(fields: list[Value]) -> Events:
 
 def _rejected(fields: list[Value]) -> Rejected:
     group, log, code = fields
-    return Rejected(_group(group), _log(log), _text(code))
+    return Rejected(_group(group), _log(log), _code(code))
 
 
 def _credit(fields: list[Value]) -> Credit:
@@ -282,7 +284,7 @@ def _error(fields: list[Value]) -> Error:
     if group != b"":
         _group(group)
     assert isinstance(group, bytes)
-    return Error(_text(code), _text(text), group)
+    return Error(_code(code), _text(text), group)
 
 
 _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
@@ -367,6 +369,12 @@ def _whole(value: Value) -> int:
 def _text(value: Value) -> str:
     if not isinstance(value, str) or len(value) > limits.TEXT_CHARACTERS_MAX:
         raise MalformedFrameError("a field that is not a short text")
+    return value
+
+
+def _code(value: Value) -> str:
+    if not isinstance(value, str) or not _CODE.fullmatch(value):
+        raise MalformedFrameError("a field that is not a code")
     return value
 
 

@@ -16,6 +16,7 @@ from peer.sync import limits
 from peer.sync.effects import EventsFound, FindEvents, FindPurpose, ReadRuns, RunsRead
 from peer.sync.messages import Events, Unknown, Unwant, Want, encode_message
 from peer.sync.outbox import Outbox
+from peer.sync.questions import Questions
 
 LogKey = tuple[GroupId, LogId]
 
@@ -23,9 +24,11 @@ LogKey = tuple[GroupId, LogId]
 class _Flow:
     """One log that goes out on this link."""
 
-    __slots__ = ("incoming", "positions", "reads", "received", "wanted")
+    __slots__ = ("incoming", "kind", "positions", "reads", "received", "wanted")
 
     def __init__(self) -> None:
+        self.kind = LogKind.DATA
+        """Known once it is wanted."""
         self.positions: set[EventId] = set()
         """They hold these and all events before them, or will when what was sent arrives."""
         self.received: set[EventId] = set()
@@ -47,17 +50,23 @@ class _Flow:
 
     def receive(self, run: Run) -> None:
         """`run` came from them."""
-        _advance(self.positions, run)
-        _advance(self.received, run)
+        for ends in (self.positions, self.received):
+            _advance(ends, run)
+            if len(ends) > 2 * limits.POSITIONS_MAX:  # Only who means harm sends so many ends: some events will cross twice.
+                ends.clear()
+                ends.add(run.last.id)
         self.incoming.add(run.last.id)
 
 
 class PushSide:
     """All logs that go out on one link."""
 
-    def __init__(self, replica: Replica, outbox: Outbox) -> None:
+    def __init__(self, replica: Replica, outbox: Outbox, questions: Questions) -> None:
         self._replica = replica
         self._outbox = outbox
+        self._questions = questions
+        self._wants: dict[LogKey, FindEvents] = {}
+        """The newest `want` of each log whose positions the store looks for."""
         self._flows: dict[LogKey, _Flow] = {}
         self._credit = limits.CREDIT_INITIAL
         self._behind: dict[LogKind, dict[LogKey, None]] = {LogKind.CONTROL: {}, LogKind.DATA: {}}
@@ -70,15 +79,23 @@ class PushSide:
         view = self._replica.groups.get(message.group)
         if view is None or message.log not in view.tips:
             raise RemoteProtocolError("a log is asked for that we never said we have")
+        key = (message.group, message.log)
+        self._flows.setdefault(key, _Flow()).kind = view.certificates[message.log].kind
+        self._wants.pop(key, None)
         if message.positions:
             find = FindEvents(message.group, message.log, message.positions, FindPurpose.WANTED, message.search)
-            self._outbox.ask(find)
+            self._wants[key] = find
+            self._questions.ask(find)
         else:
             self._start(message.group, message.log, frozenset(), restart=message.search)
 
     def found(self, fact: EventsFound) -> None:
         """Which positions of a `want` we hold."""
         find = fact.effect
+        key = (find.group, find.log)
+        if self._wants.get(key) is not find:
+            return  # They have taken it back, or asked anew.
+        del self._wants[key]
         if not find.search and len(fact.held) < len(set(find.events)):
             self._outbox.send(Unknown(find.group, find.log))
         else:
@@ -90,6 +107,7 @@ class PushSide:
 
     def stop(self, group: GroupId, log: LogId) -> None:
         """No more of this log goes out, until they ask again."""
+        self._wants.pop((group, log), None)
         flow = self._flows.get((group, log))
         if flow is not None:
             flow.wanted = False
@@ -151,6 +169,7 @@ class PushSide:
         for key, flow in self._flows.items():
             if key[0] == group:
                 flow.wanted = False
+                self._wants.pop(key, None)
 
     def read_on(self) -> None:
         """Ask the store for the next page, of a control log if one is behind."""
@@ -169,12 +188,12 @@ class PushSide:
 
     def _start(self, group: GroupId, log: LogId, positions: Iterable[EventId], *, restart: bool) -> None:
         key = (group, log)
-        flow = self._flows.setdefault(key, _Flow())
-        if restart:
-            flow.positions = set(positions) | flow.received
+        flow, held = self._flows[key], set(positions)
+        if restart or len(flow.positions) + len(held) > 2 * limits.POSITIONS_MAX:
+            flow.positions = held | flow.received
             self._forget_read(key, flow)
         else:
-            flow.positions |= set(positions)
+            flow.positions |= held
         flow.wanted = True
         self._mark_behind(key)
         self.read_on()
@@ -186,8 +205,7 @@ class PushSide:
             self._unsent = deque(entry for entry in self._unsent if entry[0] != key)
 
     def _mark_behind(self, key: LogKey) -> None:
-        kind = self._replica.groups[key[0]].certificates[key[1]].kind
-        self._behind[kind][key] = None
+        self._behind[self._flows[key].kind][key] = None
 
     def _flush(self) -> None:
         """Send what was read, as far as the credit goes, then read on."""

@@ -6,12 +6,19 @@ committed goes out at once to whoever asked for its log. Whatever the other side
 
 from dataclasses import dataclass
 
-from peer.core.certificate import Certificate
-from peer.core.frontier import Tips
 from peer.core.group import check_join, join_bytes
-from peer.core.identity import GroupId, LogId
+from peer.core.identity import GroupId
 from peer.core.interfaces import Commit, Replica
-from peer.errors import HandshakeFailedError, LimitExceededError, LocalProtocolError, NotAMemberError, RemoteProtocolError, TransportError
+from peer.errors import (
+    HandshakeFailedError,
+    HandshakeTimeoutError,
+    LimitExceededError,
+    LinkSilentError,
+    LocalProtocolError,
+    NotAMemberError,
+    RemoteProtocolError,
+    TransportError,
+)
 from peer.sync import limits, messages
 from peer.sync.backfill import BackfillSide
 from peer.sync.effects import (
@@ -40,10 +47,12 @@ from peer.sync.effects import (
     Tick,
 )
 from peer.sync.handshake import Handshake
-from peer.sync.messages import Have, LogEntry, Message
+from peer.sync.messages import Have, Message
 from peer.sync.outbox import Outbox
 from peer.sync.push import PushSide
+from peer.sync.questions import Questions
 from peer.sync.sources import LinkToken, Sources
+from peer.sync.telling import Telling
 
 
 @dataclass(slots=True)
@@ -66,21 +75,22 @@ class SyncSession:
         self._link = link
         self._join = join
         self._outbox = Outbox()
-        self._push = PushSide(self._replica, self._outbox)
+        self._questions = Questions(self._outbox)
+        self._push = PushSide(self._replica, self._outbox, self._questions)
+        self._telling = Telling(self._replica, self._outbox)
         self._backfill: BackfillSide | None = None
-        self._told: set[GroupId] = set()
-        """Groups of which they know what we hold."""
-        self._refused: set[GroupId] = set()
-        """Groups that they do not speak about with us."""
+        self._proven = False
+        """True once they have proved who they are."""
         self._awaiting_join = False
         self._opening = False
         self._held_frames: list[bytes] = []
         """What came while the group that we join was being opened."""
-        self._certified: set[LogId] = set()
-        """Logs whose certificate they have from us, or we from them."""
+        self._held_bytes = 0
         self._opened_ms = self._heard_ms = now_ms
         self._pings_missed = 0
         self._pinged_ms = now_ms
+        self._pings_heard = 0
+        self._pings_since_ms = now_ms
         self.last_rejection = ""
         self.rtt_ms: int | None = None
 
@@ -115,7 +125,7 @@ class SyncSession:
 
     def shared_groups(self) -> set[GroupId]:
         """Groups that both sides speak about on this link."""
-        return self._told - self._refused
+        return self._telling.told - self._telling.refused
 
     def _handle(self, fact: Fact, now_ms: int) -> None:  # noqa: C901, PLR0912  (every fact in one place)
         match fact:
@@ -143,11 +153,13 @@ class SyncSession:
             case RunsRead():
                 self._push.runs_read(fact)
             case EventsFound(effect):
+                self._questions.answered()
                 if effect.purpose is FindPurpose.WANTED:
                     self._push.found(fact)
                 else:
                     self._side.found(fact, now_ms)
             case LocatorRead():
+                self._questions.answered()
                 self._side.locator_read(fact)
             case JoinDecided():
                 self._join_decided(fact)
@@ -159,11 +171,11 @@ class SyncSession:
         match self.phase, message:
             case Phase.HANDSHAKE, messages.Hello() if not self._handshake.has_hello:
                 self._take_hello(message, frame)
-            case Phase.HANDSHAKE, messages.Proof() if self._handshake.has_hello:
+            case Phase.HANDSHAKE, messages.Proof() if self._handshake.has_hello and not self._proven:
                 self._take_proof(message)
             case Phase.HANDSHAKE, messages.Join() if self._awaiting_join:
                 self._decide_join(message)
-            case (Phase.HANDSHAKE, messages.Joined(group, genesis)) if self._join is not None and self._join.group == group:
+            case (Phase.HANDSHAKE, messages.Joined(group, genesis)) if self._proven and self._join is not None and self._join.group == group:
                 self._opening = True
                 self._outbox.ask(OpenGroup(group, genesis))
             case ((Phase.BACKFILL | Phase.PUSH), messages.Have()):
@@ -185,9 +197,10 @@ class SyncSession:
             case ((Phase.BACKFILL | Phase.PUSH), messages.Credit(size)):
                 self._push.grant(size)
             case ((Phase.BACKFILL | Phase.PUSH), messages.Ping(number)):
-                self._outbox.send(messages.Pong(number))
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Pong()):
-                self.rtt_ms = now_ms - self._pinged_ms
+                self._take_ping(number, now_ms)
+            case ((Phase.BACKFILL | Phase.PUSH), messages.Pong(number)):
+                if number == self._pinged_ms:
+                    self.rtt_ms = now_ms - number
             case ((Phase.BACKFILL | Phase.PUSH), messages.Error(code, _, group)) if group:
                 self._group_refused(GroupId(group))
             case _, messages.Error(code, text, _):
@@ -205,6 +218,7 @@ class SyncSession:
 
     def _take_proof(self, proof: messages.Proof) -> None:
         self._handshake.check_proof(proof.signature)
+        self._proven = True
         if self._handshake.we_dialled:
             joining = self._join is not None
             if not joining and not self._common_groups():
@@ -224,11 +238,11 @@ class SyncSession:
 
     def _establish(self) -> None:
         remote = self._handshake.remote
-        self._backfill = BackfillSide(self._replica, self._outbox, self._sources, self._link, remote.peer)
+        self._backfill = BackfillSide(self._replica, self._outbox, self._questions, self._sources, self._link, remote.peer)
         self._outbox.ask(Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
         self._enter(Phase.BACKFILL)
         for group in self._common_groups():
-            self._tell(group)
+            self._telling.tell(group)
 
     def _decide_join(self, join: messages.Join) -> None:
         self._awaiting_join = False
@@ -246,7 +260,8 @@ class SyncSession:
         self._establish()
 
     def _hold(self, frame: bytes) -> None:
-        if len(self._held_frames) >= limits.HELD_FRAMES_MAX:
+        self._held_bytes += len(frame)
+        if len(self._held_frames) >= limits.HELD_FRAMES_MAX or self._held_bytes > limits.HELD_BYTES_MAX:
             raise LimitExceededError("too many frames while joining")
         self._held_frames.append(frame)
 
@@ -260,6 +275,8 @@ class SyncSession:
         self._establish()
         held, self._held_frames = self._held_frames, []
         for frame in held:
+            if self.phase is Phase.CLOSED:
+                return
             self._receive(messages.decode_message(frame), frame, now_ms)
 
     # Backfill and push
@@ -284,55 +301,34 @@ class SyncSession:
     def _take_have(self, have: Have, now_ms: int) -> None:
         if not self._shared(have.group):
             return
-        if have.group in self._refused:
-            self._refused.discard(have.group)
-            self._told.discard(have.group)
-        if have.group not in self._told:
-            self._tell(have.group)
-        self._certified.update(entry.log for entry in have.logs)
+        self._telling.tell_if_new(have.group)
         self._side.have(have, now_ms)
-
-    def _tell(self, group: GroupId) -> None:
-        """Tell them all that we hold of `group`."""
-        if len(self._told) >= limits.GROUPS_PER_LINK_MAX:
-            raise LimitExceededError(f"more than {limits.GROUPS_PER_LINK_MAX} shared groups")
-        self._told.add(group)
-        view = self._replica.groups[group]
-        entries = [self._entry(view.certificates[log], tips) for log, tips in view.tips.items()]
-        pages = [entries[start : start + limits.HAVE_LOGS_MAX] for start in range(0, len(entries), limits.HAVE_LOGS_MAX)] or [[]]
-        for page in pages:
-            self._outbox.send(Have(group, complete=True, more=page is not pages[-1], logs=tuple(page)))
-
-    def _entry(self, certificate: Certificate, tips: Tips) -> LogEntry:
-        known = certificate.log in self._certified
-        self._certified.add(certificate.log)
-        return LogEntry(certificate.log, b"" if known else certificate.to_bytes(), tips[-limits.TIPS_PER_LOG_MAX :])
+        self._telling.mentioned(have.group, self._side.known_logs(have.group, (entry.log for entry in have.logs)))
 
     def _committed(self, commit: Commit, now_ms: int) -> None:
-        if commit.group not in self._told or commit.group in self._refused:
+        if commit.group not in self.shared_groups():
             return
-        log = commit.run.log
-        if self._push.is_wanted(commit.group, log):
+        if self._push.is_wanted(commit.group, commit.run.log):
             self._push.committed(commit)
         else:
-            self._outbox.send(Have(commit.group, complete=False, more=False, logs=(self._entry(commit.certificate, commit.tips),)))
+            self._telling.tell_commit(commit)
         self._side.committed(commit, now_ms)
 
     def _groups_changed(self, now_ms: int) -> None:
         if self._backfill is None:
             return
         common = set(self._common_groups())
-        for group in self._told - common:
-            self._told.discard(group)
+        for group in sorted(self._telling.told - common):
+            self._telling.forget(group)
             self._push.drop_group(group)
             self._backfill.drop_group(group)
             self._outbox.send(messages.Error(NotAMemberError.code, "you are no member of this group any more", group))
-        for group in sorted(common - self._told):
-            self._tell(group)
+        for group in sorted(common - self._telling.told):
+            self._telling.tell(group)
         self._backfill.consider_all(now_ms)
 
     def _group_refused(self, group: GroupId) -> None:
-        self._refused.add(group)
+        self._telling.refuse(group)
         self._push.drop_group(group)
         self._side.drop_group(group)
 
@@ -341,17 +337,24 @@ class SyncSession:
     def _tick(self, now_ms: int) -> None:
         if self._backfill is None:
             if now_ms - self._opened_ms >= limits.HANDSHAKE_TIMEOUT_MS:
-                self._close("handshake_timeout", "the handshake took too long")
+                raise HandshakeTimeoutError("the handshake took too long")
             return
         self._backfill.tick(now_ms)
         if now_ms - max(self._heard_ms, self._pinged_ms) < limits.PING_INTERVAL_MS:
             return
         if self._pings_missed >= limits.PINGS_MISSED_MAX:
-            self._close("link_silent", "the other side does not answer any more")
-            return
+            raise LinkSilentError("the other side does not answer any more")
         self._pings_missed += 1
         self._pinged_ms = now_ms
         self._outbox.send(messages.Ping(now_ms))
+
+    def _take_ping(self, number: int, now_ms: int) -> None:
+        if now_ms - self._pings_since_ms >= limits.PING_INTERVAL_MS:
+            self._pings_heard, self._pings_since_ms = 0, now_ms
+        self._pings_heard += 1
+        if self._pings_heard > limits.PINGS_PER_INTERVAL_MAX:
+            raise LimitExceededError("too many pings")
+        self._outbox.send(messages.Pong(number))
 
     def _watch_phase(self) -> None:
         if self.phase is Phase.BACKFILL and self._backfill is not None:

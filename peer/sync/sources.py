@@ -30,7 +30,7 @@ class Sources:
 
     def __init__(self) -> None:
         self._sources: dict[LogKey, Source] = {}
-        self._lost: dict[LinkToken, list[LogKey]] = {}
+        self._lost: dict[LinkToken, dict[LogKey, None]] = {}
 
     def get(self, group: GroupId, log: LogId) -> Source | None:
         """The source of this log, if it has one."""
@@ -40,12 +40,12 @@ class Sources:
         """From now on this log comes from there."""
         before = self._sources.get((group, log))
         if before is not None and before.link != source.link:
-            self._lost.setdefault(before.link, []).append((group, log))
+            self._lost.setdefault(before.link, {})[group, log] = None
         self._sources[group, log] = source
 
     def take_lost(self, link: LinkToken) -> list[LogKey]:
         """Logs for which another link was chosen since this was last asked."""
-        lost = self._lost.pop(link, [])
+        lost = self._lost.pop(link, {})
         return [key for key in lost if key not in self._sources or self._sources[key].link != link]
 
     def drop(self, group: GroupId, log: LogId, link: LinkToken) -> bool:

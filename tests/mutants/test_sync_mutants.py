@@ -17,6 +17,7 @@ from peer.sync.effects import Committed, RunsRead
 from peer.sync.messages import Unknown
 from peer.sync.push import PushSide
 from peer.sync.sources import Sources
+from peer.sync.telling import Telling
 from tests.simulation.checks import BrokenPromiseError
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.scenario import run_seed
@@ -138,14 +139,12 @@ def believe_that_silence_is_life(patch: pytest.MonkeyPatch) -> None:
 
 def drop_a_branch_from_the_frontier(patch: pytest.MonkeyPatch) -> None:
     """Only the highest branch of a log is told to others."""
-    from peer.sync.session import SyncSession  # noqa: PLC0415
+    entry = Telling._entry
 
-    entry = SyncSession._entry
-
-    def highest(self: SyncSession, certificate: object, tips: Tips) -> object:
+    def highest(self: Telling, certificate: object, tips: Tips) -> object:
         return entry(self, certificate, tips[-1:])  # type: ignore[arg-type]
 
-    patch.setattr(SyncSession, "_entry", highest)
+    patch.setattr(Telling, "_entry", highest)
 
 
 MUTANTS: tuple[Plant, ...] = (
