@@ -1,0 +1,138 @@
+"""The materializer over a real log: it follows, it remembers where it was, and it starts again where that does not fit."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from materializer.bodies import recording_create, recording_tag
+from materializer.digest import digest_of_export
+from peer.core.certificate import LogKind
+from peer.core.encoding import encode
+from peer.core.identity import EventId, GroupId
+from peer.core.roster import Role, member_set
+from peer.store.database import remove_database
+from tests.histories import create_body
+from tests.integration.views_site import ViewsSite, running_views
+from tests.samples import GROUP, SampleLog, key_pair
+
+VIEWS = "views.db"
+
+
+async def store_recordings(site: ViewsSite, log: SampleLog, count: int, name: str = "run") -> list[EventId]:
+    run = log.write(*(recording_create(create_body(f"{name}-{number}")) for number in range(count)))
+    await site.store.append(log.certificate, run)
+    await site.materializer.reached(site.store.position)
+    return [event.id for event in run.events]
+
+
+async def state(site: ViewsSite) -> tuple[bytes, bytes]:
+    return encode(await site.views.export(GROUP)), (await site.views.group_state(GROUP)).state_digest
+
+
+async def test_what_is_stored_can_be_read_once_it_is_reached(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        touched: list[frozenset[tuple[GroupId, EventId]]] = []
+        site.materializer.subscribe(lambda recordings: touched.append(frozenset(recordings)))
+        ids = await store_recordings(site, SampleLog("alice"), 3)
+        assert {view.recording for view in await site.views.recordings([GROUP])} == set(ids)
+        assert touched == [{(GROUP, each) for each in ids}]
+        found = await site.views.group_state(GROUP)
+        assert (found.events, found.poison) == (3, 0)
+        assert found.state_digest == digest_of_export(await site.views.export(GROUP))
+
+
+async def test_many_pages_are_projected_once_each(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        log = SampleLog("alice")
+        for _ in range(12):
+            run = log.write(*(recording_create(create_body("run")) for _ in range(200)))
+            await site.store.append(log.certificate, run)
+        await site.materializer.reached(site.store.position)
+        assert (await site.views.group_state(GROUP)).events == 2400
+        assert len(await site.views.recordings([GROUP])) == 2400
+
+
+async def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
+    log = SampleLog("alice")
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, log, 3)
+        before = await state(site)
+    async with running_views(tmp_path) as site:
+        assert site.database.transactions == 0, "nothing is projected again"
+        assert await state(site) == before
+        await store_recordings(site, log, 1, "later")
+        assert len(await site.views.recordings([GROUP])) == 4
+
+
+async def test_deleted_views_come_back_the_same(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 5)
+        before = await state(site)
+    remove_database(tmp_path / VIEWS)
+    async with running_views(tmp_path) as site:
+        assert await state(site) == before
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE progress SET event_id = x'00'", "UPDATE progress SET version = 0", "UPDATE progress SET position = 99999"]
+)
+async def test_views_that_do_not_fit_the_log_are_computed_anew(tmp_path: Path, damage: str) -> None:
+    """Another log, another version of the projections, or a log that was restored from a backup."""
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 5)
+        before = await state(site)
+    with sqlite3.connect(tmp_path / VIEWS) as connection:
+        connection.execute(damage)
+        connection.execute("UPDATE recordings SET machine = 'wrong'")
+    connection.close()
+    async with running_views(tmp_path) as site:
+        assert await state(site) == before
+        assert (await site.views.group_state(GROUP)).events == 5
+
+
+async def test_rebuild_gives_the_same_while_the_peer_runs(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 5)
+        before = await state(site)
+        await site.database.transaction(lambda connection: connection.execute("UPDATE recordings SET machine = 'wrong'"))
+        assert (await state(site))[0] != before[0]
+        await site.materializer.rebuild()
+        assert await state(site) == before
+
+
+async def test_a_member_that_is_appointed_later_has_its_recordings_shown(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        ids = await store_recordings(site, SampleLog("bob"), 2)
+        assert not await site.views.recordings([GROUP])
+        everything: list[bool] = []
+        site.materializer.subscribe(lambda recordings: everything.append(not recordings))
+        control = SampleLog("alice", kind=LogKind.CONTROL)
+        await site.store.append(control.certificate, control.write(member_set(key_pair("bob").peer_id, "bob", Role.WRITER)))
+        await site.materializer.reached(site.store.position)
+        assert {view.recording for view in await site.views.recordings([GROUP])} == set(ids)
+        assert everything == [True]
+
+
+async def test_tags_and_blobs_of_a_recording_can_be_asked_for(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        log = SampleLog("alice")
+        (recording,) = await store_recordings(site, log, 1)
+        await site.store.append(log.certificate, log.write(recording_tag(recording, "good", present=True)))
+        await site.materializer.reached(site.store.position)
+        view = await site.views.recording(GROUP, recording)
+        assert view is not None
+        assert (view.tags, view.finalized, view.manifest_id) == (["good"], False, None)
+        assert await site.views.wanted_blobs(GROUP) == []
+        assert await site.views.recording(GROUP, EventId(bytes(32))) is None
+        assert (await site.views.group_state(GroupId(bytes(32)))).events == 0
+
+
+async def test_whoever_waits_hears_when_the_materializer_stops(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        waiting = asyncio.create_task(site.materializer.reached(1000))
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    with pytest.raises(RuntimeError):
+        await site.materializer.reached(1000)

@@ -1,0 +1,52 @@
+"""A store with its projections, bytes and readable tree, put together as a peer does it, without a network."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from materializer.files import RecordingTree
+from materializer.queries import Projections
+from materializer.runner import Materializer
+from peer.blobs.store import FileBlobStore
+from peer.store.database import Database, open_database
+from peer.store.directory import DataDirectory
+from peer.store.events import SqliteEventStore
+from tests.integration.store_site import running_store
+from tests.samples import genesis
+
+
+class ViewsSite(NamedTuple):
+    """The parts, and where they lie."""
+
+    directory: DataDirectory
+    store: SqliteEventStore
+    database: Database
+    materializer: Materializer
+    views: Projections
+    blobs: FileBlobStore
+    tree: RecordingTree
+
+
+@asynccontextmanager
+async def running_views(root: Path) -> AsyncIterator[ViewsSite]:
+    """The site in the data directory `root`, whose group is that of the samples. Everything that is stored is projected when it begins."""
+    async with running_store(root) as store:
+        await store.create_group(genesis())
+        directory = DataDirectory(root)
+        async with await open_database(directory.views_database, "views", synchronous="NORMAL") as database:
+            materializer = Materializer(database, store, store.replica)
+            await materializer.start()
+            projecting = asyncio.create_task(materializer.run())
+            blobs = FileBlobStore(directory.blobs)
+            views = Projections(database, materializer)
+            try:
+                await materializer.reached(store.position)
+                yield ViewsSite(
+                    directory, store, database, materializer, views, blobs, RecordingTree(directory.recordings, blobs, views, store.replica)
+                )
+            finally:
+                blobs.close()
+                projecting.cancel()
+                await asyncio.gather(projecting, return_exceptions=True)
