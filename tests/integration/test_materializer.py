@@ -131,6 +131,7 @@ async def test_tags_and_blobs_of_a_recording_can_be_asked_for(tmp_path: Path) ->
 
 async def test_whoever_waits_hears_when_the_materializer_stops(tmp_path: Path) -> None:
     async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 1)
         waiting = asyncio.create_task(site.materializer.reached(1000))
     with pytest.raises(asyncio.CancelledError):
         await waiting
