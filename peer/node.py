@@ -8,8 +8,8 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -52,7 +52,6 @@ from peer.transport.listener import PeerListener
 from peer.transport.signatures import RequestVerifier
 from resolver.base import KnownPeer
 from resolver.composite import CompositePeerResolver
-from resolver.manual import SOURCE as MANUAL
 from resolver.manual import ManualPeerResolver
 
 ADDRESS_FILE = "admin.address"
@@ -88,22 +87,20 @@ async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    try:
-        with directory.lock():
-            async with running(directory, config) as site:
-                ready(site)
-                await stop.wait()
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
+    with _one_error(), directory.lock():
+        async with running(directory, config) as site:
+            ready(site)
+            await stop.wait()
 
 
 @asynccontextmanager
 async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dict[str, str]]:
     """A whole peer; gives its id and addresses. The directory is locked by whoever calls. Raises exception groups."""
     async with opened_core(directory) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
-        resolver = await _resolver(core.store)
+        manual = await _manual(core.store)
+        resolver = CompositePeerResolver([manual])
         joining: list[Joining] = []
-        links = PeerLinks(_link_parts(core, config.name, resolver, joining, lambda: links))
+        links = PeerLinks(_link_parts(core, config.name, manual, joining, lambda: links))
         links.endpoint = config.advertise[0] if config.advertise else None
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
@@ -122,7 +119,7 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
             arrived=lambda group, recording: showing.touched({(group, recording)}),
             report=lambda event, fields: _log.debug(event, **fields),
         )
-        services = _services(directory, config, core, links, resolver, (fetcher, fetching, showing))
+        services = _services(directory, config, core, links, (manual, resolver), (fetcher, fetching, showing))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await _start_listener(stack, core, config, links)
         token = _token(directory)
@@ -134,8 +131,8 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
         stack.callback((directory.root / ADDRESS_FILE).unlink, missing_ok=True)
         links_task = tasks.create_task(links.run())
         await asyncio.sleep(0)
-        links.set_targets(_targets(resolver))
-        stack.callback(resolver.subscribe(lambda: links.set_targets(_targets(resolver))))
+        links.set_targets(resolver.peers())
+        stack.callback(resolver.subscribe(lambda: links.set_targets(resolver.peers())))
         stack.callback(core.materializer.subscribe(fetching.touched))
         stack.callback(core.materializer.subscribe(showing.touched))
         background = [
@@ -173,8 +170,7 @@ async def opened_core(directory: DataDirectory) -> AsyncIterator[Core]:
 
 async def verify(root: Path, *, deep: bool) -> dict[str, object]:
     """Check the data directory `root`, on which no peer runs. Changes nothing."""
-    directory = DataDirectory(root)
-    directory.open()
+    directory = _idle(root)
     with directory.lock():
         key = KeyFiles(directory.keys).peer_key()
         blobs = FileBlobStore(directory.blobs)
@@ -186,9 +182,8 @@ async def verify(root: Path, *, deep: bool) -> dict[str, object]:
 
 async def rebuild(root: Path) -> dict[str, object]:
     """Compute the projections of the data directory `root`, on which no peer runs, anew."""
-    directory = DataDirectory(root)
-    directory.open()
-    with directory.lock():
+    directory = _idle(root)
+    with _one_error(), directory.lock():
         remove_database(directory.views_database)
         async with opened_core(directory) as core:
             groups = Groups(core.key.peer_id, "", core.store, core.store.replica, core.views)
@@ -197,19 +192,31 @@ async def rebuild(root: Path) -> dict[str, object]:
 
 async def state(root: Path, group: str, *, as_json: bool) -> bytes:
     """The canonical export of a group in the data directory `root`, on which no peer runs."""
-    directory = DataDirectory(root)
-    directory.open()
-    with directory.lock():
+    directory = _idle(root)
+    with _one_error(), directory.lock():
         async with opened_core(directory) as core:
             cbor, document = await Groups(core.key.peer_id, "", core.store, core.store.replica, core.views).state(group)
             return json.dumps(document).encode() if as_json else cbor
 
 
+def _idle(root: Path) -> DataDirectory:
+    """The data directory `root`, on which no peer runs, to be worked on for a moment."""
+    directory = DataDirectory(root)
+    directory.open()
+    set_up_logs("warning", "text")
+    return directory
+
+
 def _services(
-    directory: DataDirectory, config: Config, core: Core, links: PeerLinks, resolver: "_Resolver", movers: tuple[Fetcher, Fetching, Showing]
+    directory: DataDirectory,
+    config: Config,
+    core: Core,
+    links: PeerLinks,
+    addresses: tuple[ManualPeerResolver, CompositePeerResolver],
+    movers: tuple[Fetcher, Fetching, Showing],
 ) -> Services:
     """The use cases, put together."""
-    fetcher, fetching, showing = movers
+    (manual, resolver), (fetcher, fetching, showing) = addresses, movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = _verification(directory, me, core.blobs)
     site = SiteParts(
@@ -226,17 +233,17 @@ def _services(
         store.counts,
         lambda: store.failure,
         lambda: [transfer.to_json() for transfer in fetcher.transfers],
-        resolver.merged.states,
+        resolver.states,
         core.materializer.rebuild,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     return Services(
         Site(site),
         Groups(me, config.name, store, replica, views),
-        Joining(core.key, store, replica, lambda: links, resolver),
+        Joining(core.key, store, replica, lambda: links, manual),
         Events(store, replica),
         Recordings(me, replica, core.blobs, views, adding, fetching.request),
-        Peers(me, replica, resolver.merged, links),
+        Peers(me, replica, resolver, links),
     )
 
 
@@ -253,30 +260,12 @@ class _Book:
         await self._store.remove_peer(peer)
 
 
-class _Resolver:
-    """All sources of addresses, and the one that is written to."""
-
-    def __init__(self, manual: ManualPeerResolver) -> None:
-        self._manual = manual
-        self.merged = CompositePeerResolver([manual])
-
-    async def remember(self, peer: PeerId, name: str, endpoint: str, group: GroupId) -> None:
-        await self._manual.add(KnownPeer(peer, name, (endpoint,), frozenset({group}), MANUAL))
-
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        return self.merged.subscribe(listener)
-
-
-async def _resolver(store: SqliteEventStore) -> _Resolver:
+async def _manual(store: SqliteEventStore) -> ManualPeerResolver:
     entries = [KnownPeer(each.peer_id, each.name, each.endpoints, frozenset(each.groups), each.source, each.paused) for each in await store.peers()]
-    return _Resolver(ManualPeerResolver(_Book(store), entries))
+    return ManualPeerResolver(_Book(store), entries)
 
 
-def _targets(resolver: _Resolver) -> list[KnownPeer]:
-    return list(resolver.merged.peers())
-
-
-def _link_parts(core: Core, name: str, resolver: _Resolver, joining: list[Joining], links: Callable[[], PeerLinks]) -> LinkParts:
+def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list[Joining], links: Callable[[], PeerLinks]) -> LinkParts:
     """What links ask of the rest; `joining` and `links` are made later than this."""
 
     async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
@@ -285,7 +274,7 @@ def _link_parts(core: Core, name: str, resolver: _Resolver, joining: list[Joinin
     async def open_group(invitation: Invitation, data: bytes) -> None:
         genesis = read_genesis(data, invitation.group)
         await core.store.create_group(genesis)
-        await resolver.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group)
+        await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group)
 
     def record() -> bytes:
         endpoint = links().endpoint
@@ -381,6 +370,15 @@ def _token(directory: DataDirectory) -> str:
     if not token:
         raise TokenInvalidError(f"{directory.token_file} is empty", fix="write a long random line to it")
     return token
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """Of the errors that end several tasks at once, let out the one that somebody can act on."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

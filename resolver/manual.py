@@ -57,6 +57,10 @@ class ManualPeerResolver:
         self._listeners.tell()
         return entry
 
+    async def remember(self, peer: PeerId, name: str, endpoint: str, group: GroupId) -> None:
+        """Keep an address that came with an invitation to `group`."""
+        await self.add(KnownPeer(peer, name, (endpoint,), frozenset({group}), SOURCE))
+
     async def remove(self, peer: PeerId) -> None:
         """Forget `peer`."""
         await self._book.remove(peer)

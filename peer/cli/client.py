@@ -4,12 +4,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self
 
 from peer.cli import options
 from peer.errors import ConfigError, FileUnreadableError, MeshError, NoPeerError, RequestError, TimedOutError
+
+if TYPE_CHECKING:
+    import httpx
 
 ADDRESS_FILE = "admin.address"
 TOKEN_FILE = "admin.token"  # noqa: S105  (a file's name)
@@ -28,11 +29,14 @@ class PeerProblemError(RequestError):
 
 
 class AdminClient:
-    """A connection to one admin API."""
+    """A connection to one admin API. Loads `httpx`: making one takes time that help and completion do not have."""
 
     def __init__(self, url: str, token: str, where: str) -> None:
         """`where` is how to name the peer in errors."""
+        import httpx  # noqa: PLC0415  (see the class)
+
         self._where = where
+        self._patient = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
@@ -62,8 +66,8 @@ class AdminClient:
 
     def follow(self, path: str, parameters: Parameters | None = None) -> Iterator[Any]:
         """The documents of a stream of server-sent events, as they come."""
-        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
-        with self._errors(), self._http.stream("GET", path, params=parameters, headers={"Accept": "text/event-stream"}, timeout=timeout) as answer:
+        headers = {"Accept": "text/event-stream"}
+        with self._errors(), self._http.stream("GET", path, params=parameters, headers=headers, timeout=self._patient) as answer:
             if answer.is_error:
                 answer.read()
                 raise _problem(answer)
@@ -80,10 +84,8 @@ class AdminClient:
         body: Mapping[str, object] | None = None,
         accept: str | None = None,
         patient: bool = False,
-    ) -> httpx.Response:
-        timeout: Any = httpx.USE_CLIENT_DEFAULT
-        if patient and options.current.timeout_s is None:
-            timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+    ) -> "httpx.Response":
+        timeout = self._patient if patient and options.current.timeout_s is None else self._http.timeout
         headers = {"Accept": accept} if accept else None
         with self._errors():
             answer = self._http.request(method, path, params=parameters, json=body, headers=headers, timeout=timeout)
@@ -105,6 +107,8 @@ class _TransportErrors:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import httpx  # noqa: PLC0415  (it is loaded: something was asked for)
+
         match error:
             case httpx.ConnectError() | httpx.ConnectTimeout():
                 raise NoPeerError(f"no peer answers at {self._where}", fix="run `recmesh serve`") from error
@@ -177,7 +181,7 @@ def _read_token(path: Path) -> str:
         raise FileUnreadableError(f"{path}: the token cannot be read: {error.strerror}", fix="check the path and its permissions") from error
 
 
-def _problem(answer: httpx.Response) -> PeerProblemError:
+def _problem(answer: "httpx.Response") -> PeerProblemError:
     try:
         document = answer.json()
         return PeerProblemError(str(document["detail"]), fix=str(document.get("fix", "")), code=str(document["code"]), status=answer.status_code)

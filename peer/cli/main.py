@@ -19,6 +19,7 @@ from peer.cli.times import parse_duration
 from peer.errors import ConfigError, MeshError, SomeFailedError, TimedOutError, TransportError
 
 DONE, FAILED, USAGE, NO_PEER, TIMED_OUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+COMPLETE_VARIABLE = "_RECMESH_COMPLETE"
 NOUNS = (site, group, peer, recording, stored, configuration, demo)
 EPILOG = (
     "Every command takes --data DIR, --url URL, --token-file FILE, --json, --quiet, --verbose, --timeout 30s and --help, before or after its name."
@@ -71,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status."""
+    if COMPLETE_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init  # noqa: PLC0415  (typer calls it only where it adds options of its own)
+
+        completion_init()
     try:
         status = app(options.gather(arguments), prog_name="recmesh", standalone_mode=False)
         sys.stdout.flush()
