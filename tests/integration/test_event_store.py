@@ -420,6 +420,21 @@ async def test_what_waits_when_the_store_is_closed_becomes_durable_and_what_come
         assert store.counts(GROUP).events == 10
 
 
+async def test_a_signature_that_a_duplicate_brings_is_kept_if_it_is_new(tmp_path: Path) -> None:
+    """Two peers may cut one log into different runs: where a run may end is worth knowing."""
+    log = SampleLog("alice")
+    first, second = log.write_notes(2), log.write_notes(2)
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.append(log.certificate, Run([*first.events, *second.events], second.signature))
+        assert (await store.verify()).checked["signatures"] == 1
+
+        await store.append(log.certificate, first)
+
+        result = await store.verify()
+        assert (result.ok, result.checked["signatures"]) == (True, 2)
+
+
 async def test_who_gives_up_waiting_does_not_disturb_the_others(tmp_path: Path) -> None:
     log = SampleLog("alice")
     first, second = log.write_notes(1), log.write_notes(1)

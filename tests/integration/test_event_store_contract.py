@@ -207,20 +207,6 @@ async def test_only_the_new_events_of_an_overlapping_run_are_announced(store: St
     assert commits[-1].tips == (Tip(8, second.last.id),)
 
 
-async def test_the_signature_of_a_held_event_that_had_none_is_learned(store: Store) -> None:
-    """Two peers may cut one log into different runs: each new place to end a page is worth knowing."""
-    log = SampleLog("alice")
-    first, second = log.write_notes(2), log.write_notes(2)
-    await store.append(log.certificate, Run([*first.events, *second.events], second.signature))
-
-    await store.append(log.certificate, first)
-
-    other = fork(log, second.events[0], "other")
-    await store.append(log.certificate, other.write_notes(RUN_EVENTS_MAX))
-    for run in await read_log(store, log, size_max=1):
-        read_run(log.certificate, parts(run), run.signature)
-
-
 async def test_both_branches_of_a_fork_are_kept_and_read_parents_first(store: Store) -> None:
     log = SampleLog("alice")
     base = log.write_notes(4)

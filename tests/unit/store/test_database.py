@@ -36,6 +36,12 @@ async def test_what_was_written_is_read_after_opening_again(path: Path, schema: 
         assert await database.read(lambda connection: connection.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
 
 
+@pytest.mark.parametrize(("synchronous", "number"), [("FULL", 2), ("NORMAL", 1)])
+async def test_how_durable_a_commit_is_is_what_was_asked_for(path: Path, schema: Path, synchronous: str, number: int) -> None:
+    async with await open_database(path, schema, synchronous=synchronous) as database:
+        assert await database.transaction(lambda connection: connection.execute("PRAGMA synchronous").fetchone()) == (number,)
+
+
 async def test_a_transaction_that_fails_leaves_nothing_and_the_next_one_works(path: Path, schema: Path) -> None:
     def fail(connection: Connection) -> None:
         connection.execute(INSERT, (1, "one"))
