@@ -1,4 +1,3 @@
-# ruff: noqa: ASYNC240  (nothing else runs in the loop of a test)
 import os
 import sqlite3
 from pathlib import Path
