@@ -6,9 +6,6 @@ from peer.core.identity import PeerId
 
 BACKOFF_MIN_MS = 1_000
 BACKOFF_MAX_MS = 60_000
-STABLE_MS = 10_000
-"""A link that held for so long was good: the next failure starts over."""
-
 
 def delay_ms(failures: int, chance: float) -> int:
     """How long to wait after so many failures in a row: exponential, with equal jitter (Brooker, 2015). `chance` is in [0, 1)."""
@@ -16,9 +13,9 @@ def delay_ms(failures: int, chance: float) -> int:
     return ceiling // 2 + int(chance * (ceiling - ceiling // 2))
 
 
-def failures_after(failures: int, *, link_lasted_ms: int) -> int:
-    """The number of failures in a row, after a link that ended; 0 ms for one that never stood."""
-    return 0 if link_lasted_ms >= STABLE_MS else failures + 1
+def failures_after(failures: int, *, was_up_to_date: bool) -> int:
+    """The number of failures in a row after a link that ended. One that came to the end of its backfill was none, however short it was."""
+    return 0 if was_up_to_date else failures + 1
 
 
 class LinkFacts(NamedTuple):

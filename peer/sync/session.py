@@ -91,6 +91,8 @@ class SyncSession:
         self._pinged_ms = now_ms
         self._pings_heard = 0
         self._pings_since_ms = now_ms
+        self.was_up_to_date = False
+        """True once all that the other side had at first was held here."""
         self.last_rejection = ""
         self.rtt_ms: int | None = None
 
@@ -360,6 +362,7 @@ class SyncSession:
         if self.phase is Phase.BACKFILL and self._backfill is not None:
             shared = self.shared_groups()
             if shared and all(self._backfill.has_ended(group) for group in shared):
+                self.was_up_to_date = True
                 self._enter(Phase.PUSH)
 
     def _enter(self, phase: Phase) -> None:

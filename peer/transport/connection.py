@@ -64,7 +64,6 @@ class Connection:
         self.number = number
         self.session = session
         self.remote: fx.Established | None = None
-        self.opened_ms = now_ms()
         self.end: fx.CloseLink | None = None
         self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._socket = socket

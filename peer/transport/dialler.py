@@ -109,16 +109,16 @@ class Dialler:
         self.next_try_ms = None
         for endpoint in self._endpoints:
             self.endpoint = endpoint
-            lasted_ms = 0
+            was_up_to_date = False
             try:
                 connection = await dial(self._server, self._peer, endpoint)
             except MeshError as error:
                 self.last_error = error
             else:
-                lasted_ms = now_ms() - connection.opened_ms if connection.remote else 0
+                was_up_to_date = connection.session.was_up_to_date
                 self.last_error = _ending(connection)
-            self._failures = failures_after(self._failures, link_lasted_ms=lasted_ms)
-            if lasted_ms:
+            self._failures = failures_after(self._failures, was_up_to_date=was_up_to_date)
+            if was_up_to_date:
                 return
 
     async def _wait(self) -> None:

@@ -79,7 +79,6 @@ class Link:
     number: int
     connection: Connection
     session: SyncSession
-    opened_ms: int
     target: "Peer | None"
     facts: LinkFacts | None = None
 
@@ -159,7 +158,7 @@ class Peer:
             self.soon(5 * TICK_MS, lambda: self.dial(target))
             return
         if not target.up or self.world.is_parted(self, target):
-            self._dial_later(target, lasted_ms=0)
+            self._dial_later(target, was_up_to_date=False)
             return
         connection = Connection(self.world, self, target)
         self.open_link(connection, dialled=target)
@@ -172,7 +171,7 @@ class Peer:
         session = SyncSession(
             Handshake(local, dialled.key.peer_id if dialled else None), Surroundings(self.store, self.sources), number, self.world.now_ms
         )
-        link = Link(number, connection, session, self.world.now_ms, dialled)
+        link = Link(number, connection, session, dialled)
         connection.ends[self] = link
         self.links[number] = link
         self.soon(0, lambda: self.feed(link, fx.Opened()))
@@ -184,10 +183,10 @@ class Peer:
         if self.sources.drop_link(link.number):
             self.feed_all(fx.SourcesChanged())
         if link.target is not None and self.up:
-            self._dial_later(link.target, lasted_ms=self.world.now_ms - link.opened_ms if link.facts else 0)
+            self._dial_later(link.target, was_up_to_date=link.session.was_up_to_date)
 
-    def _dial_later(self, target: "Peer", *, lasted_ms: int) -> None:
-        self.failures[target] = failures_after(self.failures[target], link_lasted_ms=lasted_ms)
+    def _dial_later(self, target: "Peer", *, was_up_to_date: bool) -> None:
+        self.failures[target] = failures_after(self.failures[target], was_up_to_date=was_up_to_date)
         self.soon(delay_ms(self.failures[target], self.world.random.random()), lambda: self.dial(target))
 
     def _established(self, link: Link, effect: fx.Established) -> None:

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from peer.core.identity import PeerId
-from peer.sync.reconnect import BACKOFF_MAX_MS, BACKOFF_MIN_MS, STABLE_MS, LinkFacts, delay_ms, failures_after, new_link_stays
+from peer.sync.reconnect import BACKOFF_MAX_MS, BACKOFF_MIN_MS, LinkFacts, delay_ms, failures_after, new_link_stays
 
 LOW, HIGH = PeerId(b"\x01" * 32), PeerId(b"\x02" * 32)
 CHANCES = (0.0, 0.25, 0.5, 0.999999)
@@ -33,10 +33,10 @@ def test_chance_spreads_the_delays_over_half_of_it() -> None:
     assert max(delays) - min(delays) > BACKOFF_MAX_MS * 0.49
 
 
-def test_a_link_that_held_starts_the_count_over() -> None:
-    assert failures_after(7, link_lasted_ms=STABLE_MS) == 0
-    assert failures_after(7, link_lasted_ms=STABLE_MS - 1) == 8
-    assert failures_after(0, link_lasted_ms=0) == 1
+def test_a_link_that_came_up_to_date_starts_the_count_over() -> None:
+    assert failures_after(7, was_up_to_date=True) == 0
+    assert failures_after(7, was_up_to_date=False) == 8
+    assert failures_after(0, was_up_to_date=False) == 1
 
 
 def seen_from(peer: PeerId, dialler: PeerId, processes: dict[PeerId, bytes]) -> LinkFacts:
