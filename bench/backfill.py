@@ -1,0 +1,121 @@
+"""A log of 100 000 events goes from one real process to another: events per second, verified, durable and projected, and memory at both ends."""
+
+import asyncio
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from materializer.bodies import RecordingCreate, recording_create, recording_tag
+from peer.core.certificate import LogKind
+from peer.core.identity import EventId
+from peer.core.run import Draft
+from peer.store.database import open_database
+from peer.store.events import opened_event_store
+from peer.store.keys import KeyFiles
+from tests.end_to_end.processes import Site, found, wait_until
+
+EVENTS = 100_000
+TAGS_PER_RECORDING = 3
+DEADLINE_S = 300.0
+
+
+def write_history(site: Site, count: int) -> None:
+    """Fill the one group of a stopped site with `count` small events: recordings with tags."""
+    asyncio.run(_write_history(site, count))
+
+
+async def _write_history(site: Site, count: int) -> None:
+    keys = KeyFiles(site.folder / "keys")
+    database = await open_database(site.folder / "log.db", "log")
+    async with database, opened_event_store(database, keys, keys.peer_key(), lambda: time.time_ns() // 1_000_000) as store:
+        group = next(iter(store.replica.groups))
+        written = 0
+        while written < count:
+            creations = min(500, -(-(count - written) // (TAGS_PER_RECORDING + 1)))
+            stored = await store.write(group, LogKind.DATA, [_creation(written + index) for index in range(creations)])
+            tags = [_tag(each.event.id, index) for each in stored for index in range(TAGS_PER_RECORDING)][: count - written - creations]
+            if tags:
+                await store.write(group, LogKind.DATA, tags)
+            written += creations + len(tags)
+
+
+def _creation(number: int) -> Draft:
+    return recording_create(
+        RecordingCreate(name=f"bag-{number:06}", machine="robot-7", created_ns=1_800_000_000_000_000_000 + number, profile="ros2")
+    )
+
+
+def _tag(recording: EventId, number: int) -> Draft:
+    return recording_tag(recording, f"tag-{number}", present=True)
+
+
+class Memory(threading.Thread):
+    """Watches the resident size of processes."""
+
+    def __init__(self, *pids: int) -> None:
+        super().__init__(daemon=True)
+        self._processes = [psutil.Process(pid) for pid in pids]
+        self.peaks = [0 for _ in pids]
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Until `end`."""
+        while not self._ended.wait(0.05):
+            for index, process in enumerate(self._processes):
+                self.peaks[index] = max(self.peaks[index], process.memory_info().rss)
+
+    def end(self) -> list[int]:
+        """The peaks, in bytes."""
+        self._ended.set()
+        self.join()
+        return self.peaks
+
+
+def measure(folder: Path, count: int = EVENTS) -> dict[str, float]:
+    """Seconds and bytes of one backfill."""
+    sender, receiver = Site("sender", folder / "sender"), Site("receiver", folder / "receiver")
+    sender.start()
+    found(sender)
+    sender.stop()
+    write_history(sender, count)
+    begun = time.monotonic()
+    sender.start()
+    started_s = time.monotonic() - begun
+    receiver.start()
+    assert sender.process is not None
+    assert receiver.process is not None
+    try:
+        invitation = sender.command("group", "invite", "lab").stdout.strip()
+        memory = Memory(sender.process.pid, receiver.process.pid)
+        memory.start()
+        begun = time.monotonic()
+        receiver.command("--timeout", "300s", "group", "join", invitation)
+        joined_s = time.monotonic() - begun
+        total = sender.group()["events"]
+        wait_until(lambda: receiver.group()["view_events"] >= total and sender.group()["view_events"] >= total, "all is projected", DEADLINE_S)
+        projected_s = time.monotonic() - begun
+        peaks = memory.end()
+        assert sender.group()["state_digest"] == receiver.group()["state_digest"]
+        return {
+            "events": count,
+            "start_s": started_s,
+            "backfill_s": joined_s,
+            "projected_s": projected_s,
+            "sender_bytes": peaks[0],
+            "receiver_bytes": peaks[1],
+        }
+    finally:
+        sender.stop()
+        receiver.stop()
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = measure(Path(folder))
+    print(f"backfill of {told['events']} events: {told['events'] / told['backfill_s']:,.0f} events/s verified and durable, join included")
+    print(f"  projected at the receiver as well: {told['events'] / told['projected_s']:,.0f} events/s")
+    print(f"  resident at most: sender {told['sender_bytes'] / 2**20:.0f} MB, receiver {told['receiver_bytes'] / 2**20:.0f} MB")

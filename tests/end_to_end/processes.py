@@ -1,0 +1,170 @@
+"""Real peers in real processes, driven by the real command line. Waits on conditions; stops only what it started, by its process."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+DEADLINE_S = 45.0
+POLL_S = 0.1
+
+
+class CommandFailedError(AssertionError):
+    """A command did not end with the status that was expected."""
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Until `condition` holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"in vain waited {timeout_s:g} s until {what}")
+        time.sleep(POLL_S)
+
+
+@dataclass
+class Site:
+    """One peer: its folder, its process, its commands."""
+
+    name: str
+    folder: Path
+    process: subprocess.Popen[str] | None = None
+    listen: int = field(default_factory=free_port)
+    admin: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        self.command("init", "--name", self.name, "--listen", f"127.0.0.1:{self.listen}", "--admin", f"127.0.0.1:{self.admin}")
+
+    def command(self, *arguments: str, status: int = 0, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command on this site's folder."""
+        done = subprocess.run(
+            [sys.executable, "-m", "peer.cli", "--data", str(self.folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
+        )
+        if done.returncode != status:
+            raise CommandFailedError(f"{self.name}: {arguments} ended with {done.returncode}, not {status}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        """What a command prints with `--json`."""
+        return json.loads(self.command("--json", *arguments).stdout)
+
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        """Serve, and wait until it is ready."""
+        log = (self.folder.parent / f"{self.name}.log").open("a")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "peer.cli", "--data", str(self.folder), "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        log.close()
+        assert self.process.stdout is not None
+        if "ready" not in self.process.stdout.readline() and environment is None:
+            raise AssertionError(f"{self.name} does not start: {(self.folder.parent / f'{self.name}.log').read_text()[-2000:]}")
+
+    def stop(self) -> int:
+        """End it the way an operator does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=20)
+        self._close()
+        return status
+
+    def kill(self) -> None:
+        """End it without warning."""
+        assert self.process is not None
+        self.process.kill()
+        self.died()
+
+    def died(self) -> int:
+        """Wait for the end that a failpoint brings."""
+        assert self.process is not None
+        status = self.process.wait(timeout=DEADLINE_S)
+        self._close()
+        return status
+
+    @property
+    def is_running(self) -> bool:
+        """True while the process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def ask(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401  (whatever the admin API answers)
+        """What the admin API says, without the cost of a command."""
+        token = (self.folder / "admin.token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.request(method, f"http://127.0.0.1:{self.admin}/api/v1/{path}", headers=headers, timeout=DEADLINE_S, **arguments)
+        answer.raise_for_status()
+        return answer.json()
+
+    def add(self, path: Path) -> Any:  # noqa: ANN401  (see above)
+        """Add a recording that is called like its file."""
+        return self.ask("POST", "recordings", json={"paths": [str(path)], "name": path.stem})
+
+    def status(self) -> dict[str, Any]:
+        """How it is."""
+        return self.ask("GET", "status")  # type: ignore[no-any-return]
+
+    def group(self) -> dict[str, Any]:
+        """The one group of this site, as `status` has it."""
+        return self.status()["groups"][0]  # type: ignore[no-any-return]
+
+    def recordings(self) -> dict[str, dict[str, Any]]:
+        """All recordings, by name."""
+        found: dict[str, dict[str, Any]] = {}
+        cursor: str | None = None
+        while True:
+            page = self.ask("GET", "recordings", params={"limit": "500", **({"cursor": cursor} if cursor else {})})
+            found.update({each["name"]: each for each in page["recordings"]})
+            cursor = page.get("next")
+            if cursor is None:
+                return found
+
+    def _close(self) -> None:
+        assert self.process is not None
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.process = None
+
+
+def found(site: Site, name: str = "lab") -> None:
+    """`site` makes a group."""
+    site.command("group", "create", name)
+
+
+def join(inviter: Site, joiner: Site, role: str = "writer", name: str = "lab") -> None:
+    """`inviter` invites `joiner`."""
+    invitation = inviter.command("group", "invite", name, "--role", role).stdout.strip()
+    joiner.command("group", "join", invitation)
+
+
+def agree(sites: Sequence[Site], recordings: int) -> bool:
+    """All sites have so many recordings, all bytes of them, and the same digest."""
+    views = [site.recordings() for site in sites]
+    if any(len(view) != recordings or any(each["state"] != "local" for each in view.values()) for view in views):
+        return False
+    groups = [site.group() for site in sites]
+    return len({each["state_digest"] for each in groups}) == 1 and len({each["view_events"] for each in groups}) == 1
