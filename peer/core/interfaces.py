@@ -83,6 +83,9 @@ class Page(NamedTuple):
 
 CommitListener = Callable[[Commit], None]
 
+LaterDrafts = Callable[[Sequence[EventId]], Sequence[Draft]]
+"""A pure function from the ids of all events of a write so far to those that come next."""
+
 
 class EventStore(Protocol):
     """`log.db`, the truth. One writer; many waiting appends become one transaction."""
@@ -94,8 +97,11 @@ class EventStore(Protocol):
         """
         ...
 
-    async def write(self, group: GroupId, kind: LogKind, drafts: Sequence[Draft]) -> Sequence[StoredEvent]:
-        """Link, sign and append events of this peer, in its open log. Returns when they are durable."""
+    async def write(self, group: GroupId, kind: LogKind, drafts: Sequence[Draft], then: Sequence[LaterDrafts] = ()) -> Sequence[StoredEvent]:
+        """Link, sign and append events of this peer, in its open log. Returns when they are durable: all of them, or none.
+
+        Each of `then` makes further drafts that name earlier events of the same write.
+        """
         ...
 
     async def create_group(self, genesis: Genesis) -> None:

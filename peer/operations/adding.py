@@ -124,26 +124,27 @@ class Adding:
         return await self._blobs.ingest(path, take="copy")
 
     async def _tell(self, group: GroupId, name: str, request: AddRequest, contents: _Contents) -> tuple[EventId, int]:
-        """Write the events; the id of the recording and this peer's position of the last."""
-        profile = contents.chunks[0].index.profile
-        create = RecordingCreate(name, request.machine, contents.created_ns, profile)
-        (created,) = await self._store.write(group, LogKind.DATA, [recording_create(create)])
-        recording = created.event.id
-        chunks = [_chunk_body(recording, number, chunk) for number, chunk in enumerate(contents.chunks)]
-        drafts = [chunk_add(chunk) for chunk in chunks]
-        drafts += [attachment_add(recording, source_name, facts) for source_name, facts in contents.attachments]
-        added = [entry.event.id for entry in await self._store.write(group, LogKind.DATA, drafts)][: len(chunks)]
-        attachments = [AttachmentAdd(recording, source_name, *facts) for source_name, facts in contents.attachments]
-        manifest = make_manifest(
-            RecordingFacts(group, recording, self._peer, create),
-            [chunk._replace(topics=merge_topics([chunk.topics])) for chunk in chunks],
-            attachments,
-        )
-        last: list[Draft] = [draft for chunk, event_id in zip(chunks, added, strict=True) for draft in chunk_topics(chunk, event_id)]
-        last.append(recording_finalize(recording, manifest.manifest_id, added))
-        last += [recording_tag(recording, tag, present=True) for tag in dict.fromkeys(request.tags)]
-        written = await self._store.write(group, LogKind.DATA, last)
-        return recording, written[-1].position
+        """Write all events in one go: nobody ever sees half of a recording that was added. Its id, and this peer's position of the last event."""
+        create = RecordingCreate(name, request.machine, contents.created_ns, contents.chunks[0].index.profile)
+
+        def parts(written: Sequence[EventId]) -> list[Draft]:
+            drafts = [chunk_add(body) for body in _chunk_bodies(written[0], contents)]
+            return drafts + [attachment_add(written[0], source_name, facts) for source_name, facts in contents.attachments]
+
+        def end(written: Sequence[EventId]) -> list[Draft]:
+            recording, added = written[0], written[1 : 1 + len(contents.chunks)]
+            chunks = _chunk_bodies(recording, contents)
+            manifest = make_manifest(
+                RecordingFacts(group, recording, self._peer, create),
+                [chunk._replace(topics=merge_topics([chunk.topics])) for chunk in chunks],
+                [AttachmentAdd(recording, source_name, *facts) for source_name, facts in contents.attachments],
+            )
+            drafts = [draft for chunk, event_id in zip(chunks, added, strict=True) for draft in chunk_topics(chunk, event_id)]
+            drafts.append(recording_finalize(recording, manifest.manifest_id, added))
+            return drafts + [recording_tag(recording, tag, present=True) for tag in dict.fromkeys(request.tags)]
+
+        events = await self._store.write(group, LogKind.DATA, [recording_create(create)], [parts, end])
+        return events[0].event.id, events[-1].position
 
 
 def _check(request: AddRequest) -> None:
@@ -154,6 +155,10 @@ def _check(request: AddRequest) -> None:
     for tag in request.tags:
         if not is_tag(tag):
             raise RequestError(f"{tag[:80]!r} cannot be a tag", fix="use one line without blanks at its ends")
+
+
+def _chunk_bodies(recording: EventId, contents: _Contents) -> list[ChunkAdd]:
+    return [_chunk_body(recording, number, chunk) for number, chunk in enumerate(contents.chunks)]
 
 
 def _chunk_body(recording: EventId, number: int, chunk: _Chunk) -> ChunkAdd:

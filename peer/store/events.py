@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 from peer.core.certificate import Certificate, LogKind
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
-from peer.core.interfaces import CommitListener, Page, StoredEvent
+from peer.core.interfaces import CommitListener, LaterDrafts, Page, StoredEvent
 from peer.core.run import Draft, Run
 from peer.errors import NotFoundError, StoreError
 from peer.store.database import Connection, Database
@@ -106,9 +106,9 @@ class SqliteEventStore:
         """As `EventStore.append`."""
         await self._request(Append(certificate, run), len(run.events), run.size)
 
-    async def write(self, group: GroupId, kind: LogKind, drafts: Sequence[Draft]) -> Sequence[StoredEvent]:
+    async def write(self, group: GroupId, kind: LogKind, drafts: Sequence[Draft], then: Sequence[LaterDrafts] = ()) -> Sequence[StoredEvent]:
         """As `EventStore.write`."""
-        return await self._request(Write(group, kind, drafts), len(drafts), sum(len(draft.body) for draft in drafts))
+        return await self._request(Write(group, kind, drafts, then), len(drafts) + len(then), sum(len(draft.body) for draft in drafts))
 
     async def create_group(self, genesis: Genesis) -> None:
         """As `EventStore.create_group`."""

@@ -14,7 +14,7 @@ from peer.core.clock import next_hlc
 from peer.core.event import Event
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, KeyPair, LogId
-from peer.core.interfaces import Commit, StoredEvent
+from peer.core.interfaces import Commit, LaterDrafts, StoredEvent
 from peer.core.roster import ControlEvent
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, write_run
 from peer.errors import (
@@ -51,6 +51,8 @@ class Write(NamedTuple):
     group: GroupId
     kind: LogKind
     drafts: Sequence[Draft]
+    then: Sequence[LaterDrafts] = ()
+    """What makes the drafts that follow, from the ids of all before them."""
 
 
 class Create(NamedTuple):
@@ -141,8 +143,8 @@ class Batch:
         match request:
             case Append(certificate, run):
                 self._append(connection, certificate, run)
-            case Write(group, kind, drafts):
-                return self._write(connection, group, kind, drafts)
+            case Write():
+                return self._write(connection, request)
             case Create(genesis):
                 self._create(connection, genesis)
         return ()
@@ -256,9 +258,10 @@ class Batch:
         self._records.append(record)
         return commit
 
-    def _write(self, connection: Connection, group_id: GroupId, kind: LogKind, drafts: Sequence[Draft]) -> Sequence[StoredEvent]:
+    def _write(self, connection: Connection, request: Write) -> Sequence[StoredEvent]:
         """Link, sign and store events of this peer: all of them or, if one cannot be linked, none."""
-        if not drafts:
+        group_id, kind = request.group, request.kind
+        if not request.drafts:
             return ()
         group = self._group(group_id)
         place = (group_id, kind)
@@ -267,13 +270,13 @@ class Batch:
         runs: list[Run] = []
         if writing is not None:
             try:
-                runs = self._link(group, writing.key, writing.certificate, writing.last, drafts)
+                runs = self._link(group, writing.key, writing.certificate, writing.last, request)
             except ClockNotIncreasingError:
                 writing = None  # The clock of this log cannot grow: it is replaced.
         if writing is None:
             key, fence = self._own.keys.new_log_key(group_id, kind)
             certificate = certify(self._own.peer, group_id, key.log_id, kind)
-            runs = self._link(group, key, certificate, None, drafts)
+            runs = self._link(group, key, certificate, None, request)
         else:
             key, certificate = writing.key, writing.certificate
         events: list[StoredEvent] = []
@@ -290,18 +293,21 @@ class Batch:
         self._opened[place] = Writing(key, certificate, runs[-1].last)
         return events
 
-    def _link(self, group: GroupRecord, key: KeyPair, certificate: Certificate, last: Event | None, drafts: Sequence[Draft]) -> list[Run]:
-        """`drafts` as signed runs after `last`."""
+    def _link(self, group: GroupRecord, key: KeyPair, certificate: Certificate, last: Event | None, request: Write) -> list[Run]:
+        """What is to be written as signed runs after `last`."""
         runs: list[Run] = []
+        written: list[EventId] = []
         own_last = last.header.hlc if last else 0
-        for part in split_drafts(drafts):
-            stamped: list[tuple[Draft, int]] = []
-            for draft in part:
-                own_last = next_hlc(own_last, self._seen(group), self._now_ms)
-                stamped.append((draft, own_last))
-            run = write_run(key, certificate, last, stamped)
-            last = run.last
-            runs.append(run)
+        for make in (lambda _: request.drafts, *request.then):
+            for part in split_drafts(make(written)):
+                stamped: list[tuple[Draft, int]] = []
+                for draft in part:
+                    own_last = next_hlc(own_last, self._seen(group), self._now_ms)
+                    stamped.append((draft, own_last))
+                run = write_run(key, certificate, last, stamped)
+                last = run.last
+                runs.append(run)
+                written += [event.id for event in run.events]
         return runs
 
     def _seen(self, group: GroupRecord) -> int:
