@@ -20,7 +20,16 @@ from materializer.bodies import (
 )
 from materializer.recordings import may_create, may_write
 from materializer.registers import FINALIZE, tag_register
-from materializer.settle import WriteRow, settle_children, settle_group, settle_manifest, settle_register, settle_writes
+from materializer.settle import (
+    RegisterChanges,
+    WriteRow,
+    settle_children,
+    settle_first_write,
+    settle_group,
+    settle_manifest,
+    settle_register,
+    settle_writes,
+)
 from materializer.tables import Connection, Ledger, Place, find_recording, hlc_bytes, join_refs
 from peer.core.certificate import LogKind
 from peer.core.encoding import encode
@@ -51,6 +60,8 @@ class _Known(NamedTuple):
     no: int
     site: bytes | None
     counts: int
+    registers: set[str] | None = None
+    """All registers that were ever written, where that is known: there is no need to look for earlier writes of another one."""
 
 
 class _Read(NamedTuple):
@@ -160,16 +171,20 @@ class _Page:
             RecordingFinalize: self._writes,
             RecordingTag: self._writes,
         }
-        self._touched_rows: dict[int, Place] = {}
+        self._to_judge: dict[int, Place] = {}
         self._registers: dict[tuple[int, str], tuple[Place, list[WriteRow]]] = {}
+        self._new_registers: set[tuple[int, str]] = set()
         (self._first_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
         self._next_no = self._first_no
 
     def read(self, events: Iterable[StoredEvent]) -> None:
         """Sort events by what they are. Bodies that fit no schema are poison."""
+        places: dict[GroupId, Place] = {}
         for stored in events:
-            group_no = self._projector.group_no(self._connection, stored.group)
-            place = Place(group_no, stored.group)
+            place = places.get(stored.group)
+            if place is None:
+                place = places[stored.group] = Place(self._projector.group_no(self._connection, stored.group), stored.group)
+            group_no = place.group_no
             self._counts[group_no] = self._counts.get(group_no, 0) + 1
             if stored.kind is LogKind.CONTROL:
                 continue
@@ -194,13 +209,22 @@ class _Page:
         connection.executemany(_INSERT_POISON, self._poison)
         for read in self._writes:
             self._write(read)
-        for key, (place, rows) in self._registers.items():
-            settle_register(connection, self._ledger, place, key, rows, alone=key[0] >= self._first_no)
-        for recording_no, place in self._touched_rows.items():
-            if recording_no < self._first_no or (recording_no, FINALIZE) in self._registers:
-                settle_manifest(connection, self._ledger, place, recording_no)
+        self._settle_registers()
+        for recording_no, place in self._to_judge.items():
+            settle_manifest(connection, self._ledger, place, recording_no)
         self._ledger.write(connection)
         connection.executemany("UPDATE groups SET events = events + ? WHERE group_no = ?", [(count, no) for no, count in self._counts.items()])
+
+    def _settle_registers(self) -> None:
+        changes = RegisterChanges([], [])
+        for key, (place, rows) in self._registers.items():
+            if len(rows) == 1 and key in self._new_registers:
+                changes.new.append(settle_first_write(self._ledger, place, key[0], rows[0]))
+                continue
+            more = settle_register(self._connection, self._ledger, place, key, rows)
+            changes.changed.extend(more.changed)
+            changes.new.extend(more.new)
+        changes.write(self._connection)
 
     def _create_all(self) -> None:
         """Recordings: new rows, or those of their shadows."""
@@ -216,8 +240,8 @@ class _Page:
                 self._fill(place, no, values)
             else:
                 rows.append((no, place.group_no, event_id, *values))
-            self._projector.remember(place.group_no, event_id, _Known(no, read.stored.author, values[-1]))
-            self._touch(read, event_id, no)
+            self._projector.remember(place.group_no, event_id, _Known(no, read.stored.author, values[-1], None if shadow else set()))
+            self.touched.add((place.group, event_id))
             if values[HLC_COLUMN] <= newest[place]:
                 later = self._connection.execute(_LATER_NAMESAKES, (values[FOLDED_COLUMN], place.group_no, values[HLC_COLUMN], NAMESAKES_MAX))
                 self.touched.update((place.group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
@@ -236,6 +260,7 @@ class _Page:
         """A recording whose children came first: let those count that may."""
         self._connection.execute(_FILL_SHADOW, (*values, no))
         settle_children(self._connection, self._ledger, place, no)
+        self._to_judge[no] = place
         for register in settle_writes(self._connection, no, self._role_of(place)):
             self._registers[no, register] = (place, [])
 
@@ -261,6 +286,7 @@ class _Page:
     def _child(self, table: str, read: _Read, fields: tuple[Any, ...]) -> tuple[object, ...]:
         """The row of what only the creator of a recording may add; `fields` are its columns as they are projected."""
         parent = self._parent(read, fields[1])
+        self._judge(read.place, parent)
         counts = int(parent.counts and parent.site == read.stored.author)
         if counts:
             self._ledger.add(table, read.place, fields)
@@ -273,26 +299,37 @@ class _Page:
         register, preference = (tag_register(body.tag), int(body.present)) if isinstance(body, RecordingTag) else (FINALIZE, 0)
         parent, role = self._parent(read, body.recording), self._role(read)
         counts = int(bool(parent.counts) and may_write(register, stored.author, role, PeerId(parent.site or b"")))
-        fields = (event.id, body.recording, register, stored.author, int(role), hlc_bytes(event.header.hlc), event.body)
-        row = WriteRow(*fields, wins=0, preference=preference, refs=join_refs(event.header.refs), counts=counts, live=0)
-        self._registers.setdefault((parent.no, register), (read.place, []))[1].append(row)
+        refs = join_refs(event.header.refs) if event.header.refs else b""
+        head = (event.id, body.recording, register, stored.author, int(role), hlc_bytes(event.header.hlc), event.body)
+        row = WriteRow._make((*head, 0, preference, refs, counts, 0))
+        key = (parent.no, register)
+        if parent.registers is not None and register not in parent.registers:
+            parent.registers.add(register)
+            self._new_registers.add(key)
+        found = self._registers.get(key)
+        if found is None:
+            found = self._registers[key] = (read.place, [])
+        found[1].append(row)
+        if register == FINALIZE:
+            self._judge(read.place, parent)
 
     def _parent(self, read: _Read, recording: EventId) -> _Known:
         """The recording that an event belongs to, or its shadow."""
         known = self._projector.recording(self._connection, read.place.group_no, recording)
         if known is None:
-            known = _Known(self._take_no(), None, 0)
+            known = _Known(self._take_no(), None, 0)  # A shadow: nothing of it counts, and what is written is looked up when it does.
             nothing = (None,) * 7
             self._connection.execute(_INSERT_RECORDING, (known.no, read.place.group_no, recording, *nothing, 0))
             self._projector.remember(read.place.group_no, recording, known)
-        self._touch(read, recording, known.no)
+        self.touched.add((read.place.group, recording))
         # Authors are noted even where nothing of theirs counts: a change of their role must be seen.
         self._role(read)
         return known
 
-    def _touch(self, read: _Read, recording: EventId, no: int) -> None:
-        self.touched.add((read.stored.group, recording))
-        self._touched_rows[no] = read.place
+    def _judge(self, place: Place, recording: _Known) -> None:
+        """What a finalize of this recording is worth may have changed."""
+        if recording.registers is None or FINALIZE in recording.registers:
+            self._to_judge[recording.no] = place
 
     def _take_no(self) -> int:
         no = self._next_no

@@ -69,33 +69,51 @@ _INSERT_WRITE = (
 _UPDATE_WRITE = "UPDATE registers SET live = ?, wins = ? WHERE recording_no = ? AND register = ? AND id = ?"
 
 
-def settle_register(
-    connection: Connection, ledger: Ledger, place: Place, key: tuple[int, str], new: Sequence[WriteRow] = (), *, alone: bool = False
-) -> None:
-    """Find out who wins in a register, given by recording and name, and store what is `new` in it. `alone` says that nothing else was before."""
-    before = [] if alone else [WriteRow._make(row) for row in connection.execute(_SELECT_WRITES, key)]
+class RegisterChanges(NamedTuple):
+    """Rows of registers that are to be written."""
+
+    changed: list[tuple[object, ...]]
+    new: list[tuple[object, ...]]
+
+    def write(self, connection: Connection) -> None:
+        """Write them."""
+        connection.executemany(_UPDATE_WRITE, self.changed)
+        connection.executemany(_INSERT_WRITE, self.new)
+
+
+def settle_register(connection: Connection, ledger: Ledger, place: Place, key: tuple[int, str], new: Sequence[WriteRow] = ()) -> RegisterChanges:
+    """Find out who wins in a register, given by recording and name, with what is `new` in it."""
+    before = [WriteRow._make(row) for row in connection.execute(_SELECT_WRITES, key)]
     standing = resolve(
         Write(row.preference, row.rank, int.from_bytes(row.hlc, "big"), row.id, split_refs(row.refs)) for row in (*before, *new) if row.counts
     )
-    changes: list[tuple[object, ...]] = []
+    changes = RegisterChanges([], [])
     for row in before:
         live, wins = _standing(row, standing)
         if (live, wins) == (row.live, row.wins):
             continue
-        changes.append((live, wins, *key, row.id))
+        changes.changed.append((live, wins, *key, row.id))
         if row.live:
             ledger.remove("registers", place, row[:PROJECTED])
         if live:
             ledger.add("registers", place, (*row[: PROJECTED - 1], wins))
-    if changes:
-        connection.executemany(_UPDATE_WRITE, changes)
-    rows: list[tuple[object, ...]] = []
     for row in new:
         live, wins = _standing(row, standing)
-        rows.append((key[0], row.id, *row[2 : PROJECTED - 1], wins, *row[PROJECTED:-1], live))
+        changes.new.append(_stored(key[0], row, live, wins))
         if live:
             ledger.add("registers", place, (*row[: PROJECTED - 1], wins))
-    connection.executemany(_INSERT_WRITE, rows)
+    return changes
+
+
+def settle_first_write(ledger: Ledger, place: Place, recording_no: int, row: WriteRow) -> tuple[object, ...]:
+    """The row of the only write of a register so far: it wins, if it counts."""
+    if row.counts:
+        ledger.add("registers", place, (*row[: PROJECTED - 1], 1))
+    return _stored(recording_no, row, row.counts, row.counts)
+
+
+def _stored(recording_no: int, row: WriteRow, live: int, wins: int) -> tuple[object, ...]:
+    return (recording_no, row.id, *row[2 : PROJECTED - 1], wins, *row[PROJECTED:-1], live)
 
 
 def _standing(row: WriteRow, standing: Standing) -> tuple[int, int]:
@@ -141,7 +159,7 @@ def settle_group(connection: Connection, place: Place, role_of: RoleOf) -> None:
     ledger = Ledger()  # Left unwritten: everything is added up from the start below.
     for recording_no in _with_registers(connection, group_no):
         for register in settle_writes(connection, recording_no, role_of):
-            settle_register(connection, ledger, place, (recording_no, register))
+            settle_register(connection, ledger, place, (recording_no, register)).write(connection)
         settle_manifest(connection, ledger, place, recording_no)
     for name, digest in recompute_digests(connection, place).items():
         connection.execute("REPLACE INTO digests VALUES (?, ?, ?)", (group_no, name, digest))
