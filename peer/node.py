@@ -292,7 +292,7 @@ def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list
                 return theirs.endpoints
         return ()
 
-    return LinkParts(core.key, name, core.store.incarnation, core.store, core.store.replica, decide_join, open_group, record, endpoints_in)
+    return LinkParts(core.key, name, lambda: core.store.incarnation, core.store, core.store.replica, decide_join, open_group, record, endpoints_in)
 
 
 async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks) -> str:

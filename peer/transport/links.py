@@ -39,7 +39,8 @@ class LinkParts:
 
     key: KeyPair
     name: str
-    incarnation: bytes
+    incarnation: Callable[[], bytes]
+    """Changes when this peer may have become two."""
     store: EventStore
     replica: Replica
     decide_join: DecideJoinCall
@@ -134,6 +135,9 @@ class PeerLinks:
         except MeshError as error:
             if not joined.done():
                 joined.set_exception(error)
+        finally:
+            if not joined.done():
+                joined.set_exception(TransportError("the link ended before the join was decided"))
 
     # What the listener and the diallers bring
 
@@ -152,7 +156,7 @@ class PeerLinks:
             await socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
             raise TransportError("too many connections that have not proved who they are")
         parts = self._parts
-        local = LocalSide(parts.key, parts.name, os.urandom(NONCE_SIZE), parts.incarnation, self._process, parts.record(), channel_key)
+        local = LocalSide(parts.key, parts.name, os.urandom(NONCE_SIZE), parts.incarnation(), self._process, parts.record(), channel_key)
         self._numbers += 1
         session = SyncSession(Handshake(local, dialled), self._surroundings, self._numbers, now_ms(), join)
         connection = Connection(socket, session, self, self, number=self._numbers, open_group=open_group)

@@ -71,7 +71,7 @@ class Lab:
             await store.create_group(read_genesis(genesis, invitation.group))
             await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
 
-        links = PeerLinks(LinkParts(key, name, store.incarnation, store, store.replica, decide, open_group))
+        links = PeerLinks(LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group))
         listener = PeerListener(key, links, "127.0.0.1", 0, tls=tls)
         links.endpoint = await listener.start(())
         running = asyncio.create_task(links.run())
