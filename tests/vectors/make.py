@@ -11,13 +11,16 @@ from pathlib import Path
 from gossip.record import PeerRecord, Reachability, sign_record
 from peer.core.certificate import CERTIFICATE_CONTEXT, LogKind, certify
 from peer.core.clock import next_hlc
-from peer.core.encoding import encode
+from peer.core.encoding import decode, encode
 from peer.core.event import Event, link_event
+from peer.core.frontier import Tip
 from peer.core.group import INVITATION_CONTEXT, Genesis, Invitation, join_bytes
 from peer.core.hashing import EVENT_CONTEXT, hash_bytes, sha256
 from peer.core.identity import EventId, KeyPair
 from peer.core.roster import Role, invite, member_set
 from peer.core.run import RUN_CONTEXT, Draft, Run, signed_bytes, write_run
+from peer.sync import messages
+from peer.sync.handshake import HANDSHAKE_CONTEXT, NO_CHANNEL_KEY, Handshake, LocalSide
 
 FOLDER = Path(__file__).parent
 START_MS = 1_700_000_000_000
@@ -278,9 +281,114 @@ def clocks() -> object:
     ]
 
 
+def _said() -> list[messages.Message]:
+    """Each message at least once, with values that show the order of its fields."""
+    first = write_run(ALICE_LOG, DATA, None, [(Draft("note", encode({"number": number})), clock(number)) for number in range(2)])
+    low, high = sorted([Tip(1, first.first.id), Tip(2, first.last.id)])
+    request = join_bytes(GROUP, BOB.peer_id, sha256(b"listener nonce"))
+    hello = messages.Hello((1,), ALICE.peer_id, sha256(b"dialler nonce"), sha256(b"incarnation")[:16], sha256(b"process")[:16], "alice", b"")
+    log = DATA.log
+    return [
+        hello,
+        hello._replace(versions=(1, 2, 2**32), record=sign_record(ALICE, PeerRecord(ALICE.peer_id, 1, (), Reachability.DIALLABLE, 60)).data),
+        messages.Proof(ALICE.sign(b"abc"), joining=False),
+        messages.Proof(ALICE.sign(b"abc"), joining=True),
+        messages.Join(GROUP, INVITE_KEY.public, INVITE_KEY.sign(request), "bob"),
+        messages.Joined(GROUP, GENESIS.to_bytes()),
+        messages.Have(GROUP, complete=True, more=False, logs=()),
+        messages.Have(GROUP, complete=True, more=True, logs=(messages.LogEntry(log, DATA.to_bytes(), (high,)),)),
+        messages.Have(
+            GROUP, complete=False, more=False, logs=(messages.LogEntry(log, b"", (low, high)), messages.LogEntry(CONTROL.log, b"", (low,)))
+        ),
+        messages.Want(GROUP, log, (), search=False),
+        messages.Want(GROUP, log, (first.last.id, first.first.id), search=True),
+        messages.Unwant(GROUP, log),
+        messages.Unknown(GROUP, log),
+        messages.Events(GROUP, log, first.signature, tuple((event.header_bytes, event.body) for event in first.events)),
+        messages.Rejected(GROUP, log, "signature_mismatch"),
+        messages.Credit(262144),
+        messages.Ping(0),
+        messages.Pong(2**64 - 1),
+        messages.Error("not_a_member", "you are no member of this group here", GROUP),
+        messages.Error("protocol_violation", "", b""),
+    ]
+
+
+def wire() -> object:
+    """Messages with their frames, and frames that are refused with their codes."""
+    accepted = [messages.encode_message(message) for message in _said()]
+    tips = [[2, bytes(32)], [1, bytes(32)]]
+    refused = {
+        "no message of this name": ("malformed_frame", encode(["hallo", 1])),
+        "no array": ("malformed_frame", encode({"ping": 1})),
+        "a field too many": ("malformed_frame", encode(["ping", 1, 1])),
+        "a field too few": ("malformed_frame", encode(["unwant", GROUP])),
+        "a longer integer than needed": ("malformed_frame", bytes.fromhex("826470696e671801")),
+        "a trailing byte": ("malformed_frame", encode(["ping", 1]) + b"\0"),
+        "a boolean as number": ("malformed_frame", encode(["ping", True])),
+        "a negative number": ("malformed_frame", encode(["ping", -1])),
+        "an id of 31 bytes": ("malformed_frame", encode(["unwant", GROUP, bytes(31)])),
+        "a grant of nothing": ("malformed_frame", encode(["credit", 0])),
+        "a name that is no name": ("malformed_frame", encode(["join", GROUP, bytes(32), bytes(64), "../bob"])),
+        "a code that is no code": ("malformed_frame", encode(["rejected", GROUP, DATA.log, "No Code"])),
+        "a log without tips": ("malformed_frame", encode(["have", GROUP, True, False, [[DATA.log, b"", []]]])),
+        "tips out of order": ("malformed_frame", encode(["have", GROUP, True, False, [[DATA.log, b"", tips]]])),
+        "a tip of height 0": ("malformed_frame", encode(["have", GROUP, True, False, [[DATA.log, b"", [[0, bytes(32)]]]]])),
+        "a run without events": ("malformed_frame", encode(["events", GROUP, DATA.log, bytes(64), []])),
+        "too deep": ("malformed_frame", encode(["ping", [[[[[[[[1]]]]]]]]])),
+        "17 versions": ("limit_exceeded", encode(["hello", [1] * 17, ALICE.peer_id, bytes(32), bytes(16), bytes(16), "alice", b""])),
+        "a record of 1025 bytes": ("limit_exceeded", encode(["hello", [1], ALICE.peer_id, bytes(32), bytes(16), bytes(16), "alice", bytes(1025)])),
+        "a header of 1025 bytes": ("limit_exceeded", encode(["events", GROUP, DATA.log, bytes(64), [[bytes(1025), b""]]])),
+    }
+    return {
+        "accepted": [{"fields": shown(decode(frame)), "frame": frame.hex()} for frame in accepted],
+        "refused": [{"why": why, "code": code, "frame": frame.hex()} for why, (code, frame) in refused.items()],
+    }
+
+
+def handshake() -> object:
+    """Both hellos and both proofs, without TLS and with it, and with versions to choose from."""
+    return [
+        _handshake_shown("without TLS", (1,), (1,), NO_CHANNEL_KEY),
+        _handshake_shown("with TLS", (1,), (1,), sha256(b"the listener's SubjectPublicKeyInfo")),
+        _handshake_shown("the highest common version", (1, 2, 5), (3, 2, 1), NO_CHANNEL_KEY),
+    ]
+
+
+def _handshake_shown(what: str, dialler_versions: tuple[int, ...], listener_versions: tuple[int, ...], channel_key: bytes) -> object:
+    halves = {}
+    for label, key, versions in (("dialler", ALICE, dialler_versions), ("listener", BOB, listener_versions)):
+        made = [sha256(f"{part} of the {label}".encode()) for part in ("nonce", "incarnation", "process")]
+        halves[label] = LocalSide(key, label, made[0], made[1][:16], made[2][:16], channel_key=channel_key, versions=versions)
+    dialler, listener = Handshake(halves["dialler"], BOB.peer_id), Handshake(halves["listener"], None)
+    frames = {side: messages.encode_message(each.hello) for side, each in (("dialler", dialler), ("listener", listener))}
+    listener.take_hello(dialler.hello, frames["dialler"])
+    dialler.take_hello(listener.hello, frames["listener"])
+    listener.check_proof(dialler.prove())
+    dialler.check_proof(listener.prove())
+    return {
+        "what": what,
+        "context": HANDSHAKE_CONTEXT.hex(),
+        "dialler_hello": frames["dialler"].hex(),
+        "listener_hello": frames["listener"].hex(),
+        "channel_key": channel_key.hex(),
+        "version": dialler.version,
+        "dialler_proof": dialler.prove().hex(),
+        "listener_proof": listener.prove().hex(),
+    }
+
+
 def files() -> dict[str, str]:
     """All vectors, by file name."""
-    vectors = {"encoding": encoding(), "keys": keys(), "group": group(), "runs": runs(), "clock": clocks()}
+    vectors = {
+        "encoding": encoding(),
+        "keys": keys(),
+        "group": group(),
+        "runs": runs(),
+        "clock": clocks(),
+        "messages": wire(),
+        "handshake": handshake(),
+    }
     return {f"{name}.json": json.dumps(value, indent=1, ensure_ascii=True) + "\n" for name, value in vectors.items()}
 
 
