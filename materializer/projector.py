@@ -16,6 +16,7 @@ from materializer.bodies import (
     RecordingCreate,
     RecordingFinalize,
     RecordingTag,
+    TopicEntry,
     read_body,
 )
 from materializer.recordings import may_create, may_write
@@ -271,12 +272,12 @@ class _Page:
 
     def _chunk(self, read: _Read) -> tuple[object, ...]:
         body: ChunkAdd = read.body
-        fields = (read.stored.event.id, body.recording, hlc_bytes(read.stored.event.header.hlc), *body[1:-1], encode(body.topics))
+        fields = (read.stored.event.id, body.recording, hlc_bytes(read.stored.event.header.hlc), *body[1:-1], _encode_topics(body.topics))
         return self._child("chunks", read, fields)
 
     def _more_topics(self, read: _Read) -> tuple[object, ...]:
         body: ChunkTopics = read.body
-        fields = (read.stored.event.id, body.recording, hlc_bytes(read.stored.event.header.hlc), body.chunk, encode(body.topics))
+        fields = (read.stored.event.id, body.recording, hlc_bytes(read.stored.event.header.hlc), body.chunk, _encode_topics(body.topics))
         return self._child("chunk_topics", read, fields)
 
     def _attachment(self, read: _Read) -> tuple[object, ...]:
@@ -341,3 +342,7 @@ class _Page:
 
     def _role_of(self, place: Place) -> Callable[[PeerId], Role]:
         return lambda author: self._projector.role(self._connection, place.group_no, author, self._rosters.get(place.group))
+
+
+def _encode_topics(topics: Sequence[TopicEntry]) -> bytes:
+    return encode([list(topic) for topic in topics])  # Lists are encoded twice as fast as tuples.
