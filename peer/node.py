@@ -7,6 +7,7 @@ everything that waits to be written becomes durable.
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -84,6 +85,7 @@ async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
     config = load_config(root)
     set_up_logs(config.log_level, config.log_format)
     stop = asyncio.Event()
+    sys.setswitchinterval(0.0005)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -274,7 +276,8 @@ def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list
     async def open_group(invitation: Invitation, data: bytes) -> None:
         genesis = read_genesis(data, invitation.group)
         await core.store.create_group(genesis)
-        await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group)
+        # Nobody is told yet: a second link to the same peer, while the first one is still joining, would end one of them.
+        await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group, tell=False)
 
     def record() -> bytes:
         endpoint = links().endpoint

@@ -46,20 +46,24 @@ class ManualPeerResolver:
         """Call `listener` after each change."""
         return self._listeners.subscribe(listener)
 
-    async def add(self, entry: KnownPeer) -> KnownPeer:
-        """Keep `entry`; what is there already of the same peer stays beside it: new endpoints come first, groups add up."""
+    async def add(self, entry: KnownPeer, *, tell: bool = True) -> KnownPeer:
+        """Keep `entry`; what is there already of the same peer stays beside it: new endpoints come first, groups add up.
+
+        Without `tell` the listeners hear of it with the next change.
+        """
         held = self._entries.get(entry.peer)
         if held is not None:
             endpoints = tuple(dict.fromkeys((*entry.endpoints, *held.endpoints)))
             entry = entry._replace(endpoints=endpoints, groups=entry.groups | held.groups)
         await self._book.save(entry)
         self._entries[entry.peer] = entry
-        self._listeners.tell()
+        if tell:
+            self._listeners.tell()
         return entry
 
-    async def remember(self, peer: PeerId, name: str, endpoint: str, group: GroupId) -> None:
+    async def remember(self, peer: PeerId, name: str, endpoint: str, group: GroupId, *, tell: bool = True) -> None:
         """Keep an address that came with an invitation to `group`."""
-        await self.add(KnownPeer(peer, name, (endpoint,), frozenset({group}), SOURCE))
+        await self.add(KnownPeer(peer, name, (endpoint,), frozenset({group}), SOURCE), tell=tell)
 
     async def remove(self, peer: PeerId) -> None:
         """Forget `peer`."""
