@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-import tests.simulation.world as simulated
+import tests.simulation.shell as simulated
 from peer.core.event import Event
 from peer.core.frontier import Tip, Tips, height
 from peer.core.identity import EventId, GroupId, LogId

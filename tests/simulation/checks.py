@@ -11,7 +11,8 @@ from peer.core.run import Run
 from peer.sync import messages
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Connection, Peer, World
+    from tests.simulation.shell import Connection, Peer
+    from tests.simulation.world import World
 
 
 class BrokenPromiseError(AssertionError):

@@ -13,7 +13,8 @@ from peer.core.roster import Role, member_set
 from peer.core.run import Draft
 from peer.sync import limits
 from tests.simulation.checks import BrokenPromiseError
-from tests.simulation.world import Peer, World
+from tests.simulation.shell import Peer
+from tests.simulation.world import World
 
 STORM_MS = 60_000
 CALM_MS = 240_000

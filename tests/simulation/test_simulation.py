@@ -9,7 +9,8 @@ import pytest
 from peer.core.certificate import LogKind
 from peer.core.run import Draft
 from tests.simulation.scenario import FAULT_KINDS, run_seed
-from tests.simulation.world import Peer, World
+from tests.simulation.shell import Peer
+from tests.simulation.world import World
 
 SEEDS = int(os.environ.get("SEEDS", "200"))
 BATCHES = 10
