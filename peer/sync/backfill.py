@@ -56,6 +56,8 @@ class _RemoteGroup:
     logs: dict[LogId, _RemoteLog] = field(default_factory=dict)
     lacking: dict[LogKind, set[LogId]] = field(default_factory=lambda: {LogKind.CONTROL: set(), LogKind.DATA: set()})
     """Logs of members of which they have something that we lack."""
+    members: set[PeerId] = field(default_factory=set)
+    """The roster by which all logs were considered last."""
     tips: int = 0
     """How many tips of all logs they announced."""
     complete: bool = False
@@ -192,9 +194,6 @@ class BackfillSide:
         entry = known.logs.get(commit.run.log)
         if entry is not None:
             self._note_held(entry, commit.run)
-        if commit.certificate.kind is LogKind.CONTROL:
-            self._consider_logs(commit.group, known, list(known.logs), now_ms)
-        elif entry is not None:
             self._consider_logs(commit.group, known, [commit.run.log], now_ms)
 
     def unknown(self, message: Unknown) -> None:
@@ -218,6 +217,14 @@ class BackfillSide:
         for group, known in self._groups.items():
             self._consider_logs(group, known, list(known.logs), now_ms)
 
+    def rosters_changed(self, now_ms: int) -> None:
+        """Where somebody came or went, other logs are asked for."""
+        for group, known in self._groups.items():
+            view = self._replica.groups.get(group)
+            if view is not None and view.roster.members.keys() != known.members:
+                known.members = set(view.roster.members)
+                self._consider_logs(group, known, list(known.logs), now_ms)
+
     def tick(self, now_ms: int) -> None:
         """Time has passed: a silent source may be replaced."""
         for group, log in self._sources.take_lost(self._link):
@@ -226,7 +233,7 @@ class BackfillSide:
                 entry.asked = False
                 self._outbox.send(Unwant(group, log))
         for group, known in self._groups.items():
-            late = [log for logs in known.lacking.values() for log in logs]
+            late = [log for logs in known.lacking.values() for log in logs] if known.ended else list(known.logs)
             if late:
                 self._consider_logs(group, known, late, now_ms)
 
@@ -289,6 +296,7 @@ class BackfillSide:
         """See which of these logs lack something, then what to ask for: control logs first."""
         if group not in self._replica.groups:
             return
+        waited = bool(known.lacking[LogKind.CONTROL])
         considered: dict[LogKind, list[tuple[LogId, _RemoteLog]]] = {LogKind.CONTROL: [], LogKind.DATA: []}
         for log in logs:
             entry = known.logs[log]
@@ -297,10 +305,13 @@ class BackfillSide:
                 considered[entry.certificate.kind].append((log, entry))
             else:
                 known.lacking[entry.certificate.kind].discard(log)
-        waited = bool(known.lacking[LogKind.CONTROL])
+        waits = bool(known.lacking[LogKind.CONTROL])
+        if waited and not waits and len(logs) < len(known.logs):
+            self._consider_logs(group, known, list(known.logs), now_ms)  # Now for the data.
+            return
         for log, entry in considered[LogKind.CONTROL]:
             self._consider(group, known, log, entry, now_ms)
-        if waited:
+        if waits:
             return
         for log, entry in considered[LogKind.DATA]:
             self._consider(group, known, log, entry, now_ms)

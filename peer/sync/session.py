@@ -327,7 +327,7 @@ class SyncSession:
             self._outbox.send(messages.Error(NotAMemberError.code, "you are no member of this group any more", group))
         for group in sorted(common - self._telling.told):
             self._telling.tell(group)
-        self._backfill.consider_all(now_ms)
+        self._backfill.rosters_changed(now_ms)
 
     def _group_refused(self, group: GroupId) -> None:
         self._telling.refuse(group)

@@ -361,3 +361,18 @@ def test_searches_count_from_the_last_that_helped(end: LinkEnd, group: SampleGro
 
     assert not end.heard(messages.Rejected)
     assert end.site.store.groups[group.id].tips[log.certificate.log][0].height == len(runs)
+
+
+def test_a_refused_control_log_does_not_hold_up_the_rest(bob: Site, group: SampleGroup) -> None:
+    """It was the last that was lacking, and no other event comes to look again."""
+    end = puppet("mallory", bob)
+    control, data = SampleLog("carol", group.id, kind=LogKind.CONTROL), SampleLog("mallory", group.id)
+    run, note = control.write_notes(1), data.write_notes(1)
+    bob.write(data, note)
+    end.receive(have_of(group.id, control, data), events_of(group.id, run)._replace(signature=bytes(64)))
+    assert len(end.heard(messages.Rejected)) == 1
+
+    bob.tick(1)
+
+    assert data.certificate.log in [want.log for want in end.heard(messages.Want) if isinstance(want, messages.Want)]
+    assert end.session.phase is fx.Phase.PUSH

@@ -1,5 +1,7 @@
 """What a hostile other side must not make grow without end, and frames of ours that others must be able to take."""
 
+from typing import Any
+
 import pytest
 
 from peer import errors
@@ -7,6 +9,7 @@ from peer.core.frontier import Tip
 from peer.core.identity import EventId, LogId
 from peer.sync import effects as fx
 from peer.sync import limits, messages
+from peer.sync.backfill import BackfillSide
 from peer.sync.handshake import Handshake
 from peer.sync.messages import encode_message
 from tests.samples import SampleLog, key_pair
@@ -286,3 +289,27 @@ def test_two_sites_with_forks_on_both_sides_agree(group: SampleGroup) -> None:
     assert alice.store.groups[group.id].tips == bob.store.groups[group.id].tips
     assert len(alice.store.groups[group.id].tips[one.certificate.log]) == 2
     assert {end.session.phase for end in ends} == {fx.Phase.PUSH}
+
+
+def test_a_decision_that_changes_no_member_costs_the_same_however_many_logs_there_are(
+    bob: Site, end: LinkEnd, group: SampleGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = [SampleLog("mallory", group.id, label=str(number)) for number in range(300)]
+    for log in logs:
+        log.write_notes(1)
+    end.receive(have_of(group.id, *logs))
+    bob.write(group.control, group.set_role("carol"))
+    looked_at = 0
+    look = BackfillSide._update_lacking
+
+    def count(*arguments: Any) -> None:
+        nonlocal looked_at
+        looked_at += 1
+        look(*arguments)
+
+    monkeypatch.setattr(BackfillSide, "_update_lacking", count)
+
+    for _ in range(10):
+        bob.write(group.control, group.set_role("carol"))
+
+    assert looked_at <= 20
