@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -26,6 +26,8 @@ from peer.failpoints import failpoint
 
 ASIDE = ".building"
 """In the root. A name that starts with a dot belongs to no group."""
+BATCH = 256
+"""Recordings that are looked at together."""
 SHORT_DIGITS = 8
 FICLONE = 0x40049409
 """`ioctl` of Linux that makes a file share the blocks of another."""
@@ -36,8 +38,8 @@ MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 class TreeQueries(Protocol):
     """What the tree asks of the views."""
 
-    async def tree_entry(self, group: GroupId, recording: EventId) -> TreeEntry | None:
-        """What there is to show of a recording."""
+    async def tree_entries(self, group: GroupId, recordings: Collection[EventId]) -> Sequence[tuple[EventId, TreeEntry]]:
+        """What there is to show of recordings."""
         ...
 
     async def recording_ids(self, group: GroupId) -> list[EventId]:
@@ -78,13 +80,17 @@ class RecordingTree:
 
     async def _refresh(self, group: GroupId, recordings: Iterable[EventId]) -> set[str]:
         """The names of the folders that these recordings have, or may have one day."""
-        folders = set()
-        for recording in recordings:
-            entry = await self._queries.tree_entry(group, recording)
-            if entry is not None:
-                folders.add(entry.folder)
-                await asyncio.to_thread(self._place, group, recording, entry)
+        folders: set[str] = set()
+        waiting = list(recordings)
+        for start in range(0, len(waiting), BATCH):
+            entries = await self._queries.tree_entries(group, waiting[start : start + BATCH])
+            folders.update(entry.folder for _, entry in entries)
+            await asyncio.to_thread(self._place_all, group, entries)
         return folders
+
+    def _place_all(self, group: GroupId, entries: Iterable[tuple[EventId, TreeEntry]]) -> None:
+        for recording, entry in entries:
+            self._place(group, recording, entry)
 
     def _folder(self, group: GroupId, entry: TreeEntry) -> Path:
         return self.group_folder(group) / _checked(entry.folder)

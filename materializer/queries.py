@@ -1,7 +1,7 @@
 """What the views say: for operations, the readable tree and whoever serves or fetches blobs. Reads only, a short transaction each."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from materializer.digest import TABLES, export, state_digest
@@ -97,9 +97,11 @@ class Projections:
         """True if a recording of the group has a file with these bytes, or with this piece list."""
         return await self._views.read(lambda connection: _has_blob(connection, group, blob))
 
-    async def wanted_blobs(self, group: GroupId, recording: EventId | None = None) -> list[WantedBlob]:
-        """The files of all recordings of a group, or of one: chunks and attachments, listed or not."""
-        return await self._views.read(lambda connection: _wanted(connection, group, recording))
+    async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> list[WantedBlob]:
+        """The files of all recordings of a group, or of some: chunks and attachments, listed or not."""
+        if recordings is None:
+            return await self._views.read(lambda connection: _wanted(connection, group, None))
+        return await self._views.read(lambda connection: [file for each in recordings for file in _wanted(connection, group, each)])
 
     async def late_chunks(self, group: GroupId, recording: EventId) -> list[EventId]:
         """Chunks of a finalized recording that its finalize does not list: they stand in no manifest."""
@@ -112,6 +114,15 @@ class Projections:
     async def tree_entry(self, group: GroupId, recording: EventId) -> TreeEntry | None:
         """What the tree shows of a recording, None if it is none that counts."""
         return await self._views.read(lambda connection: _tree_entry(connection, group, recording))
+
+    async def tree_entries(self, group: GroupId, recordings: Collection[EventId]) -> list[tuple[EventId, TreeEntry]]:
+        """What the tree shows of those of `recordings` that count."""
+
+        def read(connection: Connection) -> list[tuple[EventId, TreeEntry]]:
+            entries = ((recording, _tree_entry(connection, group, recording)) for recording in recordings)
+            return [(recording, entry) for recording, entry in entries if entry is not None]
+
+        return await self._views.read(read)
 
 
 def check_views(connection: Connection) -> ViewsCheck:

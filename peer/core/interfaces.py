@@ -1,6 +1,6 @@
 """What the parts of a peer need of each other. Shells do not import one another: they meet here, and `node.py` puts them together."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -329,6 +329,6 @@ class Views(Protocol):
         """The manifest of a complete recording as CBOR and as JSON."""
         ...
 
-    async def wanted_blobs(self, group: GroupId, recording: EventId | None = None) -> Sequence[WantedBlob]:
-        """The files of all recordings of a group, or of one."""
+    async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> Sequence[WantedBlob]:
+        """The files of all recordings of a group, or of some."""
         ...

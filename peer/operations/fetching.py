@@ -4,6 +4,7 @@ What fails is tried again for ever, later and later, and at once when a link com
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
@@ -11,6 +12,9 @@ from typing import Protocol
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, Views, WantedBlob
 from peer.errors import DiskFullError, MeshError, StoreError
+
+LOOK_BATCH = 256
+"""Recordings that are looked at together."""
 
 TASKS_MAX = 16
 """Blobs that are asked for at once; how many arrive at once is for the fetcher."""
@@ -114,8 +118,12 @@ class Fetching:
             for group in list(self._replica.groups):
                 self._want(await self._views.wanted_blobs(group))
         else:
+            by_group: defaultdict[GroupId, list[EventId]] = defaultdict(list)
             for group, recording in look_at:
-                self._want(await self._views.wanted_blobs(group, recording))
+                by_group[group].append(recording)
+            for group, recordings in by_group.items():
+                for start in range(0, len(recordings), LOOK_BATCH):
+                    self._want(await self._views.wanted_blobs(group, recordings[start : start + LOOK_BATCH]))
 
     def _want(self, files: Iterable[WantedBlob]) -> None:
         for file in files:

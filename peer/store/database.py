@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 SCHEMAS = Path(__file__).parent / "schema"
 PAGE_SIZE = 8192
-CACHE_KIB = 16 * 1024
+CACHE_KIB = 8 * 1024
 CHECKPOINT_PAGES = 2048
 WAL_BYTES_KEPT = 32 * 1024 * 1024
 BUSY_TIMEOUT_S = 10.0

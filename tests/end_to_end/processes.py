@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import httpx
 
 DEADLINE_S = 45.0
 POLL_S = 0.1
+_PAUSE = threading.Event()
 
 
 class CommandFailedError(AssertionError):
@@ -35,7 +37,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEAD
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"in vain waited {timeout_s:g} s until {what}")
-        time.sleep(POLL_S)
+        _PAUSE.wait(POLL_S)
 
 
 @dataclass
