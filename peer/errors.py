@@ -300,6 +300,30 @@ class NoPeerError(TransportError):
     code = "no_peer"
 
 
+class LinkBrokenError(TransportError):
+    """The connection of a link broke."""
+
+    code = "link_broken"
+
+
+class DuplicateLinkError(TransportError):
+    """Another link to the same peer stays."""
+
+    code = "duplicate_link"
+
+
+class ReaderTooSlowError(TransportError):
+    """The other side does not read what it is sent."""
+
+    code = "reader_too_slow"
+
+
+class ShuttingDownError(TransportError):
+    """The other side is stopping."""
+
+    code = "shutting_down"
+
+
 class BlobMismatchError(TransportError):
     """Bytes that do not have the hash they were asked for by: ask another peer."""
 

@@ -7,6 +7,7 @@ from peer.core.identity import PeerId
 BACKOFF_MIN_MS = 1_000
 BACKOFF_MAX_MS = 60_000
 
+
 def delay_ms(failures: int, chance: float) -> int:
     """How long to wait after so many failures in a row: exponential, with equal jitter (Brooker, 2015). `chance` is in [0, 1)."""
     ceiling = min(BACKOFF_MAX_MS, BACKOFF_MIN_MS << min(failures, 16))

@@ -15,7 +15,7 @@ from aiohttp import web
 from peer.core.group import read_genesis
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import EventStore
-from peer.errors import EventRejectedError, MeshError, RequestError, StoreError
+from peer.errors import EventRejectedError, LinkBrokenError, MeshError, ReaderTooSlowError, RequestError, StoreError
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
 from peer.sync.session import SyncSession
@@ -110,7 +110,7 @@ class Connection:
                 self._outgoing_bytes -= len(frame)
                 await self._socket.send_bytes(frame)
         except (ConnectionError, aiohttp.ClientError) as error:
-            self.end = self.end or fx.CloseLink("link_broken", str(error) or "the connection broke")
+            self.end = self.end or fx.CloseLink(LinkBrokenError.code, str(error) or "the connection broke")
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await self._socket.close()
 
@@ -122,7 +122,7 @@ class Connection:
         assert self._sender is not None
         await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
         if not self.joined.done():
-            end = self.end or fx.CloseLink("link_broken", "the connection broke")
+            end = self.end or fx.CloseLink(LinkBrokenError.code, "the connection broke")
             self.joined.set_exception(_join_error(end.code, end.text))
         self.joined.exception()  # Whoever asked has it; without an asker it is not to be warned of.
 
@@ -159,7 +159,7 @@ class Connection:
             failpoint("push.before_send")
         self._outgoing_bytes += len(frame)
         if self._outgoing_bytes > QUEUE_BYTES_MAX:
-            self.close("reader_too_slow", "the other side does not read what it is sent")
+            self.close(ReaderTooSlowError.code, "the other side does not read what it is sent")
             return
         self._outgoing.put_nowait(frame)
         if pushing:

@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp import ClientWSTimeout
 
 from peer.core.identity import PeerId
-from peer.errors import MeshError, TransportError
+from peer.errors import DuplicateLinkError, MeshError, TransportError
 from peer.sync import effects as fx
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
@@ -134,7 +134,7 @@ class Dialler:
 
 def _ending(connection: Connection) -> MeshError | None:
     """Why a link ended, as something to show."""
-    if connection.end is None or connection.end.code == "duplicate_link":
+    if connection.end is None or connection.end.code == DuplicateLinkError.code:
         return None
     error = TransportError(connection.end.text)
     error.code = connection.end.code

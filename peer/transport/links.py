@@ -16,7 +16,7 @@ from peer.core.certificate import LogKind
 from peer.core.group import Invitation
 from peer.core.identity import NONCE_SIZE, GroupId, KeyPair, PeerId
 from peer.core.interfaces import Commit, DialTarget, EventStore, Replica
-from peer.errors import MeshError, StoreError, TransportError
+from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
 from peer.sync import effects as fx
 from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.reconnect import LinkFacts, new_link_stays
@@ -179,7 +179,7 @@ class PeerLinks:
             assert other.remote is not None
             if (other.remote.remote, other.remote.incarnation) == (effect.remote, effect.incarnation):
                 loser = other if new_link_stays(old, facts) else connection
-                loser.close("duplicate_link", "another link to the same peer stays")
+                loser.close(DuplicateLinkError.code, "another link to the same peer stays")
         self._facts[connection.number] = facts
         self._learned[effect.remote] = tuple(self._parts.read_record(effect.remote, effect.record))
         self._changed.set()
@@ -260,7 +260,7 @@ class PeerLinks:
         for task in tasks:
             task.cancel()
         for connection in list(self._connections.values()):
-            connection.close("shutting_down", "this peer is stopping")
+            connection.close(ShuttingDownError.code, "this peer is stopping")
         await asyncio.gather(*tasks, return_exceptions=True)
         while self._connections:
             await self.changed()

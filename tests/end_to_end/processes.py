@@ -114,7 +114,7 @@ class Site:
         """True while the process lives."""
         return self.process is not None and self.process.poll() is None
 
-    def ask(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401  (whatever the admin API answers)
+    def ask(self, method: str, path: str, **arguments: Any) -> Any:
         """What the admin API says, without the cost of a command."""
         token = (self.folder / "admin.token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}
@@ -122,7 +122,7 @@ class Site:
         answer.raise_for_status()
         return answer.json()
 
-    def add(self, path: Path) -> Any:  # noqa: ANN401  (see above)
+    def add(self, path: Path) -> Any:
         """Add a recording that is called like its file."""
         return self.ask("POST", "recordings", json={"paths": [str(path)], "name": path.stem})
 

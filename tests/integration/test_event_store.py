@@ -1,7 +1,6 @@
-"""What only the store on a disk has: group commit, own logs and their fences, positions, restarts, failing disks."""
+"""What only the store on a disk has: group commit, positions, reads in bounded pages, and what it refuses."""
 
 import asyncio
-import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,28 +9,21 @@ import pytest
 from peer.core.certificate import LogKind
 from peer.core.event import BODY_SIZE_MAX, link_event
 from peer.core.identity import EventId
-from peer.core.interfaces import Commit
-from peer.core.roster import Role, member_set
-from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, read_run, sign_run
+from peer.core.run import RUN_EVENTS_MAX, Draft, Run, sign_run
 from peer.errors import (
     CertificateInvalidError,
     ClockNotIncreasingError,
-    DiskFullError,
     EventRejectedError,
-    HeaderInvalidError,
     LogGapError,
     NotFoundError,
     StoreError,
     WrongLogError,
 )
 from peer.store import events as store_events
-from peer.store.database import Connection, open_database
-from peer.store.directory import DataDirectory
-from peer.store.events import SqliteEventStore, load_event_store
-from peer.store.keys import KeyFiles
+from peer.store.events import SqliteEventStore
 from peer.store.peers import KnownPeer
-from tests.integration.store_site import events_of, fork, read_log, running_store, set_up
-from tests.samples import GROUP, START_MS, SampleLog, genesis, key_pair, note, parts
+from tests.integration.store_site import events_of, fork, read_log, running_store
+from tests.samples import GROUP, START_MS, SampleLog, genesis, key_pair, note
 
 MINUTE_MS = 60_000
 
@@ -110,170 +102,6 @@ async def test_an_event_of_an_unknown_group_or_under_a_foreign_certificate_is_re
         thief.certificate = thief.certificate._replace(log=log.certificate.log)
         with pytest.raises(CertificateInvalidError):
             await store.append(thief.certificate, log.write_notes(1))
-
-
-async def test_own_events_are_linked_signed_and_chained_however_many_write_at_once(tmp_path: Path) -> None:
-    async with running_store(tmp_path / "site") as store:
-        await store.create_group(genesis())
-        commits: list[Commit] = []
-        store.subscribe(commits.append)
-
-        written = await asyncio.gather(*(store.write(GROUP, LogKind.DATA, [note(number), note(number)]) for number in range(50)))
-
-        (log,) = own_log(store)
-        assert [stored.event.header.seq for events in written for stored in events] == list(range(100))
-        assert len(commits) == 50
-        for commit in commits:
-            read_run(commit.certificate, parts(commit.run), commit.run.signature)
-        assert store.replica.groups[GROUP].tips[log][0].height == 100  # type: ignore[index]
-        assert (await store.verify()).ok
-
-
-async def test_what_does_not_fit_one_run_is_written_as_several_in_one_transaction(tmp_path: Path) -> None:
-    async with running_store(tmp_path / "site") as store:
-        await store.create_group(genesis())
-        commits: list[Commit] = []
-        store.subscribe(commits.append)
-        before = store.transactions
-
-        await store.write(GROUP, LogKind.DATA, [note(number) for number in range(600)])
-        many = list(commits)
-        await store.write(GROUP, LogKind.DATA, [Draft("large", b"x" * BODY_SIZE_MAX, (EventId(bytes(32)),) * 16)] * 10)
-
-        assert [len(commit.run.events) for commit in many] == [RUN_EVENTS_MAX, RUN_EVENTS_MAX, 600 - 2 * RUN_EVENTS_MAX]
-        assert all(commit.run.size <= RUN_BYTES_MAX for commit in commits)
-        assert store.transactions - before == 2
-        assert (await store.verify()).ok
-
-
-async def test_of_drafts_that_cannot_all_be_linked_none_is_written(tmp_path: Path) -> None:
-    drafts = [*(note(number) for number in range(RUN_EVENTS_MAX + 1)), Draft("too large", b"x" * (BODY_SIZE_MAX + 1))]
-    async with running_store(tmp_path / "site") as store:
-        await store.create_group(genesis())
-
-        bad, good = await asyncio.gather(store.write(GROUP, LogKind.DATA, drafts), store.write(GROUP, LogKind.DATA, [note()]), return_exceptions=True)
-
-        assert isinstance(bad, HeaderInvalidError)
-        assert not isinstance(good, BaseException)
-        assert store.counts(GROUP).events == 1
-
-
-async def test_own_clocks_follow_what_was_seen_but_not_for_more_than_five_minutes(tmp_path: Path) -> None:
-    ahead, far_ahead = SampleLog("alice"), SampleLog("bob")
-    ahead.clock_ms += 2 * MINUTE_MS
-    far_ahead.clock_ms += 60 * MINUTE_MS
-    async with running_store(tmp_path / "site") as store:
-        await store.create_group(genesis())
-        await store.append(ahead.certificate, ahead.write_notes(1))
-        (second,) = await store.write(GROUP, LogKind.DATA, [note()])
-        await store.append(far_ahead.certificate, far_ahead.write_notes(1))
-        (third,) = await store.write(GROUP, LogKind.DATA, [note()])
-
-        assert second.event.header.hlc == (ahead.clock_ms << 16)
-        assert third.event.header.hlc == (START_MS + 5 * MINUTE_MS) << 16
-
-
-async def test_a_log_whose_clock_cannot_grow_is_replaced(tmp_path: Path) -> None:
-    """A machine that once lived in the year 10889 can still write."""
-    async with running_store(tmp_path / "site", now_ms=2**48 - 1) as store:
-        await store.create_group(genesis())
-        await store.write(GROUP, LogKind.DATA, [note()] * 65_536)
-    async with running_store(tmp_path / "site", now_ms=START_MS) as store:
-        (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
-
-        assert stored.event.header.seq == 0
-        assert len(own_log(store)) == 2
-
-
-async def test_after_a_restart_everything_is_there_and_the_same_log_goes_on(tmp_path: Path) -> None:
-    log, control = SampleLog("alice"), SampleLog("alice", kind=LogKind.CONTROL)
-    base, left = log.write_notes(5), log.write_notes(1)
-    right = fork(log, base.events[2], "right").write_notes(2)
-    bob = key_pair("bob").peer_id
-    async with running_store(tmp_path / "site") as store:
-        await store.create_group(genesis())
-        for run in (base, left, right):
-            await store.append(log.certificate, run)
-        await store.append(control.certificate, control.write(member_set(bob, "bob", Role.READER)))
-        await store.write(GROUP, LogKind.DATA, [note(1)])
-        before = store.replica.groups[GROUP]
-        incarnation, position = store.incarnation, store.position
-
-    async with running_store(tmp_path / "site") as store:
-        after = store.replica.groups[GROUP]
-        assert (after.tips, after.certificates, after.genesis, after.roster) == (
-            before.tips, before.certificates, before.genesis, before.roster,
-        )  # fmt: skip
-        assert (after.counts, after.hlc) == (before.counts, before.hlc)
-        assert (store.incarnation, store.position) == (incarnation, position)
-        (stored,) = await store.write(GROUP, LogKind.DATA, [note(2)])
-        assert stored.event.header.seq == 1
-        assert stored.position == position + 1
-        assert (await store.verify()).ok
-
-
-@pytest.mark.parametrize("what", ["whole directory", "database", "log key"])
-async def test_a_copy_is_not_written_on_a_new_log_is_opened(tmp_path: Path, what: str) -> None:
-    """Restored backup or cloned disk: what the original wrote on stays its own."""
-    site = tmp_path / "site"
-    async with running_store(site) as store:
-        await store.create_group(genesis())
-        await store.write(GROUP, LogKind.DATA, [note()])
-        (original,) = own_log(store)
-        incarnation = store.incarnation
-    copies = {"whole directory": [site], "database": [site / "log.db"], "log key": list((site / "keys").glob("*-data.key"))}[what]
-    (copied,) = copies
-    aside = tmp_path / "aside"
-    (shutil.copytree if copied.is_dir() else shutil.copy2)(copied, aside)
-    (shutil.rmtree if copied.is_dir() else Path.unlink)(copied)
-    aside.rename(copied)
-
-    async with running_store(site) as store:
-        (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
-
-        assert stored.event.header.seq == 0
-        assert own_log(store)[0] == original
-        assert len(own_log(store)) == 2
-        assert store.incarnation != incarnation
-        assert (await store.verify()).ok
-
-
-async def test_own_events_that_come_from_elsewhere_close_the_log(tmp_path: Path) -> None:
-    """The database was put back in place to an older state: the others know what was written since."""
-    site = tmp_path / "site"
-    async with running_store(site) as store:
-        await store.create_group(genesis())
-        await store.write(GROUP, LogKind.DATA, [note(1)])
-        old = (site / "log.db").read_bytes(), (site / "log.db-wal").read_bytes()
-    async with running_store(site) as store:
-        commits: list[Commit] = []
-        store.subscribe(commits.append)
-        await store.write(GROUP, LogKind.DATA, [note(2)])
-    (site / "log.db").write_bytes(old[0])
-    (site / "log.db-wal").write_bytes(old[1])
-
-    async with running_store(site) as store:
-        incarnation = store.incarnation
-        await store.append(commits[0].certificate, commits[0].run)
-        (stored,) = await store.write(GROUP, LogKind.DATA, [note(3)])
-
-        assert stored.event.header.seq == 0
-        assert stored.event.header.log != commits[0].certificate.log
-        assert store.incarnation != incarnation
-        assert store.counts(GROUP).forks == 0
-
-
-async def test_own_events_that_come_back_and_are_held_change_nothing(tmp_path: Path) -> None:
-    async with running_store(tmp_path / "site") as store:
-        await store.create_group(genesis())
-        commits: list[Commit] = []
-        store.subscribe(commits.append)
-        await store.write(GROUP, LogKind.DATA, [note(1)])
-        await store.append(commits[0].certificate, commits[0].run)
-
-        (stored,) = await store.write(GROUP, LogKind.DATA, [note(2)])
-
-        assert stored.event.header.seq == 1
 
 
 async def test_events_are_read_in_the_order_in_which_they_came(tmp_path: Path) -> None:
@@ -372,39 +200,6 @@ async def test_peers_that_the_operator_named_survive_a_restart(tmp_path: Path) -
         assert await store.peers() == [carol]
 
 
-async def test_when_the_disk_is_full_nothing_is_announced_and_everything_is_refused(tmp_path: Path) -> None:
-    def allow_no_more(connection: Connection) -> None:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count={pages + 4}")
-
-    directory = set_up(tmp_path / "site")
-    keys = KeyFiles(directory.keys)
-    log = SampleLog("alice")
-    runs = [log.write(*[Draft("note", b"x" * 1000)] * 200) for _ in range(20)]
-    async with await open_database(directory.log_database, "log") as database:
-        store = await load_event_store(database, keys, keys.peer_key(), lambda: START_MS)
-        running = asyncio.create_task(store.run())
-        await store.create_group(genesis())
-        await database.transaction(allow_no_more)
-        commits: list[Commit] = []
-        store.subscribe(commits.append)
-
-        results = await asyncio.gather(*(store.append(log.certificate, run) for run in runs), return_exceptions=True)
-
-        assert all(isinstance(result, StoreError) for result in results)
-        with pytest.raises(DiskFullError):
-            await running
-        with pytest.raises(StoreError, match="no space left"):
-            await store.write(GROUP, LogKind.DATA, [note()])
-        assert isinstance(store.failure, DiskFullError)
-        assert commits == []
-        assert store.replica.groups[GROUP].tips == {}
-
-    async with running_store(tmp_path / "site") as store:
-        assert store.counts(GROUP).events == 0
-        assert (await store.verify()).ok
-
-
 async def test_what_waits_when_the_store_is_closed_becomes_durable_and_what_comes_later_is_refused(tmp_path: Path) -> None:
     log = SampleLog("alice")
     async with running_store(tmp_path / "site") as store:
@@ -497,50 +292,3 @@ async def test_a_clock_beyond_what_sqlite_counts_is_stored_and_followed_no_furth
 
         assert stored.event.header.hlc == (START_MS + 5 * MINUTE_MS) << 16
         assert store.replica.groups[GROUP].hlc == log.clock_ms << 16
-
-
-async def test_a_store_is_of_the_peer_whose_key_lies_beside_it(tmp_path: Path) -> None:
-    async with running_store(tmp_path / "site") as store:
-        await store.create_group(genesis())
-        (stored,) = await store.write(GROUP, LogKind.DATA, [note()])
-
-        assert stored.author == KeyFiles(DataDirectory(tmp_path / "site").keys).peer_key().peer_id
-
-
-async def test_a_log_key_that_cannot_be_written_stops_the_store(tmp_path: Path) -> None:
-    """An event that is signed with a key that the next start does not find would leave a log that nobody can go on with, or close."""
-    directory = set_up(tmp_path / "site")
-    keys = KeyFiles(directory.keys)
-    peer = keys.peer_key()
-    async with await open_database(directory.log_database, "log") as database:
-        store = await load_event_store(database, keys, peer, lambda: START_MS)
-        running = asyncio.create_task(store.run())
-        await store.create_group(genesis())
-        shutil.rmtree(directory.keys)
-
-        with pytest.raises(StoreError, match="cannot be written"):
-            await store.write(GROUP, LogKind.DATA, [note()])
-        with pytest.raises(StoreError):
-            await running
-        assert store.counts(GROUP).events == 0
-
-
-async def test_a_listener_that_fails_stops_the_store_and_leaves_nobody_waiting(tmp_path: Path) -> None:
-    def fail(_commit: Commit) -> None:
-        raise ValueError("a bug")
-
-    directory = set_up(tmp_path / "site")
-    keys = KeyFiles(directory.keys)
-    log = SampleLog("alice")
-    async with await open_database(directory.log_database, "log") as database:
-        store = await load_event_store(database, keys, keys.peer_key(), lambda: START_MS)
-        running = asyncio.create_task(store.run())
-        await store.create_group(genesis())
-        store.subscribe(fail)
-
-        with pytest.raises(StoreError, match="a bug"):
-            await store.append(log.certificate, log.write_notes(1))
-        with pytest.raises(ValueError, match="a bug"):
-            await running
-        with pytest.raises(StoreError):
-            await store.append(log.certificate, log.write_notes(1))
