@@ -74,6 +74,14 @@ class MemoryViews:
         return export(group, {name: projected_rows(self.connection, name, group_no) for name in TABLES})
 
 
+class NoFollower:
+    """For projections that are read where nobody waits."""
+
+    async def reached(self, position: int) -> None:
+        """Fail: there is nothing to wait for."""
+        raise AssertionError(position)
+
+
 class Story:
     """Somebody's events, as they are written one after the other by different people."""
 
