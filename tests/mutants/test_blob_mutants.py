@@ -12,6 +12,7 @@ from peer.blobs.partial import PartialFile
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.core.interfaces import BlobFacts
+from peer.errors import BlobMismatchError
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.signatures import Nonces, RequestVerifier
 from tests.blob_site import MIB, Site, serving, write_file
@@ -49,6 +50,11 @@ def take_any_certificate(patch: pytest.MonkeyPatch) -> None:
 def count_a_piece_unverified(patch: pytest.MonkeyPatch) -> None:
     """A piece counts once its bytes are there."""
     change(patch, PartialFile.end, ("self._piece.digest() == self._piece_hashes[piece]", "True"))
+
+
+def believe_pieces_that_a_crash_left(patch: pytest.MonkeyPatch) -> None:
+    """What lies in a partial file counts without being hashed again."""
+    patch.setattr(PartialFile, "_is_whole", lambda *_arguments: True)
 
 
 def name_a_file_before_its_hash_is_checked(patch: pytest.MonkeyPatch) -> None:
@@ -105,6 +111,14 @@ async def wrong_pieces(folder: Path) -> None:
             await transfers.test_without_a_good_source_the_fetch_fails_and_keeps_what_was_right(site, facts, store, fetcher)
 
 
+async def torn_pieces(folder: Path) -> None:
+    """A piece that a crash tore is fetched again."""
+    async with serving(folder / "served") as site:
+        facts = await site.add(write_file(folder / "source", transfers.SIZE))
+        with fetching(folder) as (store, fetcher):
+            await transfers.test_pieces_torn_by_a_crash_are_fetched_again_and_no_others(folder, site, facts, store, fetcher, 2)
+
+
 async def wrong_names(folder: Path) -> None:
     """Right pieces get no name that is not theirs."""
     async with serving(folder / "served") as site:
@@ -121,6 +135,7 @@ MUTANTS = (
     Mutant(take_a_request_for_another_peer, asked(access.test_unsigned_requests_and_those_for_another_peer_are_refused_with_a_nonce)),
     Mutant(take_any_certificate, access.test_a_listener_with_another_key_gets_no_request),
     Mutant(count_a_piece_unverified, wrong_pieces),
+    Mutant(believe_pieces_that_a_crash_left, torn_pieces, (BlobMismatchError,)),
     Mutant(name_a_file_before_its_hash_is_checked, wrong_names),
 )
 

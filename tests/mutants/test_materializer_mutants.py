@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from materializer import digest, queries, recordings, registers
+from materializer import digest, queries, recordings, registers, settle
 from materializer.projector import _Page
 from materializer.tables import Ledger
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
@@ -41,6 +41,16 @@ def drop_a_child_that_comes_before_its_parent(patch: pytest.MonkeyPatch) -> None
 def let_anybody_add_chunks(patch: pytest.MonkeyPatch) -> None:
     """Whoever names a recording adds to it."""
     change(patch, _Page._child, ("int(parent.counts and parent.site == read.stored.author)", "int(parent.counts)"))
+
+
+def let_anybody_add_chunks_beforehand(patch: pytest.MonkeyPatch) -> None:
+    """Whoever names a recording that is not here yet has added to it once it comes."""
+    change(patch, settle.settle_children, ("(SELECT site FROM", "(SELECT author FROM"))
+
+
+def let_anybody_add_chunks_when_roles_change(patch: pytest.MonkeyPatch) -> None:
+    """When a roster changes, what belongs to a recording that counts is judged to count."""
+    change(patch, settle.settle_group, ("r.counts AND r.site IS child.author FROM", "r.counts FROM"))
 
 
 def believe_the_manifest(patch: pytest.MonkeyPatch) -> None:
@@ -88,6 +98,8 @@ MUTANTS = (
     Mutant(let_the_last_to_arrive_win, in_any_order),
     Mutant(drop_a_child_that_comes_before_its_parent, lambda _folder: projector.test_children_before_their_parent_are_nowhere_until_it_comes()),
     Mutant(let_anybody_add_chunks, lambda _folder: projector.test_a_chunk_by_somebody_else_does_not_count_even_from_an_owner()),
+    Mutant(let_anybody_add_chunks_beforehand, lambda _folder: projector.test_children_before_their_parent_are_nowhere_until_it_comes()),
+    Mutant(let_anybody_add_chunks_when_roles_change, in_any_order),
     Mutant(believe_the_manifest, lambda _folder: projector.test_two_chunks_of_one_index_or_a_wrong_id_are_a_mismatch()),
     Mutant(forget_a_column_in_the_digest, every_column),
     Mutant(find_the_blobs_of_another_group, lambda _folder: blobs_of_groups.test_a_blob_is_only_in_the_groups_whose_recordings_have_it()),

@@ -63,10 +63,20 @@ def acknowledge_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     change(patch, SqliteEventStore._request, ("return await done", "return () if isinstance(request, Append) else await done"))
 
 
+def write_on_with_a_copied_key(patch: pytest.MonkeyPatch) -> None:
+    """The fence does not look at the files of keys."""
+    patch.setattr("peer.store.keys._fence", lambda _path: Fence(1, 1))
+
+
+def write_on_in_a_restored_database(patch: pytest.MonkeyPatch) -> None:
+    """The fence does not look at the file of the database."""
+    change(patch, store_events._load, ("Fence(status.st_ino, status.st_ctime_ns)", "Fence(1, 1)"))
+
+
 def write_on_in_a_copy(patch: pytest.MonkeyPatch) -> None:
     """The fence looks at nothing: what was restored or copied uses the same positions of its log again."""
-    patch.setattr("peer.store.keys._fence", lambda _path: Fence(1, 1))
-    change(patch, store_events._load, ("Fence(status.st_ino, status.st_ctime_ns)", "Fence(1, 1)"))
+    write_on_with_a_copied_key(patch)
+    write_on_in_a_restored_database(patch)
 
 
 def refuse_a_whole_batch_for_one_bad_run(patch: pytest.MonkeyPatch) -> None:
@@ -120,6 +130,8 @@ MUTANTS = (
     Mutant(store_a_run_whose_begin_is_missing, gaps),
     Mutant(announce_before_the_commit, durable_first.test_what_is_announced_or_acknowledged_is_committed),
     Mutant(acknowledge_before_the_commit, durable_first.test_what_is_announced_or_acknowledged_is_committed),
+    Mutant(write_on_with_a_copied_key, copies),
+    Mutant(write_on_in_a_restored_database, copies),
     Mutant(write_on_in_a_copy, copies),
     Mutant(refuse_a_whole_batch_for_one_bad_run, event_store.test_one_bad_run_does_not_fail_the_others_of_its_transaction),
     Mutant(store_a_bad_run_of_a_batch, event_store.test_one_bad_run_does_not_fail_the_others_of_its_transaction),
