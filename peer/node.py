@@ -5,11 +5,10 @@ everything that waits to be written becomes durable.
 """
 
 import asyncio
-import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -89,7 +88,7 @@ async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with _one_error(), directory.lock():
+    with one_error(), directory.lock():
         async with running(directory, config) as site:
             ready(site)
             await stop.wait()
@@ -131,6 +130,7 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
         admin = await stack.enter_async_context(listening(app, *config.admin_address))
         write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())
         stack.callback((directory.root / ADDRESS_FILE).unlink, missing_ok=True)
+        core.store.learn_first(links.own_events_learned)
         links_task = tasks.create_task(links.run())
         await asyncio.sleep(0)
         links.set_targets(resolver.peers())
@@ -165,48 +165,18 @@ async def opened_core(directory: DataDirectory) -> AsyncIterator[Core]:
             projecting = tasks.create_task(materializer.run())
             try:
                 await materializer.reached(store.position)
-                yield Core(key, store, Projections(views, materializer), materializer, blobs)
+                projections = Projections(views, materializer)
+                if blobs.has_leftovers:
+                    await _sweep(blobs, projections, store.replica.groups)
+                yield Core(key, store, projections, materializer, blobs)
             finally:
                 projecting.cancel()
 
 
-async def verify(root: Path, *, deep: bool) -> dict[str, object]:
-    """Check the data directory `root`, on which no peer runs. Changes nothing."""
-    directory = _idle(root)
-    with directory.lock():
-        key = KeyFiles(directory.keys).peer_key()
-        blobs = FileBlobStore(directory.blobs)
-        try:
-            return await _verification(directory, key.peer_id, blobs).verify(deep=deep)
-        finally:
-            blobs.close()
-
-
-async def rebuild(root: Path) -> dict[str, object]:
-    """Compute the projections of the data directory `root`, on which no peer runs, anew."""
-    directory = _idle(root)
-    with _one_error(), directory.lock():
-        remove_database(directory.views_database)
-        async with opened_core(directory) as core:
-            groups = Groups(core.key.peer_id, "", core.store, core.store.replica, core.views)
-            return {"groups": [{**group, "view_events": group["events"]} for group in await groups.all()]}
-
-
-async def state(root: Path, group: str, *, as_json: bool) -> bytes:
-    """The canonical export of a group in the data directory `root`, on which no peer runs."""
-    directory = _idle(root)
-    with _one_error(), directory.lock():
-        async with opened_core(directory) as core:
-            cbor, document = await Groups(core.key.peer_id, "", core.store, core.store.replica, core.views).state(group)
-            return json.dumps(document).encode() if as_json else cbor
-
-
-def _idle(root: Path) -> DataDirectory:
-    """The data directory `root`, on which no peer runs, to be worked on for a moment."""
-    directory = DataDirectory(root)
-    directory.open()
-    set_up_logs("warning", "text")
-    return directory
+async def _sweep(blobs: FileBlobStore, views: Projections, groups: Iterable[GroupId]) -> None:
+    """Delete what a crash left half-written, except downloads that go on."""
+    wanted = [file for group in list(groups) for file in await views.wanted_blobs(group)]
+    await blobs.sweep({blob for file in wanted for blob in (file.blob, file.pieces)})
 
 
 def _services(
@@ -220,7 +190,7 @@ def _services(
     """The use cases, put together."""
     (manual, resolver), (fetcher, fetching, showing) = addresses, movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
-    verification = _verification(directory, me, core.blobs)
+    verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
         me,
         config.name,
@@ -311,7 +281,9 @@ async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, lin
     return url
 
 
-def _verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobStore) -> Verification:
+def make_verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobStore) -> Verification:
+    """What checks a data directory, whether or not a peer runs on it."""
+
     async def check_projections() -> ViewsCheck:
         async with AsyncExitStack() as stack:
             try:
@@ -376,7 +348,7 @@ def _token(directory: DataDirectory) -> str:
 
 
 @contextmanager
-def _one_error() -> Iterator[None]:
+def one_error() -> Iterator[None]:
     """Of the errors that end several tasks at once, let out the one that somebody can act on."""
     try:
         yield

@@ -85,6 +85,11 @@ class FileBlobStore:
         """Forget the bytes, if they are here."""
         await in_thread(self.threads, lambda _: self._remove(blob))
 
+    @property
+    def has_leftovers(self) -> bool:
+        """True if something in `incoming` was begun and not ended."""
+        return any(self.incoming.iterdir())
+
     async def sweep(self, wanted: Collection[BlobId] = ()) -> int:
         """Delete what a crash left in `incoming`, except downloads of `wanted` blobs, which go on. Returns how many files went.
 

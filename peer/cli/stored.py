@@ -25,7 +25,7 @@ def verify(*, deep: Annotated[bool, typer.Option("--deep", help="Hash all stored
     """Check log, projections and stored bytes. Changes nothing."""
     client = connect_if_running()
     if client is None:
-        from peer.node import verify as verify_here  # noqa: PLC0415  (loads everything; a running peer has it loaded)
+        from peer.offline import verify as verify_here  # noqa: PLC0415  (loads everything; a running peer has it loaded)
 
         result: dict[str, Any] = asyncio.run(verify_here(options.current.existing_directory, deep=deep))
     else:
@@ -46,7 +46,7 @@ def rebuild() -> None:
     """Delete the projections and compute them again from the log."""
     client = connect_if_running()
     if client is None:
-        from peer.node import rebuild as rebuild_here  # noqa: PLC0415  (see `verify`)
+        from peer.offline import rebuild as rebuild_here  # noqa: PLC0415  (see `verify`)
 
         result: dict[str, Any] = asyncio.run(rebuild_here(options.current.existing_directory))
     else:
@@ -65,7 +65,7 @@ def state(group: Annotated[str, typer.Argument(metavar="GROUP", help="Name, id, 
     accept = "application/json" if options.current.json else "application/cbor"
     client = connect_if_running()
     if client is None:
-        from peer.node import state as state_here  # noqa: PLC0415  (see `verify`)
+        from peer.offline import state as state_here  # noqa: PLC0415  (see `verify`)
 
         data = asyncio.run(state_here(options.current.existing_directory, group, as_json=options.current.json))
     else:

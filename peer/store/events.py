@@ -7,7 +7,7 @@ failed nobody knows what the disk holds: the store refuses everything until the 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple, NoReturn
@@ -59,6 +59,8 @@ class SqliteEventStore:
         self._turn = asyncio.Lock()
         self._closing = False
         self._failure: StoreError | None = None
+        self._learn: Callable[[GroupId], Awaitable[None]] | None = None
+        self._learned: set[GroupId] = set()
 
     @property
     def replica(self) -> Groups:
@@ -102,12 +104,19 @@ class SqliteEventStore:
         self._closing = True
         self._queued.set()
 
+    def learn_first(self, learn: Callable[[GroupId], Awaitable[None]]) -> None:
+        """Before anything is written in a group, await `learn`: others may hold events of ours that this disk has forgotten."""
+        self._learn = learn
+
     async def append(self, certificate: Certificate, run: Run) -> None:
         """As `EventStore.append`."""
         await self._request(Append(certificate, run), len(run.events), run.size)
 
     async def write(self, group: GroupId, kind: LogKind, drafts: Sequence[Draft], then: Sequence[LaterDrafts] = ()) -> Sequence[StoredEvent]:
-        """As `EventStore.write`."""
+        """As `EventStore.write`. The first write of each group waits for what `learn_first` was given."""
+        if self._learn is not None and group not in self._learned:
+            await self._learn(group)
+            self._learned.add(group)
         return await self._request(Write(group, kind, drafts, then), len(drafts) + len(then), sum(len(draft.body) for draft in drafts))
 
     async def create_group(self, genesis: Genesis) -> None:

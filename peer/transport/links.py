@@ -27,6 +27,8 @@ from peer.transport.dialler import Dialler, dial
 from peer.transport.status import link_status
 
 TICK_S = 1.0
+LEARN_TIMEOUT_S = 5.0
+LEARN_POLL_S = 0.02
 UNPROVEN_MAX = 64
 """Connections at once whose other end has not yet proved who it is."""
 
@@ -208,6 +210,22 @@ class PeerLinks:
         """Return when some link came or went."""
         self._changed.clear()
         await self._changed.wait()
+
+    async def own_events_learned(self, group: GroupId) -> None:
+        """Return once some peer of `group` has given us all that it had, or after a while; at once if there is nobody to dial.
+
+        What a restored or forgetful disk has lost of our own logs comes back this way, before anything is written on top of it.
+        """
+        try:
+            async with asyncio.timeout(LEARN_TIMEOUT_S):
+                while not self._has_learned(group):  # noqa: ASYNC110  (a link has no event for the end of its backfill)
+                    await asyncio.sleep(LEARN_POLL_S)
+        except TimeoutError:
+            return
+
+    def _has_learned(self, group: GroupId) -> bool:
+        dialled = [target for target in self._targets.values() if self._parts.replica.shares(group, target.peer) and not target.paused]
+        return not dialled or any(group in connection.session.backfilled_groups() for connection in self._connections.values())
 
     def linked_peers(self) -> list[PeerId]:
         """Everybody that a proven link leads to."""

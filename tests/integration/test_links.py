@@ -240,3 +240,44 @@ async def test_garbage_on_the_peer_port_ends_that_link_alone(lab: Lab, garbage: 
         await writer.wait_closed()
     await b.links.join(await lab.invitation(a, group))
     await lab.wait(lambda: a.tips(group) == b.tips(group))
+
+
+async def test_before_the_first_write_after_a_start_own_events_are_learned(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dials somebody waits until their history is here; whoever dials nobody does not wait; a dead peer is not waited for for ever."""
+    a, b = await lab.site("a"), await lab.site("b")
+    group = await lab.found(a)
+    await b.links.join(await lab.invitation(a, group))
+    await lab.wait(lambda: a.tips(group) == b.tips(group))
+    c = await lab.site("c")
+    await c.store.create_group(a.store.replica.groups[group].genesis)
+    await a.store.write(group, LogKind.CONTROL, [member_set(c.key.peer_id, "c", Role.WRITER)])
+    await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 2000)
+    await c.store.put_peer(KnownPeer(a.key.peer_id, "a", (a.endpoint,), (group,)))
+    c.links.set_targets([_target(a)])
+
+    await a.links.own_events_learned(group)
+    await c.links.own_events_learned(group)
+
+    assert c.tips(group) == a.tips(group)
+    monkeypatch.setattr("peer.transport.links.LEARN_TIMEOUT_S", 0.05)
+    d = await lab.site("d")
+    await d.store.create_group(a.store.replica.groups[group].genesis)
+    d.links.set_targets([Target(a.key.peer_id, "a", ("http://127.0.0.1:1",))])
+    await d.links.own_events_learned(group)
+    assert not d.tips(group)
+
+
+async def test_the_first_write_of_a_group_waits_for_what_is_to_be_learned_and_the_second_does_not(lab: Lab) -> None:
+    """Learning comes before linking: what is learned may be the event to link to."""
+    a = await lab.site("a")
+    group = await lab.found(a)
+    learned: list[tuple[GroupId, object]] = []
+
+    async def learn(of: GroupId) -> None:
+        learned.append((of, a.tips(of)))
+
+    a.store.learn_first(learn)
+    await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")])
+    await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")])
+
+    assert learned == [(group, {})]

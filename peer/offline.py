@@ -1,0 +1,51 @@
+"""What works on a data directory on which no peer runs: check it, compute its projections anew, export them."""
+
+import json
+from pathlib import Path
+
+from peer.blobs.store import FileBlobStore
+from peer.logs import set_up_logs
+from peer.node import make_verification, one_error, opened_core
+from peer.operations.groups import Groups
+from peer.store.database import remove_database
+from peer.store.directory import DataDirectory
+from peer.store.keys import KeyFiles
+
+
+async def verify(root: Path, *, deep: bool) -> dict[str, object]:
+    """Check the data directory `root`, on which no peer runs. Changes nothing."""
+    directory = _idle(root)
+    with directory.lock():
+        key = KeyFiles(directory.keys).peer_key()
+        blobs = FileBlobStore(directory.blobs)
+        try:
+            return await make_verification(directory, key.peer_id, blobs).verify(deep=deep)
+        finally:
+            blobs.close()
+
+
+async def rebuild(root: Path) -> dict[str, object]:
+    """Compute the projections of the data directory `root`, on which no peer runs, anew."""
+    directory = _idle(root)
+    with one_error(), directory.lock():
+        remove_database(directory.views_database)
+        async with opened_core(directory) as core:
+            groups = Groups(core.key.peer_id, "", core.store, core.store.replica, core.views)
+            return {"groups": [{**group, "view_events": group["events"]} for group in await groups.all()]}
+
+
+async def state(root: Path, group: str, *, as_json: bool) -> bytes:
+    """The canonical export of a group in the data directory `root`, on which no peer runs."""
+    directory = _idle(root)
+    with one_error(), directory.lock():
+        async with opened_core(directory) as core:
+            cbor, document = await Groups(core.key.peer_id, "", core.store, core.store.replica, core.views).state(group)
+            return json.dumps(document).encode() if as_json else cbor
+
+
+def _idle(root: Path) -> DataDirectory:
+    """The data directory `root`, on which no peer runs, to be worked on for a moment."""
+    directory = DataDirectory(root)
+    directory.open()
+    set_up_logs("warning", "text")
+    return directory
