@@ -101,6 +101,8 @@ def measure(folder: Path, count: int = EVENTS) -> dict[str, float]:
         assert sender.group()["state_digest"] == receiver.group()["state_digest"]
         return {
             "events": count,
+            "sent_events": total,
+            "received_events": receiver.group()["view_events"],
             "start_s": started_s,
             "backfill_s": joined_s,
             "projected_s": projected_s,

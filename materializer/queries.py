@@ -243,12 +243,13 @@ def _parts(connection: Connection, group: GroupId, recording: EventId) -> tuple[
 
 
 def _tree_entry(connection: Connection, group: GroupId, recording: EventId) -> TreeEntry | None:
-    found = _parts(connection, group, recording)
+    found = _find(connection, group, recording)
     if found is None:
         return None
-    place, recording_no, parts = found
+    place, recording_no = found
     finalize = read_finalize(connection, recording_no)
-    return TreeEntry(_folder(connection, place, recording_no), judge(finalize, parts).manifest if finalize else None)
+    parts = read_parts(connection, place, recording_no) if finalize else None  # Most of what is touched while it is recorded has none.
+    return TreeEntry(_folder(connection, place, recording_no), judge(finalize, parts).manifest if finalize and parts else None)
 
 
 def _folder(connection: Connection, place: Place, recording_no: int) -> str:

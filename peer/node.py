@@ -6,7 +6,6 @@ everything that waits to be written becomes durable.
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -84,7 +83,6 @@ async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
     config = load_config(root)
     set_up_logs(config.log_level, config.log_format)
     stop = asyncio.Event()
-    sys.setswitchinterval(0.0005)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
