@@ -1,6 +1,6 @@
 """`python -m bench`: every measurement, one after the other."""
 
-from bench import backfill
+from bench import backfill, recording
 
-for part in (backfill,):
+for part in (backfill, recording):
     part.main()
