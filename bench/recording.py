@@ -1,4 +1,4 @@
-"""A large recording is added at one real process and arrives at another: bytes per second, beside the SHA-256 speed of this machine in the same run."""
+"""A large recording is added at one real process and arrives at another: bytes per second, beside the SHA-256 speed of the machine."""
 
 import hashlib
 import tempfile
@@ -17,9 +17,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         added, fetched, hashed = measure(Path(folder))
     print(f"add: {SIZE / added / 2**20:,.0f} MB/s read, hashed twice, indexed, copied, synced; {hashed / added:.2f} of SHA-256 alone")
-    print(
-        f"fetch: {SIZE / fetched / 2**20:,.0f} MB/s from peer to peer, each piece and the whole verified, synced; {hashed / fetched:.2f} of SHA-256 alone"
-    )
+    print(f"fetch: {SIZE / fetched / 2**20:,.0f} MB/s, each piece and the whole verified, synced; {hashed / fetched:.2f} of SHA-256 alone")
     print(f"  SHA-256 of the same bytes: {SIZE / hashed / 2**20:,.0f} MB/s")
 
 
