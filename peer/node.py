@@ -263,7 +263,18 @@ def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list
                 return theirs.endpoints
         return ()
 
-    return LinkParts(core.key, name, lambda: core.store.incarnation, core.store, core.store.replica, decide_join, open_group, record, endpoints_in)
+    return LinkParts(
+        core.key,
+        name,
+        lambda: core.store.incarnation,
+        core.store,
+        core.store.replica,
+        decide_join,
+        open_group,
+        lambda event, error: _log.error(event, exc_info=error),
+        record,
+        endpoints_in,
+    )
 
 
 async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks) -> str:

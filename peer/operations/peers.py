@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from peer.core.identity import GroupId, PeerId
-from peer.core.interfaces import Links, Replica
+from peer.core.interfaces import DialTarget, Links, Replica
 from peer.core.names import folded
 from peer.operations.json_form import Json
 from peer.operations.references import choose
@@ -12,37 +12,12 @@ from peer.operations.references import choose
 SHORT_DIGITS = 8
 
 
-class KnownAddress(Protocol):
+class KnownAddress(DialTarget, Protocol):
     """An address as a source tells it."""
-
-    @property
-    def peer(self) -> PeerId:
-        """Whose."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What the source calls it."""
-        ...
-
-    @property
-    def endpoints(self) -> tuple[str, ...]:
-        """URLs."""
-        ...
 
     @property
     def groups(self) -> frozenset[GroupId]:
         """Expected to be shared."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Which one."""
-        ...
-
-    @property
-    def paused(self) -> bool:
-        """Not to be dialled."""
         ...
 
 

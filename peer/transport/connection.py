@@ -7,7 +7,7 @@ ends the node.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Protocol, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
 import aiohttp
 from aiohttp import web
@@ -15,7 +15,7 @@ from aiohttp import web
 from peer.core.group import read_genesis
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import EventStore
-from peer.errors import EventRejectedError, LinkBrokenError, MeshError, ReaderTooSlowError, RequestError, StoreError
+from peer.errors import EventRejectedError, LinkBrokenError, LocalProtocolError, MeshError, ReaderTooSlowError, RequestError, StoreError
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
 from peer.sync.session import SyncSession
@@ -26,8 +26,18 @@ QUEUE_BYTES_MAX = 16 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
 
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
-DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
 OpenGroupCall = Callable[[GroupId, bytes], Awaitable[None]]
+DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
+
+
+class JoinAttempt(NamedTuple):
+    """What a link is to do first that is dialled with an invitation."""
+
+    request: fx.JoinRequest
+    open_group: OpenGroupCall
+    """Begin to hold the group, given its checked genesis record."""
+    ended: asyncio.Future[None]
+    """Is told how it went."""
 
 
 class Owner(Protocol):
@@ -39,6 +49,10 @@ class Owner(Protocol):
 
     def failed(self, error: StoreError) -> None:
         """The disk is not to be written any more."""
+        ...
+
+    def report(self, error: Exception) -> None:
+        """A bug of ours ended a link: tell the operator."""
         ...
 
 
@@ -58,22 +72,22 @@ class Connection:
     """A session with its socket."""
 
     def __init__(
-        self, socket: Socket, session: SyncSession, owner: Owner, performers: Performers, *, number: int, open_group: OpenGroupCall | None = None
+        self, socket: Socket, session: SyncSession, owner: Owner, performers: Performers, *, number: int, attempt: JoinAttempt | None = None
     ) -> None:
-        """`open_group` begins to hold the group that this connection is to join, after its genesis record was checked."""
+        """`attempt` is the join that this connection is for, if it is for one."""
         self.number = number
         self.session = session
         self.remote: fx.Established | None = None
         self.end: fx.CloseLink | None = None
-        self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._socket = socket
         self._owner = owner
         self._performers = performers
-        self._open_group = open_group
+        self._attempt = attempt
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._outgoing_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._pages_read = 0
+        self._is_broken = False
         self._sender: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -87,10 +101,15 @@ class Connection:
             await self._finish()
 
     def feed(self, fact: fx.Fact) -> None:
-        """Give a fact to the session and do what it asks for."""
+        """Give a fact to the session and do what it asks for. Raises nothing: who tells of a commit has others to tell."""
+        if self._is_broken:
+            return
         pushing = isinstance(fact, fx.Committed)
-        for effect in self.session.handle(fact, now_ms()):
-            self._perform(effect, pushing=pushing)
+        try:
+            for effect in self.session.handle(fact, now_ms()):
+                self._perform(effect, pushing=pushing)
+        except Exception as error:  # noqa: BLE001  (a bug of ours must not end more than this link)
+            self._broke(error)
 
     def close(self, code: str, text: str) -> None:
         """End it from this side."""
@@ -121,10 +140,8 @@ class Connection:
         """Wait for what is under way; runs that the store took are stored whatever becomes of the link."""
         assert self._sender is not None
         await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
-        if not self.joined.done():
-            end = self.end or fx.CloseLink(LinkBrokenError.code, "the connection broke")
-            self.joined.set_exception(_join_error(end.code, end.text))
-        self.joined.exception()  # Whoever asked has it; without an asker it is not to be warned of.
+        end = self.end or fx.CloseLink(LinkBrokenError.code, "the connection broke")
+        self._join_ended(end.code, end.text)
 
     def _perform(self, effect: fx.Effect, *, pushing: bool) -> None:  # noqa: C901  (every effect in one place)
         match effect:
@@ -176,6 +193,13 @@ class Connection:
         except StoreError as error:
             self._owner.failed(error)
             self.close(error.code, error.text)
+        except Exception as error:  # noqa: BLE001  (see `feed`)
+            self._broke(error)
+
+    def _broke(self, error: Exception) -> None:
+        self._is_broken = True
+        self._owner.report(error)
+        self.close(LocalProtocolError.code, "an error of this peer; its log says more")
 
     async def _store_run(self, effect: fx.StoreRun) -> None:
         code: str | None = None
@@ -211,9 +235,9 @@ class Connection:
     async def _begin_group(self, effect: fx.OpenGroup) -> None:
         code, text = None, ""
         try:
-            assert self._open_group is not None
+            assert self._attempt is not None
             read_genesis(effect.genesis, effect.group)
-            await self._open_group(effect.group, effect.genesis)
+            await self._attempt.open_group(effect.group, effect.genesis)
         except StoreError:
             raise
         except MeshError as error:
@@ -221,12 +245,12 @@ class Connection:
         self.feed(fx.GroupOpened(effect, code, text))
 
     def _join_ended(self, code: str | None, text: str) -> None:
-        if self.joined.done():
+        if self._attempt is None or self._attempt.ended.done():
             return
         if code is None:
-            self.joined.set_result(None)
+            self._attempt.ended.set_result(None)
         else:
-            self.joined.set_exception(_join_error(code, text))
+            self._attempt.ended.set_exception(_join_error(code, text))
 
 
 def _join_error(code: str, text: str) -> MeshError:

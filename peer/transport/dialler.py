@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from typing import Protocol
 
 import aiohttp
@@ -10,11 +9,10 @@ from aiohttp import ClientWSTimeout
 
 from peer.core.identity import PeerId
 from peer.errors import DuplicateLinkError, MeshError, TransportError
-from peer.sync import effects as fx
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.sync.reconnect import delay_ms, failures_after
-from peer.transport.connection import Connection, OpenGroupCall, Socket, now_ms
+from peer.transport.connection import Connection, JoinAttempt, Socket, now_ms
 from peer.transport.pinning import CLIENT_CONTEXT, check_endpoint, connector_to
 from peer.transport.tls import peer_spki_sha256
 
@@ -31,11 +29,13 @@ class Server(Protocol):
         *,
         dialled: PeerId | None,
         channel_key: bytes,
-        join: fx.JoinRequest | None = None,
-        open_group: OpenGroupCall | None = None,
-        begun: Callable[[Connection], None] | None = None,
+        attempt: JoinAttempt | None = None,
     ) -> Connection:
         """Until it ends."""
+        ...
+
+    def report(self, error: Exception) -> None:
+        """A bug of ours ended a link."""
         ...
 
     def is_linked(self, peer: PeerId) -> bool:
@@ -52,9 +52,7 @@ async def dial(
     peer: PeerId,
     endpoint: str,
     *,
-    join: fx.JoinRequest | None = None,
-    open_group: OpenGroupCall | None = None,
-    begun: Callable[[Connection], None] | None = None,
+    attempt: JoinAttempt | None = None,
 ) -> Connection:
     """Open a link to `peer` at `endpoint` and serve it until it ends. Raises `TransportError` if it does not open."""
     url = check_endpoint(endpoint)
@@ -72,7 +70,7 @@ async def dial(
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransportError(f"{endpoint} cannot be reached: {_reason(error)}", fix="check that the site is up and its address right") from error
         channel_key = peer_spki_sha256(peer) if is_tls else NO_CHANNEL_KEY
-        return await server.serve(socket, dialled=peer, channel_key=channel_key, join=join, open_group=open_group, begun=begun)
+        return await server.serve(socket, dialled=peer, channel_key=channel_key, attempt=attempt)
 
 
 class Dialler:
@@ -114,6 +112,9 @@ class Dialler:
                 connection = await dial(self._server, self._peer, endpoint)
             except MeshError as error:
                 self.last_error = error
+            except Exception as error:  # noqa: BLE001  (a bug of ours must not end the trying)
+                self._server.report(error)
+                self.last_error = TransportError("an error of this peer; its log says more")
             else:
                 was_up_to_date = connection.session.was_up_to_date
                 self.last_error = _ending(connection)

@@ -22,7 +22,7 @@ from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.reconnect import LinkFacts, new_link_stays
 from peer.sync.session import Surroundings, SyncSession
 from peer.sync.sources import Sources
-from peer.transport.connection import Connection, DecideJoinCall, OpenGroupCall, Socket, now_ms
+from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, Socket, now_ms
 from peer.transport.dialler import Dialler, dial
 from peer.transport.status import link_status
 
@@ -49,6 +49,8 @@ class LinkParts:
     """Let a peer in that holds an invitation, or raise what says why not."""
     open_group: Callable[[Invitation, bytes], Awaitable[None]]
     """Begin to hold the group that we were invited to, given its checked genesis record, and name the inviting member as one of its peers."""
+    report: Callable[[str, Exception], None]
+    """Takes what happened, as a constant, and the error: for the log."""
     record: Callable[[], bytes] = bytes
     """Our signed peer record, for whoever we meet."""
     read_record: Callable[[PeerId, bytes], Sequence[str]] = lambda _peer, _record: ()
@@ -118,28 +120,26 @@ class PeerLinks:
 
         Raises what the other side says, or `TransportError`.
         """
-        joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        request = fx.JoinRequest(invitation.group, invitation.key)
-        task = asyncio.create_task(self._dial_to_join(invitation, request, joined))
-        self._joins.add(task)
-        task.add_done_callback(self._joins.discard)
-        await joined
 
-    async def _dial_to_join(self, invitation: Invitation, request: fx.JoinRequest, joined: asyncio.Future[None]) -> None:
         async def open_group(_group: GroupId, genesis: bytes) -> None:
             await self._parts.open_group(invitation, genesis)
 
-        def begun(connection: Connection) -> None:
-            connection.joined.add_done_callback(lambda done: _pass_on(done, joined))
+        request = fx.JoinRequest(invitation.group, invitation.key)
+        attempt = JoinAttempt(request, open_group, asyncio.get_running_loop().create_future())
+        task = asyncio.create_task(self._dial_to_join(invitation, attempt))
+        self._joins.add(task)
+        task.add_done_callback(self._joins.discard)
+        await attempt.ended
 
+    async def _dial_to_join(self, invitation: Invitation, attempt: JoinAttempt) -> None:
         try:
-            await dial(self, invitation.member, invitation.endpoint, join=request, open_group=open_group, begun=begun)
+            await dial(self, invitation.member, invitation.endpoint, attempt=attempt)
         except MeshError as error:
-            if not joined.done():
-                joined.set_exception(error)
+            if not attempt.ended.done():
+                attempt.ended.set_exception(error)
         finally:
-            if not joined.done():
-                joined.set_exception(TransportError("the link ended before the join was decided"))
+            if not attempt.ended.done():
+                attempt.ended.set_exception(TransportError("the link ended before the join was decided"))
 
     # What the listener and the diallers bring
 
@@ -149,9 +149,7 @@ class PeerLinks:
         *,
         dialled: PeerId | None,
         channel_key: bytes,
-        join: fx.JoinRequest | None = None,
-        open_group: OpenGroupCall | None = None,
-        begun: Callable[[Connection], None] | None = None,
+        attempt: JoinAttempt | None = None,
     ) -> Connection:
         """Run a session on `socket` until it ends. `dialled` is who should be at the other end, None if they dialled us."""
         if len(self._connections) - len(self._facts) >= UNPROVEN_MAX:
@@ -160,11 +158,9 @@ class PeerLinks:
         parts = self._parts
         local = LocalSide(parts.key, parts.name, os.urandom(NONCE_SIZE), parts.incarnation(), self._process, parts.record(), channel_key)
         self._numbers += 1
-        session = SyncSession(Handshake(local, dialled), self._surroundings, self._numbers, now_ms(), join)
-        connection = Connection(socket, session, self, self, number=self._numbers, open_group=open_group)
+        session = SyncSession(Handshake(local, dialled), self._surroundings, self._numbers, now_ms(), attempt.request if attempt else None)
+        connection = Connection(socket, session, self, self, number=self._numbers, attempt=attempt)
         self._connections[connection.number] = connection
-        if begun is not None:
-            begun(connection)
         try:
             await connection.run()
         finally:
@@ -190,6 +186,10 @@ class PeerLinks:
         """The node has to stop."""
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
+
+    def report(self, error: Exception) -> None:
+        """A bug of ours ended a link."""
+        self._parts.report("a link ended by an error of this peer", error)
 
     def _ended(self, connection: Connection) -> None:
         del self._connections[connection.number]
@@ -290,13 +290,3 @@ class PeerLinks:
             for connection in self._connections.values()
             if connection.remote is not None and group in connection.session.shared_groups()
         ]
-
-
-def _pass_on(done: "asyncio.Future[None]", joined: "asyncio.Future[None]") -> None:
-    if joined.done():
-        return
-    error = done.exception()
-    if error is None:
-        joined.set_result(None)
-    else:
-        joined.set_exception(error)

@@ -14,7 +14,7 @@ from mcap.writer import CompressionType, Writer
 from tests.end_to_end.processes import Site, agree, found, join, wait_until
 
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
-KILLS = 50 if LONG else 17
+KILLS = 50 if LONG else len(PLAN)
 
 
 class Kill(NamedTuple):

@@ -37,6 +37,7 @@ class Site:
     links: PeerLinks
     endpoint: str
     admitted: list[PeerId] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
 
     def tips(self, group: GroupId) -> object:
         """What it holds."""
@@ -59,6 +60,7 @@ class Lab:
         database = await self._stack.enter_async_context(await open_database(folder / "log.db", "log"))
         store = await self._stack.enter_async_context(opened_event_store(database, keys, key, _wall_ms))
         site: Site
+        errors: list[Exception] = []
 
         async def decide(group: GroupId, invitation: bytes, peer: PeerId, joiner: str) -> None:
             entry = store.replica.groups[group].roster.invites.get(invitation) if group in store.replica.groups else None
@@ -71,7 +73,9 @@ class Lab:
             await store.create_group(read_genesis(genesis, invitation.group))
             await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
 
-        links = PeerLinks(LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group))
+        links = PeerLinks(
+            LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group, lambda _event, error: errors.append(error))
+        )
         listener = PeerListener(key, links, "127.0.0.1", 0, tls=tls)
         links.endpoint = await listener.start(())
         running = asyncio.create_task(links.run())
@@ -82,7 +86,7 @@ class Lab:
             await listener.stop()
 
         self._stack.push_async_callback(stop)
-        site = Site(name, key, store, links, links.endpoint)
+        site = Site(name, key, store, links, links.endpoint, errors=errors)
         return site
 
     async def found(self, site: Site) -> GroupId:
@@ -281,3 +285,25 @@ async def test_the_first_write_of_a_group_waits_for_what_is_to_be_learned_and_th
     await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")])
 
     assert learned == [(group, {})]
+
+
+async def test_a_bug_in_a_session_ends_that_link_alone_loudly_and_it_is_dialled_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error goes to the log; the peer, its other links and the dialling go on."""
+    a, b = await lab.site("a"), await lab.site("b")
+    group = await lab.found(a)
+    await b.links.join(await lab.invitation(a, group))
+    b.links.set_targets([_target(a)])
+    await lab.wait(lambda: a.tips(group) == b.tips(group))
+    (connection,) = b.links._connections.values()
+
+    def handle(_fact: object, _now_ms: int) -> list[object]:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(connection.session, "handle", handle)
+    await b.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")])
+    await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")])
+    await lab.wait(lambda: bool(b.errors) and a.tips(group) == b.tips(group))
+
+    assert [str(error) for error in b.errors] == ["planted"] * len(b.errors)
+    assert connection.end is not None
+    assert connection.end.code == "local_protocol"
