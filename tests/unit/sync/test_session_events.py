@@ -1,5 +1,3 @@
-import pytest
-
 from peer.core.certificate import LogKind
 from peer.core.frontier import Tip
 from peer.core.identity import EventId, GroupId, LogId
@@ -10,7 +8,6 @@ from peer.sync import limits, messages
 from peer.sync.messages import encode_message
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import (
-    Clock,
     LinkEnd,
     SampleGroup,
     Site,
@@ -23,21 +20,6 @@ from tests.sync_site import (
 SAMPLE_ID, SAMPLE_LOG = EventId(b"e" * 32), LogId(b"l" * 32)
 NO_GROUP = GroupId(b"g" * 32)
 INVITATION = key_pair("invitation")
-
-
-@pytest.fixture
-def group() -> SampleGroup:
-    return SampleGroup("alice", "bob", "carol", "mallory")
-
-
-@pytest.fixture
-def bob(group: SampleGroup) -> Site:
-    return Site("bob", Clock(), group)
-
-
-@pytest.fixture
-def end(bob: Site) -> LinkEnd:
-    return puppet("mallory", bob)
 
 
 # Groups

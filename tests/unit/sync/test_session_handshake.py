@@ -27,21 +27,6 @@ NO_GROUP = GroupId(b"g" * 32)
 INVITATION = key_pair("invitation")
 
 
-@pytest.fixture
-def group() -> SampleGroup:
-    return SampleGroup("alice", "bob", "carol", "mallory")
-
-
-@pytest.fixture
-def bob(group: SampleGroup) -> Site:
-    return Site("bob", Clock(), group)
-
-
-@pytest.fixture
-def end(bob: Site) -> LinkEnd:
-    return puppet("mallory", bob)
-
-
 # Every pair of state and message
 
 

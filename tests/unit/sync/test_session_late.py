@@ -16,22 +16,6 @@ from tests.samples import SampleLog, key_pair
 from tests.sync_site import Clock, LinkEnd, SampleGroup, Site, entry_of, events_of, have_of, linked, open_end, pump, puppet, side_of
 
 
-@pytest.fixture
-def group() -> SampleGroup:
-    return SampleGroup("alice", "bob", "carol", "mallory")
-
-
-@pytest.fixture
-def bob(group: SampleGroup) -> Site:
-    return Site("bob", Clock(), group)
-
-
-@pytest.fixture
-def end(bob: Site) -> LinkEnd:
-    """Bob's end of a link to Mallory, a member."""
-    return puppet("mallory", bob)
-
-
 def refusal(group: SampleGroup) -> messages.Error:
     return messages.Error("not_a_member", "no", group.id)
 
