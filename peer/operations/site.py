@@ -182,8 +182,9 @@ class Site:
         ]
         for link in parts.links.links():
             error = link.get("last_error")
-            if link["state"] == "refused" and isinstance(error, Mapping):
-                found.append({"code": error["code"], "text": f"{link['name']} refuses the link: {error['text']}", "fix": error["fix"]})
+            if isinstance(error, Mapping) and link["state"] not in ("offline", "connecting", "paused"):
+                what = "refuses the link: " if link["state"] == "refused" else ""
+                found.append({"code": error["code"], "text": f"{link['name']}: {what}{error['text']}", "fix": error["fix"]})
         return found
 
 

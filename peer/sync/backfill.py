@@ -5,7 +5,6 @@ they do not know ours, a search finds the highest that both have.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from peer.core.certificate import Certificate, LogKind, read_certificate
 from peer.core.frontier import Tip, Tips, height, sorted_tips
@@ -19,50 +18,8 @@ from peer.sync.effects import BackfillEnded, EventsFound, FindEvents, FindPurpos
 from peer.sync.messages import Credit, Events, Have, LogEntry, Rejected, Unknown, Unwant, Want
 from peer.sync.outbox import Outbox
 from peer.sync.questions import Questions
+from peer.sync.remote import RemoteGroup, RemoteLog
 from peer.sync.sources import LinkToken, Source, Sources
-
-
-@dataclass(slots=True)
-class _RemoteLog:
-    """What we know of their copy of one log."""
-
-    certificate: Certificate
-    tips: Tips
-    named: int
-    """How many tips they announced last."""
-    held: set[EventId] = field(default_factory=set)
-    """Tips of theirs that we hold below our own tips."""
-    absent: set[EventId] = field(default_factory=set)
-    """Tips of theirs, not above ours, that we do not hold: another branch."""
-    finding: set[EventId] = field(default_factory=set)
-    """Tips of theirs that the store was asked about."""
-    lacking_since_ms: int = 0
-    asked: bool = False
-    """True while they send us this log."""
-    repeats: int = 0
-    """Searches since something fitted."""
-    misfit: str | None = None
-    """The code of a run that the store refused, until all that came with it are answered for."""
-    storing: int = 0
-    """Runs that the store has not answered for."""
-    bad: bool = False
-    """True if what they sent of it was refused: not asked for again on this link."""
-
-
-@dataclass(slots=True)
-class _RemoteGroup:
-    """What we know of their copy of one group."""
-
-    logs: dict[LogId, _RemoteLog] = field(default_factory=dict)
-    lacking: dict[LogKind, set[LogId]] = field(default_factory=lambda: {LogKind.CONTROL: set(), LogKind.DATA: set()})
-    """Logs of members of which they have something that we lack."""
-    members: set[PeerId] = field(default_factory=set)
-    """The roster by which all logs were considered last."""
-    tips: int = 0
-    """How many tips of all logs they announced."""
-    complete: bool = False
-    ended: bool = False
-    """True once all that they had at first is here."""
 
 
 class BackfillSide:
@@ -75,10 +32,12 @@ class BackfillSide:
         self._sources = sources
         self._link = link
         self._remote = remote
-        self._groups: dict[GroupId, _RemoteGroup] = {}
+        self._groups: dict[GroupId, RemoteGroup] = {}
         self._credit_left = limits.CREDIT_INITIAL
         self._to_grant = 0
         self._rejections = 0
+        self.last_refusal: str | None = None
+        """Why something of theirs was refused last."""
         self._left: set[GroupId] = set()
         """Groups that were dropped at some time: what was under way about them may still come."""
 
@@ -119,7 +78,7 @@ class BackfillSide:
 
     def have(self, message: Have, now_ms: int) -> None:
         """They tell what they hold."""
-        known = self._groups.setdefault(message.group, _RemoteGroup())
+        known = self._groups.setdefault(message.group, RemoteGroup())
         for entry in message.logs:
             self._take_entry(message.group, known, entry)
         if len(known.logs) > limits.LOGS_PER_GROUP_MAX:
@@ -246,11 +205,11 @@ class BackfillSide:
         for log in known.logs:
             self._sources.drop(group, log, self._link)
 
-    def _known(self, group: GroupId, log: LogId) -> tuple[_RemoteGroup | None, _RemoteLog | None]:
+    def _known(self, group: GroupId, log: LogId) -> tuple[RemoteGroup | None, RemoteLog | None]:
         known = self._groups.get(group)
         return known, known.logs.get(log) if known else None
 
-    def _take_entry(self, group: GroupId, known: _RemoteGroup, entry: LogEntry) -> None:
+    def _take_entry(self, group: GroupId, known: RemoteGroup, entry: LogEntry) -> None:
         before = known.logs.get(entry.log)
         if before is not None:
             known.tips += len(entry.tips) - before.named
@@ -269,9 +228,9 @@ class BackfillSide:
         if certificate.log != entry.log:
             raise RemoteProtocolError("a log announced with the certificate of another")
         known.tips += len(entry.tips)
-        known.logs[entry.log] = _RemoteLog(certificate, entry.tips, len(entry.tips))
+        known.logs[entry.log] = RemoteLog(certificate, entry.tips, len(entry.tips))
 
-    def _note_sent(self, entry: _RemoteLog, run: Run) -> None:
+    def _note_sent(self, entry: RemoteLog, run: Run) -> None:
         """They sent `run`, so they hold it. Of their other tips those that we lack stay."""
         previous = run.first.header.previous
         if run.last.height <= height(entry.tips) and all(tip.event_id != previous for tip in entry.tips):
@@ -284,7 +243,7 @@ class BackfillSide:
         entry.held &= named
         entry.absent &= named
 
-    def _note_held(self, entry: _RemoteLog, run: Run) -> None:
+    def _note_held(self, entry: RemoteLog, run: Run) -> None:
         """Tips of theirs within `run` are held now."""
         first, last = run.first.height, run.last.height
         for tip in entry.tips:
@@ -292,12 +251,12 @@ class BackfillSide:
                 entry.held.add(tip.event_id)
                 entry.absent.discard(tip.event_id)
 
-    def _consider_logs(self, group: GroupId, known: _RemoteGroup, logs: list[LogId], now_ms: int) -> None:
+    def _consider_logs(self, group: GroupId, known: RemoteGroup, logs: list[LogId], now_ms: int) -> None:
         """See which of these logs lack something, then what to ask for: control logs first."""
         if group not in self._replica.groups:
             return
         waited = bool(known.lacking[LogKind.CONTROL])
-        considered: dict[LogKind, list[tuple[LogId, _RemoteLog]]] = {LogKind.CONTROL: [], LogKind.DATA: []}
+        considered: dict[LogKind, list[tuple[LogId, RemoteLog]]] = {LogKind.CONTROL: [], LogKind.DATA: []}
         for log in logs:
             entry = known.logs[log]
             if not entry.bad and self._is_member(group, entry.certificate):
@@ -319,7 +278,7 @@ class BackfillSide:
             known.ended = True
             self._outbox.ask(BackfillEnded(group))
 
-    def _consider(self, group: GroupId, known: _RemoteGroup, log: LogId, entry: _RemoteLog, now_ms: int) -> None:
+    def _consider(self, group: GroupId, known: RemoteGroup, log: LogId, entry: RemoteLog, now_ms: int) -> None:
         """Ask for one log here, if that is better than where it comes from now."""
         source = self._sources.get(group, log)
         if source is not None and source.link == self._link:
@@ -338,7 +297,7 @@ class BackfillSide:
             positions = tuple(tip.event_id for tip in self._view(group).tips.get(log, ())[-limits.POSITIONS_MAX :])
             self._outbox.send(Want(group, log, positions, search=False))
 
-    def _update_lacking(self, group: GroupId, known: _RemoteGroup, log: LogId, entry: _RemoteLog, now_ms: int) -> None:
+    def _update_lacking(self, group: GroupId, known: RemoteGroup, log: LogId, entry: RemoteLog, now_ms: int) -> None:
         ours = self._view(group).tips.get(log, ())
         ours_height = height(ours)
         lacking = False
@@ -360,7 +319,7 @@ class BackfillSide:
             behind.add(log)
             entry.lacking_since_ms = now_ms
 
-    def _search_again(self, group: GroupId, known: _RemoteGroup, log: LogId, code: str) -> None:
+    def _search_again(self, group: GroupId, known: RemoteGroup, log: LogId, code: str) -> None:
         """What they have does not fit what we hold: look for a common position, a few times."""
         entry = known.logs[log]
         entry.repeats += 1
@@ -369,7 +328,7 @@ class BackfillSide:
         else:
             self._questions.ask(ReadLocator(group, log))
 
-    def _refuse(self, group: GroupId, known: _RemoteGroup, log: LogId, code: str) -> None:
+    def _refuse(self, group: GroupId, known: RemoteGroup, log: LogId, code: str) -> None:
         """Nothing of this log is taken on this link any more; another link may bring it."""
         entry = known.logs[log]
         entry.bad = True
@@ -380,6 +339,7 @@ class BackfillSide:
 
     def _reject(self, group: GroupId, log: LogId, code: str) -> None:
         self._rejections += 1
+        self.last_refusal = code
         if self._rejections > limits.REJECTIONS_MAX:
             raise LimitExceededError("too much that does not verify")
         self._outbox.send(Rejected(group, log, code))

@@ -93,7 +93,8 @@ class SyncSession:
         self._pings_since_ms = now_ms
         self.was_up_to_date = False
         """True once all that the other side had at first was held here."""
-        self.last_rejection = ""
+        self.last_rejection: str | None = None
+        """Why they refused something of ours last."""
         self.rtt_ms: int | None = None
 
     def handle(self, fact: Fact, now_ms: int) -> list[Effect]:
@@ -110,6 +111,11 @@ class SyncSession:
     def missing_events(self) -> int:
         """How many events they have that we lack, about."""
         return self._backfill.missing_events() if self._backfill else 0
+
+    @property
+    def last_refusal(self) -> str | None:
+        """Why something of theirs was refused last."""
+        return self._backfill.last_refusal if self._backfill else None
 
     @property
     def unsent_events(self) -> int:

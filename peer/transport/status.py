@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from peer.core.identity import PeerId
 from peer.core.interfaces import DialTarget
 from peer.sync.effects import Phase
+from peer.sync.session import SyncSession
 from peer.transport.connection import Connection, now_ms
 from peer.transport.dialler import Dialler
 
@@ -18,7 +19,6 @@ def link_status(
 ) -> Mapping[str, object]:
     """One entry of `links`, as INTERFACES has it; ids in hex, times in Unix ms."""
     session = connection.session if connection else None
-    error = dialler.last_error if dialler else None
     remote = connection.remote if connection else None
     return {
         "peer_id": peer.hex(),
@@ -39,8 +39,24 @@ def link_status(
         "rtt_ms": session.rtt_ms if session else None,
         "last_seen_ms": _wall_ms() if connection else last_seen_ms,
         "next_try_ms": _wall_ms() + dialler.next_try_ms - now_ms() if dialler and dialler.next_try_ms is not None and not connection else None,
-        "last_error": {"code": error.code, "text": error.text, "fix": error.fix} if error and not connection else None,
+        "last_error": refusal_of(session) if session else _failure(dialler),
     }
+
+
+def refusal_of(session: SyncSession) -> Mapping[str, str] | None:
+    """What one side does not take of the other, while the link stands."""
+    fix = "upgrade the older of the two sites; if they are equal, run `recmesh verify --deep` at both"
+    if session.last_refusal is not None:
+        return {"code": session.last_refusal, "text": "some events of this peer are refused here", "fix": fix}
+    if session.last_rejection is not None:
+        return {"code": session.last_rejection, "text": "this peer refuses some of the events here", "fix": fix}
+    return None
+
+
+def _failure(dialler: Dialler | None) -> Mapping[str, str] | None:
+    """Why there is no link."""
+    error = dialler.last_error if dialler else None
+    return {"code": error.code, "text": error.text, "fix": error.fix} if error else None
 
 
 def _state(target: DialTarget | None, connection: Connection | None, dialler: Dialler | None) -> str:

@@ -12,10 +12,11 @@ from peer.core.interfaces import Commit
 from peer.core.run import Run
 from peer.errors import LogGapError
 from peer.sync import limits
-from peer.sync.backfill import BackfillSide, _RemoteGroup, _RemoteLog
+from peer.sync.backfill import BackfillSide
 from peer.sync.effects import Committed, RunsRead
 from peer.sync.messages import Unknown
 from peer.sync.push import PushSide
+from peer.sync.remote import RemoteGroup, RemoteLog
 from peer.sync.sources import Sources
 from peer.sync.telling import Telling
 from tests.simulation.checks import BrokenPromiseError
@@ -62,7 +63,7 @@ def skip_the_signature(patch: pytest.MonkeyPatch) -> None:
 def trust_the_height_without_the_tip(patch: pytest.MonkeyPatch) -> None:
     """Equal heights are taken for equal logs."""
 
-    def by_height(self: BackfillSide, group: GroupId, known: _RemoteGroup, log: LogId, entry: _RemoteLog, now_ms: int) -> None:
+    def by_height(self: BackfillSide, group: GroupId, known: RemoteGroup, log: LogId, entry: RemoteLog, now_ms: int) -> None:
         behind = known.lacking[entry.certificate.kind]
         if height(entry.tips) > height(self._view(group).tips.get(log, ())):
             behind.add(log)

@@ -6,6 +6,7 @@ from peer.core.run import Draft
 from peer.sync import effects as fx
 from peer.sync import limits, messages
 from peer.sync.messages import encode_message
+from peer.transport.status import refusal_of
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import (
     LinkEnd,
@@ -121,6 +122,7 @@ def test_a_run_that_does_not_verify_costs_its_log_and_nothing_else(end: LinkEnd,
 
     end.receive(events_of(group.id, run)._replace(signature=bytes(64)), events_of(group.id, run))
     assert end.heard(messages.Rejected) == [messages.Rejected(group.id, run.log, "signature_mismatch")]
+    assert end.session.last_refusal == "signature_mismatch"
     assert not end.asked
     end.receive(have_of(group.id, other), events_of(group.id, fine))
     end.answer_all()
@@ -328,3 +330,14 @@ def test_tips_of_a_log_are_announced_by_each_commit_to_who_did_not_ask(bob: Site
         (messages.LogEntry(log.certificate.log, certificate, (Tip(1, first.last.id),)),),
         (messages.LogEntry(log.certificate.log, b"", (Tip(2, second.last.id),)),),
     ]
+
+
+def test_what_they_refuse_of_ours_is_known_for_the_operator(end: LinkEnd, group: SampleGroup) -> None:
+    assert refusal_of(end.session) is None
+
+    end.receive(messages.Rejected(group.id, SAMPLE_LOG, "event_version_unknown"))
+
+    shown = refusal_of(end.session)
+    assert shown is not None
+    assert shown["code"] == "event_version_unknown"
+    assert "upgrade" in shown["fix"]
