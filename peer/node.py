@@ -24,7 +24,7 @@ from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.config import Config, load_config
 from peer.core.group import Invitation, read_genesis
-from peer.core.identity import GroupId, KeyPair, PeerId
+from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import RecordingView
 from peer.errors import MeshError, RecordInvalidError, StoreCorruptError, TokenInvalidError
 from peer.logs import get_log, set_up_logs
@@ -247,6 +247,9 @@ def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list
         # Nobody is told yet: a second link to the same peer, while the first one is still joining, would end one of them.
         await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group, tell=False)
 
+    async def read_blob(group: GroupId, blob: BlobId, start: int, size: int) -> bytes | None:
+        return await core.blobs.read(blob, start, size) if await core.views.has_blob(group, blob) else None
+
     def record() -> bytes:
         endpoint = links().endpoint
         endpoints = (endpoint,) if endpoint else ()
@@ -271,6 +274,7 @@ def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list
         core.store.replica,
         decide_join,
         open_group,
+        read_blob,
         lambda event, error: _log.error(event, exc_info=error),
         record,
         endpoints_in,

@@ -70,6 +70,10 @@ class FileBlobStore:
         """True if all bytes are here."""
         return self.path(blob).exists()
 
+    async def read(self, blob: BlobId, start: int, size: int) -> bytes | None:
+        """That part of a blob, shorter at its end; None if it is not here."""
+        return await in_thread(self.threads, lambda _: _read_part(self.path(blob), start, size))
+
     async def ingest(self, path: Path, *, take: str) -> BlobFacts:
         """Hash and store a file; `take` is `copy` (a reflink where possible), `link` or `move`. Durable when it returns.
 
@@ -225,3 +229,12 @@ def _write_file(path: Path, data: bytes) -> None:
         file.flush()
         os.fchmod(file.fileno(), BLOB_MODE)
         os.fsync(file.fileno())
+
+
+def _read_part(path: Path, start: int, size: int) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+    except FileNotFoundError:
+        return None

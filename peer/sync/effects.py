@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate
-from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
+from peer.core.identity import BlobId, EventId, GroupId, KeyPair, LogId, PeerId
 from peer.core.interfaces import Commit, Page
 from peer.core.run import Run
 
@@ -189,6 +189,41 @@ class JoinEnded(NamedTuple):
     text: str
 
 
+class WantBlob(NamedTuple):
+    """Fact: somebody here wants this part of a blob; answered by `BlobArrived` with the same number."""
+
+    number: int
+    group: GroupId
+    blob: BlobId
+    start: int
+    size: int
+
+
+class BlobArrived(NamedTuple):
+    """Effect: give these bytes to whoever wanted them; there are none where `code` says why not."""
+
+    number: int
+    code: str | None
+    data: bytes
+
+
+class ReadBlob(NamedTuple):
+    """Effect: read this part of a blob, if it belongs to the group; answer with `BlobSlice`."""
+
+    number: int
+    group: GroupId
+    blob: BlobId
+    start: int
+    size: int
+
+
+class BlobSlice(NamedTuple):
+    """Fact: the bytes, fewer at the end of the blob; None if they are not to be had."""
+
+    effect: ReadBlob
+    data: bytes | None
+
+
 class BackfillEnded(NamedTuple):
     """Effect: all that the other side had of this group when it told us is held here."""
 
@@ -214,6 +249,8 @@ Fact = (
     | LocatorRead
     | JoinDecided
     | GroupOpened
+    | WantBlob
+    | BlobSlice
 )
 
 Effect = (
@@ -226,6 +263,8 @@ Effect = (
     | ReadLocator
     | DecideJoin
     | OpenGroup
+    | ReadBlob
+    | BlobArrived
     | JoinEnded
     | BackfillEnded
     | PhaseChanged

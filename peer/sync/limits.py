@@ -3,6 +3,9 @@
 PROTOCOL_VERSIONS = (1,)
 
 FRAME_SIZE_MAX = 1024 * 1024
+BLOB_PART_SIZE_MAX = 256 * 1024
+BLOB_READS_MAX = 32
+"""Parts of blobs that one side may ask for at once."""
 FRAME_DEPTH_MAX = 8
 CREDIT_INITIAL = 4 * 1024 * 1024
 """Bytes of `events` frames that each side may have under way before the other grants more."""

@@ -3,7 +3,6 @@
 Decoding checks types and sizes and nothing else; what a message may mean when is the session's matter.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -12,16 +11,27 @@ from peer.core.encoding import Value, decode, encode
 from peer.core.event import HEADER_SIZE_MAX
 from peer.core.frontier import Tip, Tips
 from peer.core.group import GENESIS_SIZE_MAX
-from peer.core.identity import ID_SIZE, NONCE_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, EventId, GroupId, LogId, PeerId
-from peer.core.names import is_name
+from peer.core.identity import ID_SIZE, NONCE_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, BlobId, EventId, GroupId, LogId, PeerId
 from peer.core.run import RUN_EVENTS_MAX
 from peer.errors import LimitExceededError, MalformedFrameError, NotCanonicalError
 from peer.sync import limits
+from peer.sync.fields import (
+    read_bytes,
+    read_bytes_up_to,
+    read_code,
+    read_flag,
+    read_group,
+    read_items,
+    read_log,
+    read_name,
+    read_text,
+    read_tuple,
+    read_whole,
+)
 
 INCARNATION_SIZE = 16
 VERSIONS_MAX = 16
 GRANT_MAX = 2**40
-_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Hello(NamedTuple):
@@ -129,6 +139,24 @@ class Credit(NamedTuple):
     size: int
 
 
+class BlobWant(NamedTuple):
+    """Send me this part of a blob, if it belongs to the group: for sites that I cannot dial."""
+
+    number: int
+    group: GroupId
+    blob: BlobId
+    start: int
+    size: int
+
+
+class BlobPart(NamedTuple):
+    """The part that was asked for under this number, or, with a code, why there is none."""
+
+    number: int
+    code: str
+    data: bytes
+
+
 class Ping(NamedTuple):
     """Asks whether they are there."""
 
@@ -149,7 +177,7 @@ class Error(NamedTuple):
     group: bytes
 
 
-Message = Hello | Proof | Join | Joined | Have | Want | Unwant | Unknown | Events | Rejected | Credit | Ping | Pong | Error
+Message = Hello | Proof | Join | Joined | Have | Want | Unwant | Unknown | Events | Rejected | Credit | BlobWant | BlobPart | Ping | Pong | Error
 
 
 def encode_message(message: Message) -> bytes:
@@ -187,104 +215,117 @@ def decode_message(frame: bytes) -> Message:
 
 def _hello(fields: list[Value]) -> Hello:
     versions, peer, nonce, incarnation, process, name, record = fields
-    listed = tuple(_whole(version) for version in _items(versions, VERSIONS_MAX))
+    listed = tuple(read_whole(version) for version in read_items(versions, VERSIONS_MAX))
     return Hello(
         listed,
-        PeerId(_bytes(peer, PUBLIC_KEY_SIZE)),
-        _bytes(nonce, NONCE_SIZE),
-        _bytes(incarnation, INCARNATION_SIZE),
-        _bytes(process, INCARNATION_SIZE),
-        _name(name),
-        _bytes_up_to(record, limits.RECORD_SIZE_MAX),
+        PeerId(read_bytes(peer, PUBLIC_KEY_SIZE)),
+        read_bytes(nonce, NONCE_SIZE),
+        read_bytes(incarnation, INCARNATION_SIZE),
+        read_bytes(process, INCARNATION_SIZE),
+        read_name(name),
+        read_bytes_up_to(record, limits.RECORD_SIZE_MAX),
     )
 
 
 def _proof(fields: list[Value]) -> Proof:
-    return Proof(_bytes(fields[0], SIGNATURE_SIZE), _flag(fields[1]))
+    return Proof(read_bytes(fields[0], SIGNATURE_SIZE), read_flag(fields[1]))
 
 
 def _join(fields: list[Value]) -> Join:
     group, key, signature, name = fields
-    return Join(_group(group), _bytes(key, PUBLIC_KEY_SIZE), _bytes(signature, SIGNATURE_SIZE), _name(name))
+    return Join(read_group(group), read_bytes(key, PUBLIC_KEY_SIZE), read_bytes(signature, SIGNATURE_SIZE), read_name(name))
 
 
 def _joined(fields: list[Value]) -> Joined:
-    return Joined(_group(fields[0]), _bytes_up_to(fields[1], GENESIS_SIZE_MAX))
+    return Joined(read_group(fields[0]), read_bytes_up_to(fields[1], GENESIS_SIZE_MAX))
 
 
 def _have(fields: list[Value]) -> Have:
     group, complete, more, logs = fields
-    return Have(_group(group), _flag(complete), _flag(more), tuple(_log_entry(entry) for entry in _items(logs, limits.HAVE_LOGS_MAX)))
+    return Have(read_group(group), read_flag(complete), read_flag(more), tuple(_log_entry(entry) for entry in read_items(logs, limits.HAVE_LOGS_MAX)))
 
 
 def _log_entry(value: Value) -> LogEntry:
-    log, certificate, tips = _tuple_of(value, 3)
-    listed = tuple(_tip(tip) for tip in _items(tips, limits.TIPS_PER_LOG_MAX))
+    log, certificate, tips = read_tuple(value, 3)
+    listed = tuple(_tip(tip) for tip in read_items(tips, limits.TIPS_PER_LOG_MAX))
     if not listed or list(listed) != sorted(set(listed)):
         raise MalformedFrameError("tips that are missing, repeated or out of order")
-    return LogEntry(_log(log), _bytes_up_to(certificate, CERTIFICATE_SIZE_MAX), listed)
+    return LogEntry(read_log(log), read_bytes_up_to(certificate, CERTIFICATE_SIZE_MAX), listed)
 
 
 def _tip(value: Value) -> Tip:
-    height, event_id = _tuple_of(value, 2)
-    if _whole(height) < 1:
+    height, event_id = read_tuple(value, 2)
+    if read_whole(height) < 1:
         raise MalformedFrameError("a tip of height 0")
-    return Tip(_whole(height), EventId(_bytes(event_id, ID_SIZE)))
+    return Tip(read_whole(height), EventId(read_bytes(event_id, ID_SIZE)))
 
 
 def _want(fields: list[Value]) -> Want:
     group, log, positions, search = fields
-    ids = tuple(EventId(_bytes(position, ID_SIZE)) for position in _items(positions, limits.POSITIONS_MAX))
-    return Want(_group(group), _log(log), ids, _flag(search))
+    ids = tuple(EventId(read_bytes(position, ID_SIZE)) for position in read_items(positions, limits.POSITIONS_MAX))
+    return Want(read_group(group), read_log(log), ids, read_flag(search))
 
 
 def _unwant(fields: list[Value]) -> Unwant:
-    return Unwant(_group(fields[0]), _log(fields[1]))
+    return Unwant(read_group(fields[0]), read_log(fields[1]))
 
 
 def _unknown(fields: list[Value]) -> Unknown:
-    return Unknown(_group(fields[0]), _log(fields[1]))
+    return Unknown(read_group(fields[0]), read_log(fields[1]))
 
 
 def _events(fields: list[Value]) -> Events:
     group, log, signature, events = fields
     pairs = []
-    for event in _items(events, RUN_EVENTS_MAX):
-        header, body = _tuple_of(event, 2)
+    for event in read_items(events, RUN_EVENTS_MAX):
+        header, body = read_tuple(event, 2)
         if not isinstance(body, bytes):
             raise MalformedFrameError("an event body that is not bytes")
-        pairs.append((_bytes_up_to(header, HEADER_SIZE_MAX), body))
+        pairs.append((read_bytes_up_to(header, HEADER_SIZE_MAX), body))
     if not pairs:
         raise MalformedFrameError("a run without events")
-    return Events(_group(group), _log(log), _bytes(signature, SIGNATURE_SIZE), tuple(pairs))
+    return Events(read_group(group), read_log(log), read_bytes(signature, SIGNATURE_SIZE), tuple(pairs))
 
 
 def _rejected(fields: list[Value]) -> Rejected:
     group, log, code = fields
-    return Rejected(_group(group), _log(log), _code(code))
+    return Rejected(read_group(group), read_log(log), read_code(code))
 
 
 def _credit(fields: list[Value]) -> Credit:
-    size = _whole(fields[0])
+    size = read_whole(fields[0])
     if not 0 < size <= GRANT_MAX:
         raise MalformedFrameError("a grant of credit that is out of range")
     return Credit(size)
 
 
+def _blob_want(fields: list[Value]) -> BlobWant:
+    number, group, blob, start, size = fields
+    if not 0 < read_whole(size) <= limits.BLOB_PART_SIZE_MAX:
+        raise LimitExceededError(f"a part of a blob that is not of 1 to {limits.BLOB_PART_SIZE_MAX} bytes")
+    return BlobWant(read_whole(number), read_group(group), BlobId(read_bytes(blob, ID_SIZE)), read_whole(start), read_whole(size))
+
+
+def _blob_part(fields: list[Value]) -> BlobPart:
+    number, code, data = fields
+    told = "" if code == "" else read_code(code)
+    return BlobPart(read_whole(number), told, read_bytes_up_to(data, limits.BLOB_PART_SIZE_MAX))
+
+
 def _ping(fields: list[Value]) -> Ping:
-    return Ping(_whole(fields[0]))
+    return Ping(read_whole(fields[0]))
 
 
 def _pong(fields: list[Value]) -> Pong:
-    return Pong(_whole(fields[0]))
+    return Pong(read_whole(fields[0]))
 
 
 def _error(fields: list[Value]) -> Error:
     code, text, group = fields
     if group != b"":
-        _group(group)
+        read_group(group)
     assert isinstance(group, bytes)
-    return Error(_code(code), _text(text), group)
+    return Error(read_code(code), read_text(text), group)
 
 
 _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
@@ -299,6 +340,8 @@ _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
     "events": (4, _events),
     "rejected": (3, _rejected),
     "credit": (1, _credit),
+    "blob_want": (5, _blob_want),
+    "blob_part": (3, _blob_part),
     "ping": (1, _ping),
     "pong": (1, _pong),
     "error": (3, _error),
@@ -312,73 +355,9 @@ _NAMES: Mapping[type, str] = {
     Unknown: "unknown",
     Rejected: "rejected",
     Credit: "credit",
+    BlobWant: "blob_want",
+    BlobPart: "blob_part",
     Ping: "ping",
     Pong: "pong",
     Error: "error",
 }
-
-
-def _items(value: Value, count_max: int) -> list[Value]:
-    if not isinstance(value, list):
-        raise MalformedFrameError("a field that is not an array")
-    if len(value) > count_max:
-        raise LimitExceededError(f"an array of {len(value)} items; {count_max} are allowed")
-    return value
-
-
-def _tuple_of(value: Value, count: int) -> list[Value]:
-    if not isinstance(value, list) or len(value) != count:
-        raise MalformedFrameError(f"a field that is not an array of {count}")
-    return value
-
-
-def _bytes(value: Value, size: int) -> bytes:
-    if not isinstance(value, bytes) or len(value) != size:
-        raise MalformedFrameError(f"a field that is not {size} bytes")
-    return value
-
-
-def _bytes_up_to(value: Value, size_max: int) -> bytes:
-    if not isinstance(value, bytes):
-        raise MalformedFrameError("a field that is not bytes")
-    if len(value) > size_max:
-        raise LimitExceededError(f"a field of {len(value)} bytes; {size_max} are allowed")
-    return value
-
-
-def _group(value: Value) -> GroupId:
-    return GroupId(_bytes(value, ID_SIZE))
-
-
-def _log(value: Value) -> LogId:
-    return LogId(_bytes(value, ID_SIZE))
-
-
-def _flag(value: Value) -> bool:
-    if not isinstance(value, bool):
-        raise MalformedFrameError("a field that is not true or false")
-    return value
-
-
-def _whole(value: Value) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise MalformedFrameError("a field that is not a whole number")
-    return value
-
-
-def _text(value: Value) -> str:
-    if not isinstance(value, str) or len(value) > limits.TEXT_CHARACTERS_MAX:
-        raise MalformedFrameError("a field that is not a short text")
-    return value
-
-
-def _code(value: Value) -> str:
-    if not isinstance(value, str) or not _CODE.fullmatch(value):
-        raise MalformedFrameError("a field that is not a code")
-    return value
-
-
-def _name(value: Value) -> str:
-    if not isinstance(value, str) or not is_name(value):
-        raise MalformedFrameError("a field that is not a name")
-    return value

@@ -19,33 +19,10 @@ from peer.errors import (
     RemoteProtocolError,
     TransportError,
 )
+from peer.sync import effects as fx
 from peer.sync import limits, messages
 from peer.sync.backfill import BackfillSide
-from peer.sync.effects import (
-    CloseLink,
-    Committed,
-    DecideJoin,
-    Effect,
-    Established,
-    EventsFound,
-    Fact,
-    FindPurpose,
-    FrameReceived,
-    GroupOpened,
-    GroupsChanged,
-    JoinDecided,
-    JoinEnded,
-    JoinRequest,
-    LocatorRead,
-    Opened,
-    OpenGroup,
-    Phase,
-    PhaseChanged,
-    RunsRead,
-    RunStored,
-    SourcesChanged,
-    Tick,
-)
+from peer.sync.blobs import BlobSide
 from peer.sync.handshake import Handshake
 from peer.sync.messages import Have, Message
 from peer.sync.outbox import Outbox
@@ -66,9 +43,9 @@ class Surroundings:
 class SyncSession:
     """The state of one link."""
 
-    def __init__(self, handshake: Handshake, surroundings: Surroundings, link: LinkToken, now_ms: int, join: JoinRequest | None = None) -> None:
+    def __init__(self, handshake: Handshake, surroundings: Surroundings, link: LinkToken, now_ms: int, join: fx.JoinRequest | None = None) -> None:
         """`join` is what a dialler with an invitation wants."""
-        self.phase = Phase.HANDSHAKE
+        self.phase = fx.Phase.HANDSHAKE
         self._handshake = handshake
         self._replica = surroundings.replica
         self._sources = surroundings.sources
@@ -79,6 +56,7 @@ class SyncSession:
         self._push = PushSide(self._replica, self._outbox, self._questions)
         self._telling = Telling(self._replica, self._outbox)
         self._backfill: BackfillSide | None = None
+        self._blobs: BlobSide | None = None
         self._proven = False
         """True once they have proved who they are."""
         self._awaiting_join = False
@@ -97,9 +75,9 @@ class SyncSession:
         """Why they refused something of ours last."""
         self.rtt_ms: int | None = None
 
-    def handle(self, fact: Fact, now_ms: int) -> list[Effect]:
+    def handle(self, fact: fx.Fact, now_ms: int) -> list[fx.Effect]:
         """Advance by one fact and return what the shell must do, in order."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is fx.Phase.CLOSED:
             return []
         try:
             self._handle(fact, now_ms)
@@ -135,81 +113,89 @@ class SyncSession:
         """Groups that both sides speak about on this link."""
         return self._telling.told - self._telling.refused
 
-    def _handle(self, fact: Fact, now_ms: int) -> None:  # noqa: C901, PLR0912  (every fact in one place)
+    def _handle(self, fact: fx.Fact, now_ms: int) -> None:  # noqa: C901, PLR0912  (every fact in one place)
         match fact:
-            case Opened():
+            case fx.Opened():
                 if self._handshake.we_dialled:
                     self._outbox.send(self._handshake.hello)
-            case FrameReceived(frame):
+            case fx.FrameReceived(frame):
                 self._heard_ms, self._pings_missed = now_ms, 0
                 if self._opening:
                     self._hold(frame)
                 else:
                     self._receive(messages.decode_message(frame), frame, now_ms)
-            case Tick():
+            case fx.Tick():
                 self._tick(now_ms)
-            case Committed(commit):
+            case fx.Committed(commit):
                 self._committed(commit, now_ms)
-            case GroupsChanged():
+            case fx.GroupsChanged():
                 self._groups_changed(now_ms)
-            case SourcesChanged():
+            case fx.SourcesChanged():
                 if self._backfill is not None:
                     self._backfill.consider_all(now_ms)
-            case RunStored(effect):
+            case fx.RunStored(effect):
                 self._push.stored(effect.certificate.group, effect.run)
                 self._side.stored(fact, now_ms)
-            case RunsRead():
+            case fx.RunsRead():
                 self._push.runs_read(fact)
-            case EventsFound(effect):
+            case fx.EventsFound(effect):
                 self._questions.answered()
-                if effect.purpose is FindPurpose.WANTED:
+                if effect.purpose is fx.FindPurpose.WANTED:
                     self._push.found(fact)
                 else:
                     self._side.found(fact, now_ms)
-            case LocatorRead():
+            case fx.LocatorRead():
                 self._questions.answered()
                 self._side.locator_read(fact)
-            case JoinDecided():
+            case fx.JoinDecided():
                 self._join_decided(fact)
-            case GroupOpened():
+            case fx.GroupOpened():
                 self._group_opened(fact, now_ms)
+            case fx.WantBlob():
+                self._bytes.want(fact)
+            case fx.BlobSlice():
+                self._bytes.read(fact)
         self._watch_phase()
 
     def _receive(self, message: Message, frame: bytes, now_ms: int) -> None:  # noqa: C901, PLR0912  (every legal pair of phase and message in one place)
         match self.phase, message:
-            case Phase.HANDSHAKE, messages.Hello() if not self._handshake.has_hello:
+            case fx.Phase.HANDSHAKE, messages.Hello() if not self._handshake.has_hello:
                 self._take_hello(message, frame)
-            case Phase.HANDSHAKE, messages.Proof() if self._handshake.has_hello and not self._proven:
+            case fx.Phase.HANDSHAKE, messages.Proof() if self._handshake.has_hello and not self._proven:
                 self._take_proof(message)
-            case Phase.HANDSHAKE, messages.Join() if self._awaiting_join:
+            case fx.Phase.HANDSHAKE, messages.Join() if self._awaiting_join:
                 self._decide_join(message)
-            case (Phase.HANDSHAKE, messages.Joined(group, genesis)) if self._proven and self._join is not None and self._join.group == group:
+            case (fx.Phase.HANDSHAKE, messages.Joined(group, genesis)) if self._proven and self._join is not None and self._join.group == group:
                 self._opening = True
-                self._outbox.ask(OpenGroup(group, genesis))
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Have()):
+                self._outbox.ask(fx.OpenGroup(group, genesis))
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Have()):
                 self._take_have(message, now_ms)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Want()):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Want()):
                 if self._shared(message.group):
                     self._push.want(message)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Unwant()):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Unwant()):
                 self._push.unwant(message)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Unknown()):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Unknown()):
                 self._side.unknown(message)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Events()):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Events()):
                 run = self._side.events(message, len(frame))
                 if run is not None:
                     self._push.received(message.group, run)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Rejected(group, log, code)):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Rejected(group, log, code)):
                 self.last_rejection = code
                 self._push.stop(group, log)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Credit(size)):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Credit(size)):
                 self._push.grant(size)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Ping(number)):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.BlobWant()):
+                self._bytes.wanted(message)
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.BlobPart()):
+                self._bytes.part(message)
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Ping(number)):
                 self._take_ping(number, now_ms)
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Pong(number)):
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Pong(number)):
                 if number == self._pinged_ms:
                     self.rtt_ms = now_ms - number
-            case ((Phase.BACKFILL | Phase.PUSH), messages.Error(code, _, group)) if group:
+            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Error(code, _, group)) if group:
                 self._group_refused(GroupId(group))
             case _, messages.Error(code, text, _):
                 self._told_error(code, text)
@@ -247,8 +233,9 @@ class SyncSession:
     def _establish(self) -> None:
         remote = self._handshake.remote
         self._backfill = BackfillSide(self._replica, self._outbox, self._questions, self._sources, self._link, remote.peer)
-        self._outbox.ask(Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
-        self._enter(Phase.BACKFILL)
+        self._blobs = BlobSide(self._replica, self._outbox, remote.peer)
+        self._outbox.ask(fx.Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
+        self._enter(fx.Phase.BACKFILL)
         for group in self._common_groups():
             self._telling.tell(group)
 
@@ -257,9 +244,9 @@ class SyncSession:
         remote = self._handshake.remote.peer
         if not check_join(join.key, join.group, remote, self._handshake.listener_nonce, join.signature):
             raise HandshakeFailedError("they do not prove the invitation's key")
-        self._outbox.ask(DecideJoin(join.group, join.key, remote, join.name))
+        self._outbox.ask(fx.DecideJoin(join.group, join.key, remote, join.name))
 
-    def _join_decided(self, fact: JoinDecided) -> None:
+    def _join_decided(self, fact: fx.JoinDecided) -> None:
         if fact.code is not None:
             self._close(fact.code, fact.text)
             return
@@ -273,17 +260,17 @@ class SyncSession:
             raise LimitExceededError("too many frames while joining")
         self._held_frames.append(frame)
 
-    def _group_opened(self, fact: GroupOpened, now_ms: int) -> None:
+    def _group_opened(self, fact: fx.GroupOpened, now_ms: int) -> None:
         self._opening = False
         if fact.code is not None:
             self._close(fact.code, fact.text)
             return
         self._join = None
-        self._outbox.ask(JoinEnded(fact.effect.group, None, ""))
+        self._outbox.ask(fx.JoinEnded(fact.effect.group, None, ""))
         self._establish()
         held, self._held_frames = self._held_frames, []
         for frame in held:
-            if self.phase is Phase.CLOSED:
+            if self.phase is fx.Phase.CLOSED:
                 return
             self._receive(messages.decode_message(frame), frame, now_ms)
 
@@ -294,6 +281,12 @@ class SyncSession:
         if self._backfill is None:
             raise LocalProtocolError("a fact about events before the handshake")
         return self._backfill
+
+    @property
+    def _bytes(self) -> BlobSide:
+        if self._blobs is None:
+            raise LocalProtocolError("a fact about bytes before the handshake")
+        return self._blobs
 
     def _common_groups(self) -> list[GroupId]:
         remote = self._handshake.remote.peer
@@ -365,27 +358,27 @@ class SyncSession:
         self._outbox.send(messages.Pong(number))
 
     def _watch_phase(self) -> None:
-        if self.phase is Phase.BACKFILL and self._backfill is not None:
+        if self.phase is fx.Phase.BACKFILL and self._backfill is not None:
             shared = self.shared_groups()
             if shared and all(self._backfill.has_ended(group) for group in shared):
                 self.was_up_to_date = True
-                self._enter(Phase.PUSH)
+                self._enter(fx.Phase.PUSH)
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: fx.Phase) -> None:
         self.phase = phase
-        self._outbox.ask(PhaseChanged(phase))
+        self._outbox.ask(fx.PhaseChanged(phase))
 
     def _told_error(self, code: str, text: str) -> None:
         """They end the link and say why."""
         if self._join is not None:
-            self._outbox.ask(JoinEnded(self._join.group, code, text))
-        self._outbox.ask(CloseLink(code, text))
-        self.phase = Phase.CLOSED
+            self._outbox.ask(fx.JoinEnded(self._join.group, code, text))
+        self._outbox.ask(fx.CloseLink(code, text))
+        self.phase = fx.Phase.CLOSED
 
     def _close(self, code: str, text: str) -> None:
         """End the link, saying why."""
         if self._join is not None:
-            self._outbox.ask(JoinEnded(self._join.group, code, text))
+            self._outbox.ask(fx.JoinEnded(self._join.group, code, text))
         self._outbox.send(messages.Error(code, text[: limits.TEXT_CHARACTERS_MAX], b""))
-        self._outbox.ask(CloseLink(code, text))
-        self.phase = Phase.CLOSED
+        self._outbox.ask(fx.CloseLink(code, text))
+        self.phase = fx.Phase.CLOSED

@@ -1,14 +1,47 @@
 """Whom to ask for bytes: the linked peers of a group, each at the addresses that are known for it."""
 
-from collections.abc import Sequence
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
 
-from peer.core.identity import GroupId, KeyPair, PeerId
+from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import BlobSource
 from peer.errors import TransportError
+from peer.sync.limits import BLOB_PART_SIZE_MAX
 from peer.transport.blob_client import BlobClient
 from peer.transport.links import PeerLinks
 
 CLIENTS_MAX = 256
+PARTS_AHEAD = 4
+"""Parts that are asked for on a link before the first has come; with four blobs at once half of what the other side allows."""
+
+
+class LinkBlobSource:
+    """A `BlobSource` over the link itself, for peers that cannot be dialled."""
+
+    def __init__(self, links: PeerLinks, peer: PeerId) -> None:
+        self._links = links
+        self._peer = peer
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Whose bytes these are."""
+        return self._peer
+
+    async def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Bytes `start` to `stop` of a blob, a few parts ahead. Raises `TransportError` if they do not come."""
+        asked: deque[asyncio.Task[bytes]] = deque()
+        try:
+            while start < stop or asked:
+                while start < stop and len(asked) < PARTS_AHEAD:
+                    size = min(BLOB_PART_SIZE_MAX, stop - start)
+                    asked.append(asyncio.create_task(self._links.ask_blob(self._peer, group, blob, start, size)))
+                    start += size
+                yield await asked.popleft()
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
 
 class BlobSources:
@@ -22,12 +55,13 @@ class BlobSources:
 
     def of_group(self, group: GroupId) -> Sequence[BlobSource]:
         """Those that can be asked now."""
-        found = []
+        found: list[BlobSource] = []
         for peer in self._links.group_peers(group):
-            for endpoint in self._links.endpoints_of(peer):
-                client = self._client(peer, endpoint)
-                if client is not None:
-                    found.append(client)
+            clients = [self._client(peer, endpoint) for endpoint in self._links.endpoints_of(peer)]
+            dialled: list[BlobSource] = [client for client in clients if client is not None]
+            over_link = LinkBlobSource(self._links, peer)
+            # Who dialled us may be one that nobody can dial, whatever it says of its address.
+            found += [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
         return found
 
     async def close(self) -> None:

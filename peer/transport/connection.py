@@ -13,9 +13,18 @@ import aiohttp
 from aiohttp import web
 
 from peer.core.group import read_genesis
-from peer.core.identity import GroupId, PeerId
+from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import EventStore
-from peer.errors import EventRejectedError, LinkBrokenError, LocalProtocolError, MeshError, ReaderTooSlowError, RequestError, StoreError
+from peer.errors import (
+    EventRejectedError,
+    LinkBrokenError,
+    LocalProtocolError,
+    MeshError,
+    ReaderTooSlowError,
+    RequestError,
+    StoreError,
+    TransportError,
+)
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
 from peer.sync.session import SyncSession
@@ -24,10 +33,13 @@ QUEUE_BYTES_MAX = 16 * 1024 * 1024
 """Bytes that may wait to be sent; a reader slower than that is cut off."""
 
 CLOSE_TIMEOUT_S = 2.0
+BLOB_TIMEOUT_S = 60.0
 
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 OpenGroupCall = Callable[[GroupId, bytes], Awaitable[None]]
 DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
+ReadBlobCall = Callable[[GroupId, BlobId, int, int], Awaitable[bytes | None]]
+"""A part of a blob; None if it is not here, or not in that group."""
 
 
 class JoinAttempt(NamedTuple):
@@ -61,6 +73,7 @@ class Performers(Protocol):
 
     store: EventStore
     decide_join: DecideJoinCall
+    read_blob: ReadBlobCall
 
 
 def now_ms() -> int:
@@ -88,6 +101,8 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pages_read = 0
         self._is_broken = False
+        self._wants = 0
+        self._wanted: dict[int, asyncio.Future[bytes]] = {}
         self._sender: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -142,8 +157,11 @@ class Connection:
         await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
         end = self.end or fx.CloseLink(LinkBrokenError.code, "the connection broke")
         self._join_ended(end.code, end.text)
+        for answer in self._wanted.values():
+            if not answer.done():
+                answer.set_exception(LinkBrokenError("the link ended before the bytes came"))
 
-    def _perform(self, effect: fx.Effect, *, pushing: bool) -> None:  # noqa: C901  (every effect in one place)
+    def _perform(self, effect: fx.Effect, *, pushing: bool) -> None:  # noqa: C901, PLR0912  (every effect in one place)
         match effect:
             case fx.SendFrame(frame):
                 self._enqueue(frame, pushing=pushing)
@@ -164,6 +182,10 @@ class Connection:
                 self._spawn(self._decide_join(effect))
             case fx.OpenGroup():
                 self._spawn(self._begin_group(effect))
+            case fx.ReadBlob():
+                self._spawn(self._read_blob(effect))
+            case fx.BlobArrived():
+                self._blob_arrived(effect)
             case fx.JoinEnded(_, code, text):
                 self._join_ended(code, text)
             case fx.BackfillEnded() | fx.PhaseChanged():
@@ -223,6 +245,36 @@ class Connection:
 
     async def _read_locator(self, effect: fx.ReadLocator) -> None:
         self.feed(fx.LocatorRead(effect, await self._performers.store.locator(effect.group, effect.log)))
+
+    async def ask_blob(self, group: GroupId, blob: BlobId, start: int, size: int) -> bytes:
+        """A part of a blob of theirs. Raises `TransportError` if it does not come."""
+        if self.end is not None or self.remote is None:
+            raise LinkBrokenError("there is no link to ask on")
+        self._wants += 1
+        number = self._wants
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._wanted[number] = answer
+        try:
+            self.feed(fx.WantBlob(number, group, blob, start, size))
+            async with asyncio.timeout(BLOB_TIMEOUT_S):
+                return await answer
+        except TimeoutError as error:
+            raise TransportError("the bytes do not come") from error
+        finally:
+            del self._wanted[number]
+
+    def _blob_arrived(self, effect: fx.BlobArrived) -> None:
+        answer = self._wanted.get(effect.number)
+        if answer is None or answer.done():
+            return
+        if effect.code is None:
+            answer.set_result(effect.data)
+        else:
+            answer.set_exception(TransportError(f"the other side has no such bytes for us: {effect.code}"))
+
+    async def _read_blob(self, effect: fx.ReadBlob) -> None:
+        data = await self._performers.read_blob(effect.group, effect.blob, effect.start, effect.size)
+        self.feed(fx.BlobSlice(effect, data))
 
     async def _decide_join(self, effect: fx.DecideJoin) -> None:
         code, text = None, ""

@@ -14,7 +14,7 @@ import aiohttp
 
 from peer.core.certificate import LogKind
 from peer.core.group import Invitation
-from peer.core.identity import NONCE_SIZE, GroupId, KeyPair, PeerId
+from peer.core.identity import NONCE_SIZE, BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import Commit, DialTarget, EventStore, Replica
 from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
 from peer.sync import effects as fx
@@ -22,7 +22,7 @@ from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.reconnect import LinkFacts, new_link_stays
 from peer.sync.session import Surroundings, SyncSession
 from peer.sync.sources import Sources
-from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, Socket, now_ms
+from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, Socket, now_ms
 from peer.transport.dialler import Dialler, dial
 from peer.transport.status import link_status
 
@@ -49,6 +49,8 @@ class LinkParts:
     """Let a peer in that holds an invitation, or raise what says why not."""
     open_group: Callable[[Invitation, bytes], Awaitable[None]]
     """Begin to hold the group that we were invited to, given its checked genesis record, and name the inviting member as one of its peers."""
+    read_blob: ReadBlobCall
+    """A part of a blob of a group, for a member that cannot dial us."""
     report: Callable[[str, Exception], None]
     """Takes what happened, as a constant, and the error: for the log."""
     record: Callable[[], bytes] = bytes
@@ -64,6 +66,7 @@ class PeerLinks:
         self.key = parts.key
         self.store = parts.store
         self.decide_join = parts.decide_join
+        self.read_blob = parts.read_blob
         self._parts = parts
         self._surroundings = Surroundings(parts.replica, Sources())
         self._connections: dict[int, Connection] = {}
@@ -235,6 +238,18 @@ class PeerLinks:
         """Where `peer` may be dialled for bytes: what the operator or an invitation said, then what it said itself."""
         target = self._targets.get(peer)
         return tuple(dict.fromkeys((*(target.endpoints if target else ()), *self._learned.get(peer, ()))))
+
+    async def ask_blob(self, peer: PeerId, group: GroupId, blob: BlobId, start: int, size: int) -> bytes:
+        """A part of a blob, asked for over the link to `peer`. Raises `TransportError` if it does not come."""
+        connection = self._link_to(peer)
+        if connection is None:
+            raise TransportError(f"there is no link to {peer.hex()[:12]}")
+        return await connection.ask_blob(group, blob, start, size)
+
+    def is_dialled(self, peer: PeerId) -> bool:
+        """True if the link to `peer` was dialled by us: then its address is known to be good."""
+        connection = self._link_to(peer)
+        return connection is not None and connection.session.we_dialled
 
     def links(self) -> Sequence[Mapping[str, object]]:
         """One entry for each peer that is linked or dialled, as `status` shows it."""

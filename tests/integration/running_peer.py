@@ -64,7 +64,7 @@ async def running_peer(root: Path, name: str, **settings: str) -> AsyncIterator[
     directory = DataDirectory(root)
     if not directory.exists:
         initialise(root, name=name, listen="127.0.0.1:0", admin="127.0.0.1:0")
-    config = Config(name=name, listen="127.0.0.1:0", admin="127.0.0.1:0", **settings)  # type: ignore[arg-type]
+    config = Config(**{"name": name, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
     ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
 

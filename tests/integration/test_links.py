@@ -13,7 +13,7 @@ import pytest
 
 from peer.core.certificate import LogKind
 from peer.core.group import Genesis, Invitation, read_genesis
-from peer.core.identity import GroupId, KeyPair, PeerId
+from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.roster import Role, invite, member_set
 from peer.core.run import Draft
 from peer.errors import InvitationRefusedError, MeshError
@@ -38,6 +38,7 @@ class Site:
     endpoint: str
     admitted: list[PeerId] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    blobs: dict[BlobId, bytes] = field(default_factory=dict)
 
     def tips(self, group: GroupId) -> object:
         """What it holds."""
@@ -73,9 +74,15 @@ class Lab:
             await store.create_group(read_genesis(genesis, invitation.group))
             await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
 
-        links = PeerLinks(
-            LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group, lambda _event, error: errors.append(error))
-        )
+        async def read_blob(_group: GroupId, blob: BlobId, start: int, size: int) -> bytes | None:
+            data = site.blobs.get(blob)
+            return None if data is None else data[start : start + size]
+
+        def report(_event: str, error: Exception) -> None:
+            errors.append(error)
+
+        parts = LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group, read_blob, report)
+        links = PeerLinks(parts)
         listener = PeerListener(key, links, "127.0.0.1", 0, tls=tls)
         links.endpoint = await listener.start(())
         running = asyncio.create_task(links.run())

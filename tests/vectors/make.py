@@ -16,7 +16,7 @@ from peer.core.event import Event, link_event
 from peer.core.frontier import Tip
 from peer.core.group import INVITATION_CONTEXT, Genesis, Invitation, join_bytes
 from peer.core.hashing import EVENT_CONTEXT, hash_bytes, sha256
-from peer.core.identity import EventId, KeyPair
+from peer.core.identity import BlobId, EventId, KeyPair
 from peer.core.roster import Role, invite, member_set
 from peer.core.run import RUN_CONTEXT, Draft, Run, signed_bytes, write_run
 from peer.sync import messages
@@ -285,28 +285,29 @@ def _said() -> list[messages.Message]:
     """Each message at least once, with values that show the order of its fields."""
     first = write_run(ALICE_LOG, DATA, None, [(Draft("note", encode({"number": number})), clock(number)) for number in range(2)])
     low, high = sorted([Tip(1, first.first.id), Tip(2, first.last.id)])
-    request = join_bytes(GROUP, BOB.peer_id, sha256(b"listener nonce"))
     hello = messages.Hello((1,), ALICE.peer_id, sha256(b"dialler nonce"), sha256(b"incarnation")[:16], sha256(b"process")[:16], "alice", b"")
-    log = DATA.log
     return [
         hello,
         hello._replace(versions=(1, 2, 2**32), record=sign_record(ALICE, PeerRecord(ALICE.peer_id, 1, (), Reachability.DIALLABLE, 60)).data),
         messages.Proof(ALICE.sign(b"abc"), joining=False),
         messages.Proof(ALICE.sign(b"abc"), joining=True),
-        messages.Join(GROUP, INVITE_KEY.public, INVITE_KEY.sign(request), "bob"),
+        messages.Join(GROUP, INVITE_KEY.public, INVITE_KEY.sign(join_bytes(GROUP, BOB.peer_id, sha256(b"listener nonce"))), "bob"),
         messages.Joined(GROUP, GENESIS.to_bytes()),
         messages.Have(GROUP, complete=True, more=False, logs=()),
-        messages.Have(GROUP, complete=True, more=True, logs=(messages.LogEntry(log, DATA.to_bytes(), (high,)),)),
+        messages.Have(GROUP, complete=True, more=True, logs=(messages.LogEntry(DATA.log, DATA.to_bytes(), (high,)),)),
         messages.Have(
-            GROUP, complete=False, more=False, logs=(messages.LogEntry(log, b"", (low, high)), messages.LogEntry(CONTROL.log, b"", (low,)))
+            GROUP, complete=False, more=False, logs=(messages.LogEntry(DATA.log, b"", (low, high)), messages.LogEntry(CONTROL.log, b"", (low,)))
         ),
-        messages.Want(GROUP, log, (), search=False),
-        messages.Want(GROUP, log, (first.last.id, first.first.id), search=True),
-        messages.Unwant(GROUP, log),
-        messages.Unknown(GROUP, log),
-        messages.Events(GROUP, log, first.signature, tuple((event.header_bytes, event.body) for event in first.events)),
-        messages.Rejected(GROUP, log, "signature_mismatch"),
+        messages.Want(GROUP, DATA.log, (), search=False),
+        messages.Want(GROUP, DATA.log, (first.last.id, first.first.id), search=True),
+        messages.Unwant(GROUP, DATA.log),
+        messages.Unknown(GROUP, DATA.log),
+        messages.Events(GROUP, DATA.log, first.signature, tuple((event.header_bytes, event.body) for event in first.events)),
+        messages.Rejected(GROUP, DATA.log, "signature_mismatch"),
         messages.Credit(262144),
+        messages.BlobWant(7, GROUP, BlobId(sha256(b"blob")), 1048576, 262144),
+        messages.BlobPart(7, "", b"part"),
+        messages.BlobPart(8, "not_found", b""),
         messages.Ping(0),
         messages.Pong(2**64 - 1),
         messages.Error("not_a_member", "you are no member of this group here", GROUP),

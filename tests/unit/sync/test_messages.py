@@ -7,7 +7,7 @@ from peer.core.encoding import Value, decode, encode
 from peer.core.event import HEADER_SIZE_MAX
 from peer.core.frontier import Tip
 from peer.core.group import GENESIS_SIZE_MAX
-from peer.core.identity import EventId, GroupId, LogId, PeerId
+from peer.core.identity import BlobId, EventId, GroupId, LogId, PeerId
 from peer.core.run import RUN_EVENTS_MAX
 from peer.errors import LimitExceededError, MalformedFrameError
 from peer.sync import limits, messages
@@ -29,6 +29,8 @@ SAMPLES: tuple[messages.Message, ...] = (
     messages.Events(GROUP, LOG, SIGNATURE, ((b"header", b"body"), (b"header", b""))),
     messages.Rejected(GROUP, LOG, "log_gap"),
     messages.Credit(1),
+    messages.BlobWant(1, GROUP, BlobId(ID), 0, 4096),
+    messages.BlobPart(1, "", b"bytes"),
     messages.Ping(0),
     messages.Pong(2**64 - 1),
     messages.Error("not_a_member", "no", GROUP),
@@ -42,7 +44,7 @@ WRONG: tuple[Value, ...] = (None, {}, {"a": 1}, -1)
 
 
 def name_of(message: messages.Message) -> str:
-    return type(message).__name__.lower()
+    return str(fields_of(message)[0])
 
 
 def fields_of(message: messages.Message) -> list[Any]:

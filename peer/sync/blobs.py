@@ -1,0 +1,55 @@
+"""Bytes over a link, for sites that nobody can dial: the asking side asks for small parts, a few at a time, and so sets the pace.
+
+What a blob is worth is not decided here: whoever asks verifies pieces and the whole, as with bytes from anywhere else.
+"""
+
+from peer.core.identity import PeerId
+from peer.core.interfaces import Replica
+from peer.core.roster import Role
+from peer.errors import LimitExceededError, NotAMemberError, NotFoundError, RemoteProtocolError
+from peer.sync import limits
+from peer.sync.effects import BlobArrived, BlobSlice, ReadBlob, WantBlob
+from peer.sync.messages import BlobPart, BlobWant
+from peer.sync.outbox import Outbox
+
+
+class BlobSide:
+    """Parts of blobs that are under way on one link, in both directions."""
+
+    def __init__(self, replica: Replica, outbox: Outbox, remote: PeerId) -> None:
+        self._replica = replica
+        self._outbox = outbox
+        self._remote = remote
+        self._asked: dict[int, int] = {}
+        """The sizes of the parts that we asked for, by number."""
+        self._reading = 0
+        """How many parts of ours are being read for them."""
+
+    def want(self, fact: WantBlob) -> None:
+        """Somebody here wants a part."""
+        self._asked[fact.number] = fact.size
+        self._outbox.send(BlobWant(*fact))
+
+    def part(self, message: BlobPart) -> None:
+        """A part has come, or the reason why not."""
+        size = self._asked.pop(message.number, None)
+        if size is None or len(message.data) > size:
+            raise RemoteProtocolError("bytes that were not asked for")
+        self._outbox.ask(BlobArrived(message.number, message.code or None, message.data))
+
+    def wanted(self, message: BlobWant) -> None:
+        """They want a part: only members get one."""
+        view = self._replica.groups.get(message.group)
+        if view is None or view.roster.role(self._remote) is Role.NONE:
+            self._outbox.send(BlobPart(message.number, NotAMemberError.code, b""))
+            return
+        if self._reading >= limits.BLOB_READS_MAX:
+            raise LimitExceededError(f"more than {limits.BLOB_READS_MAX} parts of blobs at once")
+        self._reading += 1
+        self._outbox.ask(ReadBlob(*message))
+
+    def read(self, fact: BlobSlice) -> None:
+        """What they want was read; None where it is not to be had in that group."""
+        self._reading -= 1
+        code = NotFoundError.code if fact.data is None else ""
+        self._outbox.send(BlobPart(fact.effect.number, code, fact.data or b""))
