@@ -1,6 +1,7 @@
 """The peer listener: `/sync/v1/link` and the blob routes, over TLS with the peer's own key, or plain on loopback."""
 
 import errno
+import os
 import socket as sockets
 from collections.abc import Iterable
 
@@ -11,11 +12,11 @@ from peer.errors import HandshakeFailedError, PortInUseError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.transport.dialler import LINK_PATH, Server
+from peer.transport.door import Door
 from peer.transport.pinning import check_carrier
 from peer.transport.tls import peer_spki_sha256, server_context
 
 BODY_SIZE_MAX = 64 * 1024
-BACKLOG = 128
 CLOSE_TIMEOUT_S = 3.0
 ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 
@@ -28,28 +29,24 @@ class PeerListener:
         self._server = server
         self._host, self._port = host, port
         self._tls = tls
-        self._runner: web.AppRunner | None = None
+        self._door: Door | None = None
 
     async def start(self, routes: Iterable[web.RouteDef]) -> str:
         """Listen; returns the URL under which others dial. Raises `PortInUseError`."""
         app = web.Application(client_max_size=BODY_SIZE_MAX)
         app.add_routes([web.get(LINK_PATH, self._link), *routes])
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=server_context(self._key) if self._tls else None, backlog=BACKLOG)
+        self._door = Door(app, server_context(self._key) if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S)
         try:
-            await site.start()
+            port = await self._door.open(self._host, self._port)
         except OSError as error:
-            await self._runner.cleanup()
-            what = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-            raise PortInUseError(f"{self._host}:{self._port} {what}", fix="choose another with `listen` in config.toml or --listen") from error
-        port = self._runner.addresses[0][1]
+            what = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {_reason(error)}"
+            raise PortInUseError(f"{self._host}:{self._port} {what}", fix="choose another with `listen` in config.toml") from error
         return f"{'https' if self._tls else 'http'}://{_bracketed(_dialable(self._host))}:{port}"
 
     async def stop(self) -> None:
         """Listen no more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._door is not None:
+            await self._door.close()
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -65,6 +62,13 @@ class PeerListener:
         except TransportError:
             await socket.close()
         return socket
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, without the words that Python puts around it."""
+    if isinstance(error, sockets.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _dialable(host: str) -> str:
