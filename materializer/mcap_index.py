@@ -7,6 +7,7 @@ when they stop right after a split.
 """
 
 import os
+import stat
 import struct
 import zlib
 from collections import Counter
@@ -69,10 +70,17 @@ class _Damage(Exception):  # noqa: N818  (caught in this module: a file that can
 def read_index(path: Path) -> McapIndex:
     """The index of the file at `path`. Blocks. Raises `FileUnreadableError`, `McapEmptyError`, `NotMcapError` or `McapTruncatedError`."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise FileUnreadableError(f"{path} is no regular file", fix="name an MCAP file")
             return _read_index(file, path)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """A pipe without a writer would hold up the reader for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _read_index(file: BinaryIO, path: Path) -> McapIndex:

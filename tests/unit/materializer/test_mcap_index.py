@@ -124,6 +124,13 @@ def test_a_missing_or_unreadable_path_says_so(tmp_path: Path) -> None:
         check_refused(path, FileUnreadableError)
 
 
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mcap")
+    for path in (tmp_path / "pipe.mcap", Path("/dev/zero"), tmp_path):
+        with pytest.raises(FileUnreadableError):
+            read_index(path)
+
+
 def test_the_summary_of_a_large_file_is_read_without_reading_the_file(tmp_path: Path) -> None:
     path = write_mcap(tmp_path / "a.mcap", messages=2000, payload=bytes(32 * 1024), compression=CompressionType.NONE)
     assert path.stat().st_size > 60_000_000
