@@ -9,7 +9,7 @@ import typer
 from peer.cli import options
 from peer.cli.output import line, pairs, show
 
-SECTION = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Settings: where they stand, what they are, whether they are valid.")
+SECTION = typer.Typer(rich_markup_mode=None, help="Settings: where they stand, what they are, whether they are valid.")
 
 
 class Shell(StrEnum):

@@ -14,7 +14,7 @@ from peer.cli.times import parse_duration
 
 GROUPS = "/api/v1/sync/groups"
 EVENTS_PAGE = 500
-SECTION = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Groups: sites that share one history.")
+SECTION = typer.Typer(rich_markup_mode=None, help="Groups: sites that share one history.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name, id, or the start of its id.")]
 
 

@@ -28,7 +28,6 @@ EPILOG = (
 app = typer.Typer(
     name="recmesh",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog=EPILOG,

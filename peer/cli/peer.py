@@ -9,7 +9,7 @@ from peer.cli.client import connect
 from peer.cli.output import pairs, short, show, table
 
 PEERS = "/api/v1/sync/peers"
-SECTION = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Peers: who is known, where, and from which source.")
+SECTION = typer.Typer(rich_markup_mode=None, help="Peers: who is known, where, and from which source.")
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -18,7 +18,7 @@ RECORDINGS = "/api/v1/recordings"
 TRANSFERS = "/api/v1/transfers"
 LIST_PAGE = 500
 POLL_S = 0.1
-SECTION = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Recordings: named sets of MCAP files, shared with a group.")
+SECTION = typer.Typer(rich_markup_mode=None, help="Recordings: named sets of MCAP files, shared with a group.")
 TRANSFERS_SECTION = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Bytes on their way here.")
 
 
@@ -53,7 +53,8 @@ def add(  # noqa: PLR0913  (the options of the command)
 
     def text() -> None:
         line(f"{answer['name']} {answer['id']}")
-        hint(f"{answer['chunk_count']} files, {answer['message_count']} messages, {size(answer['size_bytes'])}. See `recmesh recording list`.")
+        files = "1 file" if answer["chunk_count"] == 1 else f"{answer['chunk_count']} files"
+        hint(f"{files}, {answer['message_count']} messages, {size(answer['size_bytes'])}. See `recmesh recording list`.")
 
     show(answer, text)
 

@@ -128,5 +128,7 @@ def read_text_argument(text: str) -> str:
     path = Path(text.removeprefix("@"))
     try:
         return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileUnreadableError(f"{path}: cannot be read: {error}", fix="check the path and its permissions") from error
+    except OSError as error:
+        raise FileUnreadableError(f"{path} cannot be read: {error.strerror}", fix="check the path and its permissions") from error
+    except UnicodeDecodeError as error:
+        raise FileUnreadableError(f"{path} is no text", fix="name the file with the line that was sent to you") from error

@@ -178,7 +178,7 @@ def as_store_error(error: sqlite3.Error, path: Path) -> Exception:
 def _fix_for_damage(path: Path) -> str:
     if path.name == "views.db":
         return f"delete {path}: it is rebuilt from log.db at the next start"
-    return f"move {path} away and restore it from a backup, or start without it: the other peers send everything again"
+    return "restore it from a backup; without one, move it away, start, and join the groups again: what others hold comes back from them"
 
 
 async def _connect(path: Path, connector: Callable[[], Connection]) -> aiosqlite.Connection:

@@ -51,7 +51,10 @@ class KeyFiles:
         """This peer's key. Raises `DataDirectoryMissingError` without one, `ConfigError` for a damaged file."""
         path = self._folder / PEER_KEY_FILE
         if not path.is_file():
-            raise DataDirectoryMissingError(f"{path} is missing", fix="run: recmesh init, or restore the key from a backup")
+            raise DataDirectoryMissingError(
+                f"{path} is missing",
+                fix="restore it from a backup, or set up another directory with --data DIR and join again",
+            )
         key = _read(path)
         if key is None:
             raise ConfigError(f"{path} does not hold a key", fix="restore it from a backup")
