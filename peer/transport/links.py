@@ -119,7 +119,7 @@ class PeerLinks:
         self._feed_all(fx.GroupsChanged())
 
     async def join(self, invitation: Invitation) -> None:
-        """Dial the member that an invitation names and ask to be let in; returns when we are, and the link stays.
+        """Dial the member that an invitation names and ask to be let in; returns when we are, and the link stays. Gives up when cancelled.
 
         Raises what the other side says, or `TransportError`.
         """
@@ -132,7 +132,11 @@ class PeerLinks:
         task = asyncio.create_task(self._dial_to_join(invitation, attempt))
         self._joins.add(task)
         task.add_done_callback(self._joins.discard)
-        await attempt.ended
+        try:
+            await attempt.ended
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
 
     async def _dial_to_join(self, invitation: Invitation, attempt: JoinAttempt) -> None:
         try:

@@ -215,6 +215,29 @@ async def test_an_invitation_nobody_knows_is_refused_with_its_code(lab: Lab) -> 
     assert group not in b.store.replica.groups
 
 
+async def test_a_join_that_nobody_waits_for_any_more_is_given_up(lab: Lab) -> None:
+    """It would go on in the dark, and leave a group behind that nobody asked for any more."""
+    b = await lab.site("b")
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        begun.set()
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        key, group = KeyPair(os.urandom(32)), GroupId(os.urandom(32))
+        invitation = Invitation(group, "lab", key.peer_id, key.peer_id, endpoint, Role.WRITER, _wall_ms() + 60_000, os.urandom(32))
+        joining = asyncio.create_task(b.links.join(invitation))
+        await begun.wait()
+        joining.cancel()
+        async with asyncio.timeout(3):
+            await ended.wait()
+
+
 async def test_another_key_at_the_address_is_not_spoken_to(lab: Lab) -> None:
     """Whoever answers must be whom we dialled."""
     a, b, impostor = await lab.site("a"), await lab.site("b"), await lab.site("impostor")
