@@ -97,13 +97,18 @@ class Site:
             "version": parts.version,
             "ready": self.is_ready,
             "groups": groups,
-            "links": [dict(link) for link in parts.links.links()],
+            "links": [{**link, "name": self._name_in_groups(str(link["peer_id"])) or link["name"]} for link in parts.links.links()],
             "pending_peers": [],
             "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
             "transfers": self.transfers(),
             "disk": await self._disk(),
             "problems": self._problems(groups),
         }
+
+    def _name_in_groups(self, peer: str) -> str | None:
+        """What its groups call it: an invitation does not say who made it."""
+        members = (view.roster.members.get(PeerId(bytes.fromhex(peer))) for view in self._parts.replica.groups.values())
+        return next((member.name for member in members if member is not None), None)
 
     async def groups(self) -> list[Json]:
         """How far each group is."""

@@ -26,7 +26,7 @@ def link_status(
         "state": _state(target, connection, dialler),
         "phase": (Phase.HANDSHAKE if session.phase is Phase.CLOSED else session.phase).value if session else "reconnect",
         "route": "direct" if connection else "none",
-        "address": dialler.endpoint if dialler else None,
+        "address": dialler.endpoint if dialler and (session is None or session.we_dialled) else None,
         "source": target.source if target else "inbound",
         "learned_from": None,
         "ttl": None,

@@ -118,6 +118,8 @@ def test_two_machines_in_five_minutes(machines: tuple[Machine, Machine]) -> None
         return [(each["name"], each["state"]) for each in recordings] == [("run-1", "local")]
 
     wait_until(is_at_the_office, "the recording is at the office")
+    (link,) = json.loads(field.types("recmesh status --json"))["links"]
+    assert (link["name"], link["dialled_by_us"]) == ("office", True)
     for line in looked:
         assert "run-1" in office.types(line) or line == "recmesh status"
     (folder,) = office.data.glob("recordings/field-tests-*/run-1")

@@ -190,6 +190,21 @@ async def test_of_two_links_between_the_same_peers_one_stays_the_same_at_both(la
     await lab.wait(settled)
 
 
+async def test_the_address_of_a_link_is_the_one_that_was_dialled(lab: Lab) -> None:
+    """Who was dialled by a peer does not know its address, whatever it would dial itself."""
+    a, b = await lab.site("a"), await lab.site("b")
+    group = await lab.found(a)
+    await b.links.join(await lab.invitation(a, group))
+    a.links.set_targets([_target(b, "http://127.0.0.1:9")])
+
+    def of(site: Site) -> list[tuple[object, object]]:
+        return [(link["dialled_by_us"], link["address"]) for link in site.links.links()]
+
+    await lab.wait(lambda: of(a) == [(False, None)])
+    b.links.set_targets([_target(a)])
+    await lab.wait(lambda: of(b) == [(True, a.endpoint)])
+
+
 async def test_an_unknown_key_gets_nothing(lab: Lab) -> None:
     """Somebody who proves a key that is on no roster learns neither groups nor events."""
     a, stranger = await lab.site("a"), await lab.site("stranger")
