@@ -348,6 +348,12 @@ class StoreCorruptError(StoreError):
     code = "store_corrupt"
 
 
+class LogMissingError(StoreError):
+    """This peer has written logs of a group that its database does not know: `log.db` was lost or replaced."""
+
+    code = "log_missing"
+
+
 class DiskFullError(StoreError):
     """No space to write."""
 

@@ -41,7 +41,7 @@ from peer.operations.verification import Verification
 from peer.store.database import Database, open_database, open_read_only, remove_database
 from peer.store.directory import DataDirectory, write_durably
 from peer.store.events import SqliteEventStore, opened_event_store
-from peer.store.keys import KeyFiles
+from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 from peer.store.peers import KnownPeer as StoredPeer
 from peer.store.verification import verify_log
 from peer.transport.blob_routes import BlobRoutes
@@ -154,6 +154,9 @@ async def opened_core(directory: DataDirectory) -> AsyncIterator[Core]:
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(await open_database(directory.log_database, "log", backups=directory.backups))
         store = await stack.enter_async_context(opened_event_store(log, keys, key, now_ms))
+        lost = keys.log_key_files().keys() - {group.hex()[:GROUP_CHARACTERS] for group in store.replica.groups}
+        if lost:
+            _log.warning("log.db knows nothing of groups that this peer has written in: put it back, or join them again", groups=sorted(lost))
         views = await stack.enter_async_context(await _open_views(directory))
         materializer = Materializer(views, store, store.replica)
         blobs = FileBlobStore(directory.blobs, free_floor=FREE_FLOOR_BYTES)
@@ -316,7 +319,7 @@ def make_verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobSto
             groups = [GroupId(row[0]) for row in await views.fetch("SELECT group_id FROM groups")]  # type: ignore[arg-type]
             return list(await projections.recordings(groups))
 
-    return Verification(peer, [partial(verify_log, directory.log_database), check_projections], recordings, blobs)
+    return Verification(peer, [partial(verify_log, directory.log_database, KeyFiles(directory.keys)), check_projections], recordings, blobs)
 
 
 class _Standing:

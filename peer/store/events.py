@@ -190,7 +190,7 @@ class SqliteEventStore:
 
     async def verify(self) -> Verification:
         """Verify everything that is held from the ground up, beside the running work."""
-        return await verify_log(self._database.path)
+        return await verify_log(self._database.path, self._own.keys)
 
     async def _request(self, request: Request, events: int, size: int) -> Sequence[StoredEvent]:
         """Let `request` wait for its commit. First come, first served, also while the queue is full."""

@@ -60,6 +60,10 @@ class KeyFiles:
             raise ConfigError(f"{path} does not hold a key", fix="restore it from a backup")
         return key
 
+    def log_key_files(self) -> dict[str, Path]:
+        """The files of log keys, each by the first digits of its group's id."""
+        return {path.name[:GROUP_CHARACTERS]: path for path in sorted(self._folder.glob("*-*.key"))}
+
     def peer_fence(self) -> Fence:
         """The fence of this peer's key."""
         return _fence(self._folder / PEER_KEY_FILE)

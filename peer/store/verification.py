@@ -14,8 +14,9 @@ from peer.core.event import Header, check_follows, read_event
 from peer.core.group import read_genesis
 from peer.core.identity import EventId, GroupId, check_signature
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, signed_bytes
-from peer.errors import LogGapError, MeshError, RunTooLongError, SignatureMismatchError, StoreCorruptError, WrongLogError
+from peer.errors import LogGapError, LogMissingError, MeshError, RunTooLongError, SignatureMismatchError, StoreCorruptError, WrongLogError
 from peer.store.database import Connection, Database, open_read_only
+from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 
 PAGE_EVENTS = 1024
 PROBLEMS_MAX = 1000
@@ -66,8 +67,8 @@ class _Before(NamedTuple):
     id: EventId
 
 
-async def verify_log(path: Path) -> Verification:
-    """Verify everything in the `log.db` at `path`."""
+async def verify_log(path: Path, keys: KeyFiles) -> Verification:
+    """Verify everything in the `log.db` at `path`, and that it knows the groups whose log `keys` are here."""
     result = Verification()
     try:
         database = await open_read_only(path, "log")
@@ -77,12 +78,21 @@ async def verify_log(path: Path) -> Verification:
     async with database:
         try:
             await database.read(lambda connection: _check_file(connection, result, path))
+            await database.read(lambda connection: _check_keys(connection, result, keys))
             lines: list[_Line] = await database.read(lambda connection: list(_read_lines(connection, result)))
             for line in lines:
                 await _verify_line(database, line, result)
         except StoreCorruptError as error:
             result.found(error, str(path))
     return result
+
+
+def _check_keys(connection: Connection, result: Verification, keys: KeyFiles) -> None:
+    """A log key without its group is what is left where the database was lost."""
+    known = {group.hex()[:GROUP_CHARACTERS] for (group,) in connection.execute("SELECT group_id FROM groups")}
+    for group, path in keys.log_key_files().items():
+        if group not in known:
+            result.found(LogMissingError(f"log.db knows nothing of group {group}..., for which this peer has written"), str(path))
 
 
 def _check_file(connection: Connection, result: Verification, path: Path) -> None:

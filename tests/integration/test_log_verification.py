@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from peer.core.certificate import LogKind
-from peer.store.verification import verify_log
+from peer.store.keys import KeyFiles
+from peer.store.verification import Verification, verify_log
 from tests.integration.store_site import fork, running_store
-from tests.samples import GROUP, SampleLog, genesis
+from tests.samples import GROUP, SampleLog, genesis, note
 
 FLIPS = 60
 
@@ -29,6 +30,11 @@ async def fill(root: Path) -> Path:
     return root / "log.db"
 
 
+async def verify_at(path: Path) -> Verification:
+    """What verification says of a database, beside the keys of its directory."""
+    return await verify_log(path, KeyFiles(path.parent / "keys"))
+
+
 def change(path: Path, *statements: tuple[str, Sequence[object]]) -> None:
     """Do to a database what the store never would."""
     connection = sqlite3.connect(path, isolation_level=None)
@@ -41,7 +47,7 @@ async def test_an_intact_log_verifies_without_being_changed(tmp_path: Path) -> N
     path = await fill(tmp_path / "site")
     before = path.read_bytes()
 
-    result = await verify_log(path)
+    result = await verify_at(path)
 
     assert result.problems == []
     assert result.checked == {"groups": 1, "logs": 2, "branches": 3, "events": 272, "signatures": 4}
@@ -87,7 +93,7 @@ async def test_each_way_to_be_wrong_is_found_and_named(tmp_path: Path, code: str
                 await store.append(log.certificate, log.write_notes(count))  # The first 240 are there.
     change(path, (sql, ()))
 
-    result = await verify_log(path)
+    result = await verify_at(path)
 
     assert code in {problem.code for problem in result.problems}
     assert all(problem.what and problem.where for problem in result.problems)
@@ -105,7 +111,7 @@ async def test_a_byte_that_flips_in_the_middle_of_a_page_is_found(tmp_path: Path
         place = content.index(header) + chance.randrange(len(header))
         path.write_bytes(content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :])
 
-        result = await verify_log(path)
+        result = await verify_at(path)
 
         assert not result.ok, f"byte {place}"
 
@@ -114,8 +120,8 @@ async def test_a_file_that_is_no_database_or_is_not_there_is_one_problem(tmp_pat
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"garbage" * 5000)
 
-    assert [problem.code for problem in (await verify_log(garbage)).problems] == ["store_corrupt"]
-    assert [problem.code for problem in (await verify_log(tmp_path / "nothing.db")).problems] == ["store_corrupt"]
+    assert [problem.code for problem in (await verify_at(garbage)).problems] == ["store_corrupt"]
+    assert [problem.code for problem in (await verify_at(tmp_path / "nothing.db")).problems] == ["store_corrupt"]
 
 
 async def test_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
@@ -123,7 +129,7 @@ async def test_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
-    assert "store_corrupt" in {problem.code for problem in (await verify_log(path)).problems}
+    assert "store_corrupt" in {problem.code for problem in (await verify_at(path)).problems}
 
 
 async def test_the_list_of_problems_has_an_end(tmp_path: Path) -> None:
@@ -134,7 +140,7 @@ async def test_the_list_of_problems_has_an_end(tmp_path: Path) -> None:
             await store.append(log.certificate, log.write_notes(256))
     change(tmp_path / "site" / "log.db", ("UPDATE events SET body = x'a0'", ()))
 
-    assert len((await verify_log(tmp_path / "site" / "log.db")).problems) == 1000
+    assert len((await verify_at(tmp_path / "site" / "log.db")).problems) == 1000
 
 
 async def test_a_group_that_is_empty_verifies(tmp_path: Path) -> None:
@@ -145,3 +151,21 @@ async def test_a_group_that_is_empty_verifies(tmp_path: Path) -> None:
     assert result.ok
     assert result.checked["groups"] == 1
     assert store.counts(GROUP) == (0, 0, 0)
+
+
+async def test_a_database_that_was_lost_is_missed(tmp_path: Path) -> None:
+    """An empty `log.db` beside the key of a log that was written is not all there is to this peer."""
+    root = tmp_path / "site"
+    async with running_store(root) as store:
+        await store.create_group(genesis())
+        await store.write(GROUP, LogKind.DATA, [note()])
+    assert (await verify_at(root / "log.db")).ok
+    for path in root.glob("log.db*"):
+        path.unlink()
+    async with running_store(root):
+        pass
+
+    (problem,) = (await verify_at(root / "log.db")).problems
+
+    assert problem.code == "log_missing"
+    assert GROUP.hex()[:16] in problem.what
