@@ -127,6 +127,10 @@ class EventStore(Protocol):
         """Events of all groups in this peer's own order."""
         ...
 
+    async def group_events(self, group: GroupId, position: int, count_max: int) -> Sequence[StoredEvent]:
+        """Events of one group above `position`, in this peer's own order; fewer than asked for if they are large, none only at the end."""
+        ...
+
     async def event(self, event_id: EventId) -> StoredEvent | None:
         """One event."""
         ...

@@ -68,16 +68,10 @@ class Events:
 
     async def _page(self, group: GroupId, after: int, limit: int) -> EventPage:
         found: list[Json] = []
-        while True:
-            stored = await self._store.events_after(after, PAGE_MAX)
-            for entry in stored:
-                after = entry.position
-                if entry.group == group:
-                    found.append(self._describe(entry))
-                    if len(found) == limit:
-                        return EventPage(found, after)
-            if len(stored) < PAGE_MAX:
-                return EventPage(found, after)
+        while len(found) < limit and (stored := await self._store.group_events(group, after, limit - len(found))):
+            found += [self._describe(entry) for entry in stored]
+            after = stored[-1].position
+        return EventPage(found, after)
 
     def _describe(self, entry: StoredEvent) -> Json:
         header = entry.event.header

@@ -153,7 +153,7 @@ class SqliteEventStore:
         return await self._database.read(lambda connection: read_events_after(connection, (position, newest), count, of_branch))
 
     async def group_events(self, group: GroupId, position: int, count_max: int) -> Sequence[StoredEvent]:
-        """Events of one group above `position`, in this peer's own order."""
+        """As `EventStore.group_events`."""
         record = self._group(group)
         branches = [branch for log in record.logs.values() for branch in log.branches]
         count, of_branch = min(count_max, EVENT_COUNT_MAX), self._groups.of_branch()
