@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from materializer.digest import TABLES, export, state_digest
 from materializer.manifest import Manifest, file_names, folder_name, merge_topics
-from materializer.recordings import COMPLETE, Attachment, Chunk, Parts, final_parts, judge
+from materializer.recordings import COMPLETE, Attachment, Chunk, final_parts, judge
 from materializer.registers import TAG_PREFIX
 from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
 from peer.core.encoding import decode
@@ -102,10 +102,6 @@ class Projections:
         if recordings is None:
             return await self._views.read(lambda connection: _wanted(connection, group, None))
         return await self._views.read(lambda connection: [file for each in recordings for file in _wanted(connection, group, each)])
-
-    async def late_chunks(self, group: GroupId, recording: EventId) -> list[EventId]:
-        """Chunks of a finalized recording that its finalize does not list: they stand in no manifest."""
-        return await self._views.read(lambda connection: _late_chunks(connection, group, recording))
 
     async def recording_ids(self, group: GroupId) -> list[EventId]:
         """All recordings of a group that count."""
@@ -236,12 +232,6 @@ def _attachment(number: int, attachment: Attachment, name: str) -> FileView:
     return FileView(number, name, *attachment.body[1:], message_count=0, start_ns=None, end_ns=None)
 
 
-def _parts(connection: Connection, group: GroupId, recording: EventId) -> tuple[Place, int, Parts] | None:
-    found = _find(connection, group, recording)
-    parts = read_parts(connection, *found) if found else None
-    return (*found, parts) if found and parts else None
-
-
 def _tree_entry(connection: Connection, group: GroupId, recording: EventId) -> TreeEntry | None:
     found = _find(connection, group, recording)
     if found is None:
@@ -265,16 +255,6 @@ def _folder(connection: Connection, place: Place, recording_no: int) -> str:
     sql = f"SELECT folded FROM recordings WHERE folded IN ({marks}) AND group_no = ? AND counts"  # noqa: S608  (question marks)
     rows: list[Row] = connection.execute(sql, [*candidates, place.group_no]).fetchall()
     return folder_name(name, recording, first=False, taken=frozenset(row[0] for row in rows))
-
-
-def _late_chunks(connection: Connection, group: GroupId, recording: EventId) -> list[EventId]:
-    found = _parts(connection, group, recording)
-    finalize = read_finalize(connection, found[1]) if found else None
-    final = final_parts(finalize, found[2]) if found and finalize else None
-    if found is None or final is None:
-        return []
-    listed = {chunk.event_id for chunk in final.chunks}
-    return sorted(chunk.event_id for chunk in found[2].chunks if chunk.event_id not in listed)
 
 
 def _ids(connection: Connection, group: GroupId) -> list[EventId]:

@@ -14,7 +14,6 @@ from typing import Any, cast
 from peer.cli.client import AdminClient
 from peer.errors import DemoFailedError
 
-START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
 LOG_SHOWN_BYTES = 2000
 

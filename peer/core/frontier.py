@@ -1,9 +1,9 @@
 """Frontiers: what a peer holds of each log, one entry per branch. Two peers compare frontiers, never local positions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from peer.core.identity import EventId, LogId
+from peer.core.identity import EventId
 
 
 class Tip(NamedTuple):
@@ -15,8 +15,6 @@ class Tip(NamedTuple):
 
 Tips = tuple[Tip, ...]
 """The tips of one log, lowest first, nearly always one."""
-
-Frontier = Mapping[LogId, Tips]
 
 
 def sorted_tips(tips: Iterable[Tip]) -> Tips:

@@ -7,7 +7,7 @@ they do not know ours, a search finds the highest that both have.
 from collections.abc import Iterable
 
 from peer.core.certificate import Certificate, LogKind, read_certificate
-from peer.core.frontier import Tip, Tips, height, sorted_tips
+from peer.core.frontier import Tip, Tips, events_between, height, sorted_tips
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, GroupView, Replica
 from peer.core.roster import Role
@@ -70,7 +70,7 @@ class BackfillSide:
     def unsent_events(self) -> int:
         """How many events we have that they have not said they hold."""
         return sum(
-            max(0, height(tips) - height(self.their_tips(group, log)))
+            events_between(self.their_tips(group, log), tips)
             for group in self._groups
             if group in self._replica.groups
             for log, tips in self._view(group).tips.items()

@@ -114,10 +114,6 @@ class PeerLinks:
                 self._diallers[peer] = (dialler, asyncio.create_task(dialler.run()))
         self._feed_all(fx.GroupsChanged())
 
-    def groups_changed(self) -> None:
-        """Groups appeared, or who is spoken to about them changed by other means than an event."""
-        self._feed_all(fx.GroupsChanged())
-
     async def join(self, invitation: Invitation) -> None:
         """Dial the member that an invitation names and ask to be let in; returns when we are, and the link stays. Gives up when cancelled.
 

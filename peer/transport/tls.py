@@ -23,9 +23,6 @@ from cryptography.x509.oid import NameOID
 from peer.core.identity import KeyPair, PeerId
 from peer.errors import HandshakeFailedError
 
-NO_TLS_BINDING = bytes(32)
-"""Stands for the hash of the listener's key in a handshake without TLS."""
-
 _NOT_BEFORE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _NOT_AFTER = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
 
