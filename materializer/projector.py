@@ -33,11 +33,12 @@ from materializer.settle import (
 )
 from materializer.tables import Connection, Ledger, Place, find_recording, hlc_bytes, join_refs
 from peer.core.certificate import LogKind
+from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import StoredEvent
 from peer.core.names import folded
-from peer.core.roster import Role, Roster
+from peer.core.roster import Roster
 
 CACHED_RECORDINGS_MAX = 20_000
 NAMESAKES_MAX = 1000

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingFinalize, TopicEntry, chunks_hash
 from materializer.manifest import Manifest, RecordingFacts, make_manifest, merge_topics
 from materializer.registers import FINALIZE
+from peer.core.control import Role
 from peer.core.identity import EventId, PeerId
-from peer.core.roster import Role
 
 COMPLETE = "complete"
 """All chunks that the finalize lists are known, and their manifest has the id that it names."""

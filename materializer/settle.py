@@ -7,8 +7,8 @@ from materializer.digest import TABLES
 from materializer.recordings import judge, may_create, may_write
 from materializer.registers import FINALIZE, Standing, Write, resolve
 from materializer.tables import Connection, Ledger, Place, projected_rows, read_finalize, read_parts, recompute_digests, split_refs
+from peer.core.control import Role
 from peer.core.identity import EventId, PeerId
-from peer.core.roster import Role
 
 CHILD_TABLES = ("chunks", "chunk_topics", "attachments")
 RECORDINGS_PAGE = 256

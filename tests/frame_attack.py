@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from nacl.signing import VerifyKey
 
 from peer import errors
+from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.event import Event, Header
 from peer.core.frontier import Tip
 from peer.core.hashing import event_hash
 from peer.core.identity import EventId, GroupId, LogId
-from peer.core.roster import Role
 from peer.core.run import Run, sign_run
 from peer.errors import RemoteProtocolError
 from peer.sync import effects as fx

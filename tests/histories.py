@@ -22,12 +22,13 @@ from materializer.manifest import RecordingFacts, make_manifest
 from materializer.projector import Projector
 from materializer.tables import projected_rows
 from peer.core.certificate import LogKind
+from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.event import Event
 from peer.core.hashing import hash_bytes, sha256
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobFacts, StoredEvent
-from peer.core.roster import Member, Role, Roster
+from peer.core.roster import Member, Roster
 from peer.core.run import Draft
 from tests.samples import GROUP, SampleLog, key_pair
 

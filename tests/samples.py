@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Sequence
 
 from peer.core.certificate import Certificate, LogKind, certify
+from peer.core.control import ControlEvent
 from peer.core.encoding import encode
 from peer.core.event import Event
 from peer.core.group import Genesis
 from peer.core.identity import GroupId, KeyPair
-from peer.core.roster import ControlEvent
 from peer.core.run import Draft, Run, write_run
 
 START_MS = 1_700_000_000_000

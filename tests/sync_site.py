@@ -7,10 +7,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from peer.core.certificate import Certificate, LogKind
+from peer.core.control import Role, member_set
 from peer.core.group import Genesis
 from peer.core.hashing import sha256
 from peer.core.identity import GroupId, KeyPair
-from peer.core.roster import Role, member_set
 from peer.core.run import Draft, Run
 from peer.errors import EventRejectedError
 from peer.sync import effects as fx

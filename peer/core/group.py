@@ -3,11 +3,11 @@
 import base64
 from typing import NamedTuple
 
+from peer.core.control import ASSIGNABLE, Role
 from peer.core.encoding import decode, encode
 from peer.core.hashing import hash_bytes
 from peer.core.identity import ID_SIZE, NONCE_SIZE, SEED_SIZE, GroupId, KeyPair, PeerId, check_signature
 from peer.core.names import check_name
-from peer.core.roster import ASSIGNABLE, Role
 from peer.errors import InvitationInvalidError, NameInvalidError, NotCanonicalError, RemoteProtocolError, SignatureMismatchError
 
 GENESIS_VERSION = 1

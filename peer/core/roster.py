@@ -1,49 +1,31 @@
-"""The roster: who is in a group with which role. A pure function of the genesis record and the set of control events, whatever order they came in.
+"""The roster: who is in a group with which role at which event.
 
-This version knows owners, appointments (`member.set`) and invitations (`invite`). Among live decisions on one peer the lowest role wins; a decision
-replaces those that its refs name unless their author is senior; only owners and admins decide, and nobody decides on an owner. What owners decided
-on a peer, admins do not change, and so on down the generations of appointments. Cuts and voids are not evaluated yet: there is no command that
-writes them.
+A pure function of the genesis record and the set of control events, whatever order they came in. Only owners and admins decide, and only on those
+junior to them; so decisions are taken in the order of their authors' seniority, as shortest paths are found (Dijkstra, 1959): what is taken first
+cannot be changed by what is taken later, since an appointment makes nobody as senior as its author. `standing` says what a role is at one event.
 """
 
-from collections.abc import Iterable, Mapping
-from enum import IntEnum
-from typing import Any, NamedTuple
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
 
-from peer.core.encoding import Value, decode_map, encode
-from peer.core.event import Event
-from peer.core.identity import ID_SIZE, EventId, PeerId
-from peer.core.names import is_name
-from peer.core.run import Draft
-from peer.errors import NotCanonicalError
+from peer.core.ancestry import Ancestry
+from peer.core.control import (
+    ControlEvent,
+    EventVoid,
+    InviteSet,
+    LogSeal,
+    MemberSet,
+    Point,
+    Role,
+)
+from peer.core.identity import EventId, LogId, PeerId
+from peer.core.standing import Decision, Place, Rank, Standing, speaking, stand
 
-MEMBER_SET = "member.set"
-INVITE = "invite"
-
-
-class Role(IntEnum):
-    """What a member may do, lowest first."""
-
-    NONE = 0
-    READER = 1
-    WRITER = 2
-    ADMIN = 3
-    OWNER = 4
-
-    @property
-    def label(self) -> str:
-        """The word that people use for it."""
-        return self.name.lower()
-
-
-ASSIGNABLE = (Role.NONE, Role.READER, Role.WRITER, Role.ADMIN)
-
-
-class ControlEvent(NamedTuple):
-    """An event of a control log, with the peer whose log it is."""
-
-    event: Event
-    author: PeerId
+NOBODY = Standing(None, (), {})
 
 
 class Member(NamedTuple):
@@ -65,160 +47,265 @@ class Invite(NamedTuple):
     used_by: PeerId | None
 
 
+class Void(NamedTuple):
+    """Somebody wants an event not to count."""
+
+    author: PeerId
+    role: Role
+    """Of that author, at that void."""
+
+
 class Roster(NamedTuple):
     """Who is in, and which invitations are out."""
 
     members: Mapping[PeerId, Member]
     """Everybody with a role other than none."""
     invites: Mapping[bytes, Invite]
-    """By key."""
+    """By key. Whoever decides on a join asks, too, whether the author is an admin still."""
+    standings: Mapping[PeerId, Standing] = MappingProxyType({})
+    """Of the owners and of everybody that was ever decided on, or has sealed a log."""
+    voids: Mapping[EventId, tuple[Void, ...]] = MappingProxyType({})
+    """By the event that is not to count."""
 
     def role(self, peer: PeerId) -> Role:
-        """The role of `peer`, none for strangers."""
+        """The role of `peer` in whatever it writes next, none for strangers."""
         member = self.members.get(peer)
         return member.role if member else Role.NONE
 
+    def standing(self, peer: PeerId) -> Standing:
+        """What counts about `peer`; of strangers nothing."""
+        return self.standings.get(peer, NOBODY)
 
-_Rank = tuple[Any, ...]
-"""How senior a decider is among its generation, lowest first: an owner's place, or the rank, clock and id of an admin's appointment."""
-
-
-class _Decision(NamedTuple):
-    event: Event
-    author: PeerId
-    peer: PeerId
-    name: str
-    role: Role
-    invite: bytes | None
+    def is_void(self, event_id: EventId, author: PeerId) -> bool:
+        """True if an event of a data log, by `author`, was voided by that author or by an admin."""
+        return any(void.role >= Role.ADMIN or void.author == author for void in self.voids.get(event_id, ()))
 
 
 def evaluate(owners: Iterable[PeerId], control: Iterable[ControlEvent]) -> Roster:
-    """The roster that `owners` and the `control` events give."""
-    decisions: list[_Decision] = []
-    invitations: list[tuple[ControlEvent, dict[str, Value]]] = []
-    for entry in control:
-        body = _body(entry.event)
-        if entry.event.header.type == MEMBER_SET and _is_member_set(body):
-            decisions.append(_decision(entry, body))
-        elif entry.event.header.type == INVITE and _is_invite(body):
-            invitations.append((entry, body))
-    members = {owner: Member(owner, owner.hex()[:8], Role.OWNER) for owner in owners}
-    _name_owners(members, decisions)
-    _appoint(members, decisions)
-    return Roster({peer: member for peer, member in members.items() if member.role is not Role.NONE}, _invites(members, invitations, decisions))
+    """The roster that `owners`, most senior first, and the `control` events give."""
+    return _Evaluation(tuple(owners), control).roster()
 
 
-def member_set(peer: PeerId, name: str, role: Role, *, replaces: Iterable[EventId] = (), invite: bytes | None = None) -> Draft:
-    """A decision on `peer`, to be written to a control log."""
-    body: dict[str, Value] = {"peer_id": peer, "name": name, "role": role.label}
-    if invite is not None:
-        body["invite"] = invite
-    return Draft(MEMBER_SET, encode(body), tuple(replaces))
+class _Authored(NamedTuple):
+    """A decision or invitation, on its way."""
+
+    entry: ControlEvent
+    fact: MemberSet | InviteSet
+
+    @property
+    def event_id(self) -> EventId:
+        return self.entry.event.id
 
 
-def invite(key: bytes, role: Role, expires_ms: int) -> Draft:
-    """An invitation, to be written to a control log: its public half."""
-    return Draft(INVITE, encode({"key": key, "role": role.label, "expires_ms": expires_ms}))
+@dataclass(slots=True)
+class _Author:
+    """What one peer wrote, and what was decided on it so far."""
+
+    owner: int | None
+    waiting: list[_Authored] = field(default_factory=list)
+    """Not yet taken."""
+    seals: list[tuple[ControlEvent, LogSeal]] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    ready: dict[Rank, list[_Authored]] = field(default_factory=dict)
+    """Of `waiting` what was written as owner or admin, by the rank at that event."""
+    version: int = 0
+    places: dict[tuple[int, ...], Place] = field(default_factory=dict)
+    """Where this peer stands where only these of its `decisions` speak."""
 
 
-def _appoint(members: dict[PeerId, Member], decisions: list[_Decision]) -> None:
-    """Apply decisions generation by generation: first those of owners, then those of the admins that these made, and so on.
+class _Taken(NamedTuple):
+    """An invitation that counts."""
 
-    A peer that a generation decided on is settled: what later generations, its own appointees among them, say about it changes nothing.
-    """
-    ranks: dict[PeerId, _Rank] = {owner: (position,) for position, owner in enumerate(members)}
-    settled = set(members)
-    while ranks:
-        generation: dict[PeerId, list[_Decision]] = {}
-        for decision in decisions:
-            if decision.author in ranks and decision.peer not in settled:
-                generation.setdefault(decision.peer, []).append(decision)
-        appointed: dict[PeerId, _Rank] = {}
-        for peer, about in generation.items():
-            chosen = _choose(about, ranks)
-            members[peer] = Member(peer, chosen.name, chosen.role)
-            settled.add(peer)
-            if chosen.role is Role.ADMIN:
-                appointed[peer] = (ranks[chosen.author], chosen.event.header.hlc, chosen.event.id)
-        ranks = appointed
+    invite: Invite
+    rank: Rank
 
 
-def _choose(about: list[_Decision], ranks: Mapping[PeerId, _Rank]) -> _Decision:
-    """The decision that counts among those of one generation on one peer: of the live ones that with the lowest role.
+class _Evaluation:
+    """One computation, from nothing."""
 
-    A decision replaces those that it names, unless their author is senior to its own.
-    """
-    replaced: dict[EventId, _Rank] = {}
-    for decision in about:
-        rank = ranks[decision.author]
-        for ref in decision.event.header.refs:
-            replaced[ref] = min(rank, replaced.get(ref, rank))
-    live = [each for each in about if each.event.id not in replaced or ranks[each.author] < replaced[each.event.id]]
-    return min(live, key=lambda each: (each.role, ranks[each.author], each.event.header.hlc, each.event.id))
+    def __init__(self, owners: tuple[PeerId, ...], control: Iterable[ControlEvent]) -> None:
+        self._owners = owners
+        self._authors = {owner: _Author(place) for place, owner in enumerate(owners)}
+        events = {entry.event.id: entry for entry in control}
+        self._ancestry = Ancestry(entry.event for entry in events.values())
+        self._voids: list[tuple[ControlEvent, EventVoid]] = []
+        self._names: dict[PeerId, tuple[int, EventId, str]] = {}
+        self._heap: list[tuple[Rank, PeerId, int]] = []
+        self._order: dict[Rank, int] = {}
+        """The place of each rank in the order of seniority."""
+        self._invites: dict[bytes, list[_Taken]] = {}
+        self._parked: dict[bytes, list[tuple[Rank, _Authored]]] = {}
+        """Adds under invitations that were not taken, or not yet."""
+        self._used: dict[bytes, PeerId] = {}
+        for entry in events.values():
+            self._sort(entry)
 
+    def roster(self) -> Roster:
+        """Take everything, the most senior first."""
+        for peer in list(self._authors):
+            self._look_again(peer)
+        while self._heap:
+            rank, peer, version = heapq.heappop(self._heap)
+            author = self._authors[peer]
+            if version == author.version:
+                self._take(rank, author.ready.pop(rank, []))
+        standings = {peer: self._standing(author) for peer, author in self._authors.items()}
+        standings = {peer: each for peer, each in standings.items() if each != NOBODY}
+        members = {peer: self._member(peer, standing.now) for peer, standing in standings.items()}
+        return Roster(
+            {peer: member for peer, member in members.items() if member.role is not Role.NONE},
+            {key: self._invite(key, taken) for key, taken in self._invites.items()},
+            standings,
+            self._counting_voids(standings),
+        )
 
-def _name_owners(members: dict[PeerId, Member], decisions: list[_Decision]) -> None:
-    """An owner's own `member.set` about itself gives it a name, and nothing else."""
-    for decision in sorted(decisions, key=lambda each: (each.event.header.hlc, each.event.id)):
-        if decision.author == decision.peer and decision.peer in members:
-            members[decision.peer] = Member(decision.peer, decision.name, Role.OWNER)
+    def _sort(self, entry: ControlEvent) -> None:
+        """Put an event where it is looked for."""
+        author = self._authors.setdefault(entry.author, _Author(None))
+        match entry.fact:
+            case MemberSet() as fact if fact.peer == entry.author:
+                # Nobody is senior to itself: what somebody says about itself is an owner's name and no more.
+                self._names[entry.author] = max(
+                    self._names.get(entry.author, (-1, EventId(b""), "")), (entry.event.header.hlc, entry.event.id, fact.name)
+                )
+            case (MemberSet() | InviteSet()) as fact:
+                author.waiting.append(_Authored(entry, fact))
+                if isinstance(fact, MemberSet):
+                    self._authors.setdefault(fact.peer, _Author(None))
+            case LogSeal() as fact if fact.log != entry.event.header.log:
+                author.seals.append((entry, fact))
+            case EventVoid() as fact:
+                self._voids.append((entry, fact))
+            case _:
+                pass
 
+    # In the order of seniority
 
-def _invites(
-    members: Mapping[PeerId, Member], invitations: list[tuple[ControlEvent, dict[str, Value]]], decisions: list[_Decision]
-) -> dict[bytes, Invite]:
-    used: dict[bytes, PeerId] = {}
-    for decision in sorted(decisions, key=lambda each: each.event.id, reverse=True):
-        if decision.invite is not None and _is_admin(members, decision.author):
-            used[decision.invite] = decision.peer
-    found: dict[bytes, Invite] = {}
-    for entry, body in sorted(
-        invitations, key=lambda each: (_role(each[1]), each[0].event.id), reverse=True
-    ):  # The lowest role comes last and stays.
-        if _is_admin(members, entry.author):
-            key, expires_ms = body["key"], body["expires_ms"]
-            assert isinstance(key, bytes)
-            assert isinstance(expires_ms, int)
-            found[key] = Invite(entry.event.id, entry.author, key, _role(body), expires_ms, used.get(key))
-    return found
+    def _look_again(self, peer: PeerId) -> None:
+        """Something was decided on `peer`: find the events at which it is an admin now."""
+        author = self._authors[peer]
+        author.version += 1
+        author.places.clear()
+        author.ready = {}
+        seals = self._seals(author)
+        for each in author.waiting:
+            place = self._place(author, each.entry)
+            if place.role >= Role.ADMIN and not self._is_sealed(seals, each.entry):
+                author.ready.setdefault(place.rank, []).append(each)
+        for rank in author.ready:
+            heapq.heappush(self._heap, (rank, peer, author.version))
 
+    def _take(self, rank: Rank, batch: Sequence[_Authored]) -> None:
+        """Everything that one author wrote at one rank. Whatever is more senior was taken before."""
+        if self._order and rank <= next(reversed(self._order)):
+            return  # A seal was found not to count when the time of what it sealed had passed.
+        self._order[rank] = len(self._order)
+        decided: set[PeerId] = set()
+        for each in sorted(batch, key=lambda each: (isinstance(each.fact, MemberSet), each.event_id)):
+            if isinstance(each.fact, InviteSet):
+                self._take_invite(rank, each.entry, each.fact, decided)
+            elif each.fact.invite is None:
+                self._decide(rank, each.entry, each.fact, decided)
+            else:
+                self._take_add(rank, rank, each, decided)
+        taken = {each.event_id for each in batch}
+        author = self._authors[batch[0].entry.author] if batch else None
+        if author is not None:
+            author.waiting = [each for each in author.waiting if each.event_id not in taken]
+        for peer in decided:
+            self._look_again(peer)
 
-def _is_admin(members: Mapping[PeerId, Member], peer: PeerId) -> bool:
-    return peer in members and members[peer].role >= Role.ADMIN
+    def _take_invite(self, rank: Rank, entry: ControlEvent, fact: InviteSet, decided: set[PeerId]) -> None:
+        invited = Invite(entry.event.id, entry.author, fact.key, fact.role, fact.expires_ms, None)
+        self._invites.setdefault(fact.key, []).append(_Taken(invited, rank))
+        for by, each in sorted(self._parked.pop(fact.key, []), key=lambda parked: (parked[0], parked[1].event_id)):
+            self._take_add(by, rank, each, decided)
 
+    def _take_add(self, by: Rank, now: Rank, add: _Authored, decided: set[PeerId]) -> None:
+        """An add under an invitation counts once both its author and the inviter have had their turn, as a decision of the junior of them.
 
-def _body(event: Event) -> dict[str, Value]:
-    """The body, or an empty map for one that is poison."""
-    try:
-        return decode_map(event.body)
-    except NotCanonicalError:
-        return {}
+        So nobody gets above an inviter by being let in by somebody above it. Of several adds under one invitation the first one counts.
+        """
+        assert isinstance(add.fact, MemberSet)
+        assert add.fact.invite is not None
+        key = add.fact.invite
+        if not any(taken.invite.role >= add.fact.role for taken in self._invites.get(key, ())):
+            self._parked.setdefault(key, []).append((by, add))
+        elif key not in self._used:
+            self._used[key] = add.fact.peer
+            self._decide(now, add.entry, add.fact, decided)
 
+    def _decide(self, authority: Rank, entry: ControlEvent, fact: MemberSet, decided: set[PeerId]) -> None:
+        """Note a decision by somebody who has the right to decide; whether it counts is a matter of whom it is about, at each event."""
+        header = entry.event.header
+        appoints = (authority[0] + 1, self._order[authority], header.hlc, entry.event.id)
+        decision = Decision(authority, entry.event.id, entry.author, fact.name, fact.role, fact.cut, tuple(header.refs), appoints)
+        self._authors[fact.peer].decisions.append(decision)
+        decided.add(fact.peer)
 
-def _decision(entry: ControlEvent, body: dict[str, Value]) -> _Decision:
-    peer, name, key = body["peer_id"], body["name"], body.get("invite")
-    assert isinstance(peer, bytes)
-    assert isinstance(name, str)
-    return _Decision(entry.event, entry.author, PeerId(peer), name, _role(body), key if isinstance(key, bytes) else None)
+    # At one event
 
+    def _place(self, author: _Author, entry: ControlEvent) -> Place:
+        """Where the author of `entry` stood at it, by what was decided so far."""
+        log = entry.event.header.log
+        if not any(decision.cut for decision in author.decisions):
+            silent: tuple[int, ...] = ()
+        else:
+            spoken = speaking(author.decisions, log, partial(self._ancestry.is_under, entry.event))
+            silent = tuple(number for number, decision in enumerate(author.decisions) if decision not in spoken)
+        if silent not in author.places:
+            heard = [decision for number, decision in enumerate(author.decisions) if number not in silent]
+            author.places[silent] = stand(author.owner, sorted(heard))
+        return author.places[silent]
 
-def _role(body: dict[str, Value]) -> Role:
-    return Role[str(body["role"]).upper()]
+    def _is_sealed(self, seals: Mapping[LogId, tuple[Point, ...]], entry: ControlEvent) -> bool:
+        points = seals.get(entry.event.header.log)
+        return points is not None and not any(self._ancestry.is_under(entry.event, point) for point in points)
 
+    def _seals(self, author: _Author) -> dict[LogId, tuple[Point, ...]]:
+        """Of which logs of `author` only what is under which points counts.
 
-def _is_role(value: Value) -> bool:
-    return value in [role.label for role in ASSIGNABLE]
+        A seal counts if its own log is named by no seal, or if it lies under a seal that counts. Seals add up.
+        """
+        written = [(entry, seal) for entry, seal in author.seals if self._place(author, entry).role is not Role.NONE]
+        named = {seal.log for _, seal in written}
+        found: dict[LogId, set[Point]] = {}
+        left = written
+        while True:
+            counting = [
+                (entry, seal)
+                for entry, seal in left
+                if entry.event.header.log not in named
+                or any(self._ancestry.is_under(entry.event, point) for point in found.get(entry.event.header.log, ()))
+            ]
+            if not counting:
+                return {log: tuple(sorted(points)) for log, points in found.items()}
+            for _, seal in counting:
+                found.setdefault(seal.log, set()).update(seal.tips)
+            left = [each for each in left if each not in counting]
 
+    # What comes out
 
-def _is_id(value: Value) -> bool:
-    return isinstance(value, bytes) and len(value) == ID_SIZE
+    def _standing(self, author: _Author) -> Standing:
+        author.places.clear()
+        return Standing(author.owner, tuple(sorted(author.decisions)), self._seals(author))
 
+    def _member(self, peer: PeerId, place: Place) -> Member:
+        name = place.name
+        if place.role is Role.OWNER and peer in self._names:
+            name = self._names[peer][-1]
+        return Member(peer, name or peer.hex()[:8], place.role)
 
-def _is_member_set(body: dict[str, Value]) -> bool:
-    name = body.get("name")
-    return _is_id(body.get("peer_id")) and isinstance(name, str) and is_name(name) and _is_role(body.get("role"))
+    def _invite(self, key: bytes, taken: Sequence[_Taken]) -> Invite:
+        """The lowest role stays: an invitation that was revoked once is not good again."""
+        lowest = min((each.invite for each in taken), key=lambda each: (each.role, each.event_id))
+        return lowest._replace(used_by=self._used.get(key))
 
-
-def _is_invite(body: dict[str, Value]) -> bool:
-    expires_ms = body.get("expires_ms")
-    return _is_id(body.get("key")) and _is_role(body.get("role")) and type(expires_ms) is int and expires_ms >= 0
+    def _counting_voids(self, standings: Mapping[PeerId, Standing]) -> dict[EventId, tuple[Void, ...]]:
+        found: dict[EventId, set[Void]] = {}
+        for entry, void in self._voids:
+            standing = standings.get(entry.author, NOBODY)
+            role = standing.role_at(entry.event.header.log, partial(self._ancestry.is_under, entry.event))
+            if role is not Role.NONE:
+                found.setdefault(void.event_id, set()).add(Void(entry.author, role))
+        return {event_id: tuple(sorted(voids)) for event_id, voids in found.items()}

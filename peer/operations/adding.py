@@ -26,10 +26,10 @@ from materializer.bodies import (
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.mcap_index import McapIndex, read_index
 from peer.core.certificate import LogKind
+from peer.core.control import Role
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import BlobFacts, BlobStore, EventStore, Replica, Views
 from peer.core.names import check_name
-from peer.core.roster import Role
 from peer.core.run import Draft
 from peer.errors import NotAllowedError, RequestError
 from peer.failpoints import failpoint

@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 
 from peer.core.certificate import LogKind
+from peer.core.control import Role, member_set
 from peer.core.encoding import encode
 from peer.core.group import OWNERS_MAX, Genesis
 from peer.core.identity import NONCE_SIZE, GroupId, PeerId
 from peer.core.interfaces import EventStore, GroupView, Replica, Views
 from peer.core.names import check_name, folded
-from peer.core.roster import Role, member_set
 from peer.errors import NameTakenError, RequestError
 from peer.operations.json_form import Json, to_json
 from peer.operations.references import find_group, parse_id

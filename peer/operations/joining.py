@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from peer.core.certificate import LogKind
+from peer.core.control import ASSIGNABLE, Role, invite, member_set
 from peer.core.group import Invitation, read_invitation
 from peer.core.identity import SEED_SIZE, GroupId, KeyPair, PeerId
 from peer.core.interfaces import EventStore, GroupView, Links, Replica
 from peer.core.names import folded, is_name
-from peer.core.roster import ASSIGNABLE, Invite, Role, invite, member_set
+from peer.core.roster import Invite
 from peer.errors import InvitationRefusedError, NameTakenError, NotAllowedError, RequestError, TimedOutError
 from peer.operations.references import find_group
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate
+from peer.core.control import ControlEvent
 from peer.core.frontier import Tip, Tips, sorted_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
-from peer.core.roster import ControlEvent, Roster, evaluate
+from peer.core.roster import Roster, evaluate
 
 
 class Branch(NamedTuple):

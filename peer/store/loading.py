@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable
 
 from peer.core.certificate import LogKind, read_certificate
+from peer.core.control import ControlEvent
 from peer.core.encoding import encode
 from peer.core.event import held_event
 from peer.core.group import read_genesis
 from peer.core.identity import EventId, GroupId, KeyPair, PeerId
-from peer.core.roster import ControlEvent
 from peer.errors import MeshError, StoreCorruptError, StoreError
 from peer.store.database import Connection
 from peer.store.groups import Branch, GroupRecord, Groups, LogRecord, new_group

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from peer.core.certificate import Certificate, LogKind, certify
 from peer.core.clock import next_hlc
+from peer.core.control import ControlEvent
 from peer.core.event import Event
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, KeyPair, LogId
 from peer.core.interfaces import Commit, LaterDrafts, StoredEvent
-from peer.core.roster import ControlEvent
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, write_run
 from peer.errors import (
     CertificateInvalidError,
@@ -202,6 +202,8 @@ class Batch:
         """As `_place`, for a run that overlaps what is held, or leaves a branch in its middle."""
         first = run.first
         found = find(connection, (EventId(first.header.previous), *(event.id for event in run.events)), self._position)
+        own = {branch.number for branch in record.branches}
+        found = {event_id: place for event_id, place in found.items() if place.branch in own}  # What they name may be an event of another log.
         held = next((index for index, event in enumerate(run.events) if event.id not in found), len(run.events))
         if held == len(run.events):
             position = found[run.last.id].position

@@ -7,10 +7,10 @@ they do not know ours, a search finds the highest that both have.
 from collections.abc import Iterable
 
 from peer.core.certificate import Certificate, LogKind, read_certificate
+from peer.core.control import Role
 from peer.core.frontier import Tip, Tips, events_between, height, sorted_tips
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, GroupView, Replica
-from peer.core.roster import Role
 from peer.core.run import Run, read_run
 from peer.errors import CertificateInvalidError, CreditExceededError, EventRejectedError, LimitExceededError, RemoteProtocolError
 from peer.sync import limits

@@ -3,9 +3,9 @@
 What a blob is worth is not decided here: whoever asks verifies pieces and the whole, as with bytes from anywhere else.
 """
 
+from peer.core.control import Role
 from peer.core.identity import PeerId
 from peer.core.interfaces import Replica
-from peer.core.roster import Role
 from peer.errors import LimitExceededError, NotAMemberError, NotFoundError, RemoteProtocolError
 from peer.sync import limits
 from peer.sync.effects import BlobArrived, BlobSlice, ReadBlob, WantBlob

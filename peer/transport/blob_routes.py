@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from aiohttp import web
 
+from peer.core.control import Role
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
-from peer.core.roster import Role
 from peer.errors import HandshakeFailedError
 from peer.transport.pinning import check_carrier
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier

@@ -281,6 +281,25 @@ async def test_an_event_that_names_the_one_before_it_but_not_its_own_height_is_a
         assert store.counts(GROUP) == (4, 1, 0)
 
 
+async def test_an_event_that_names_one_of_another_log_as_its_previous_is_a_gap_and_the_store_goes_on(tmp_path: Path) -> None:
+    """Height and clock fit, the signature is good, the event is held: but it is on nobody's way to this one."""
+    alices, mallorys = SampleLog("alice"), SampleLog("mallory")
+    before = alices.write_notes(3).last
+    async with running_store(tmp_path / "site") as store:
+        await store.create_group(genesis())
+        await store.append(mallorys.certificate, mallorys.write_notes(1))
+        alices = SampleLog("alice")
+        await store.append(alices.certificate, alices.write_notes(3))
+        stray = link_event(
+            group=GROUP, log=mallorys.certificate.log, seq=3, previous=before.id, hlc=before.header.hlc + 1, type_="note", refs=[], body=b"",
+        )  # fmt: skip
+
+        with pytest.raises(LogGapError):
+            await store.append(mallorys.certificate, sign_run(mallorys.key, [stray]))
+        await store.append(alices.certificate, alices.write_notes(1))
+        assert store.counts(GROUP) == (5, 2, 0)
+
+
 async def test_a_clock_beyond_what_sqlite_counts_is_stored_and_followed_no_further(tmp_path: Path) -> None:
     log = SampleLog("alice")
     log.clock_ms = 2**48 - 100

@@ -12,11 +12,11 @@ from typing import Protocol
 import pytest
 
 from peer.core.certificate import Certificate, LogKind
+from peer.core.control import Role, member_set
 from peer.core.frontier import Tip
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId
 from peer.core.interfaces import Commit, Page, Replica
-from peer.core.roster import Role, member_set
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, read_run
 from peer.errors import ClockNotIncreasingError, LogGapError
 from tests.integration.store_site import events_of, fork, read_log, running_store

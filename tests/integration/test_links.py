@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from peer.core.certificate import LogKind
+from peer.core.control import Role, invite, member_set
 from peer.core.group import Genesis, Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
-from peer.core.roster import Role, invite, member_set
 from peer.core.run import Draft
 from peer.errors import InvitationRefusedError, MeshError
 from peer.store.database import open_database

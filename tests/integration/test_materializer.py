@@ -9,9 +9,9 @@ import pytest
 from materializer.bodies import recording_create, recording_tag
 from materializer.digest import digest_of_export
 from peer.core.certificate import LogKind
+from peer.core.control import Role, member_set
 from peer.core.encoding import encode
 from peer.core.identity import EventId, GroupId
-from peer.core.roster import Role, member_set
 from peer.store.database import remove_database
 from tests.histories import create_body
 from tests.integration.views_site import ViewsSite, running_views

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from peer.core.certificate import LogKind
+from peer.core.control import Role, member_set
 from peer.core.event import BODY_SIZE_MAX
 from peer.core.identity import EventId
 from peer.core.interfaces import Commit
-from peer.core.roster import Role, member_set
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, read_run
 from peer.errors import (
     HeaderInvalidError,

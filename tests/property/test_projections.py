@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from materializer.digest import digest_of_export, state_digest
 from materializer.queries import Projections
 from materializer.tables import Place, read_digests, recompute_digests
+from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.interfaces import StoredEvent
-from peer.core.roster import Role
 from tests.conftest import LONG
 from tests.histories import EVERYBODY, PEOPLE, MemoryViews, NoFollower, brute_force, random_story, roster
 from tests.samples import GROUP

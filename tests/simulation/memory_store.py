@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from peer.core.certificate import Certificate, LogKind
+from peer.core.control import ControlEvent
 from peer.core.event import Event, check_follows
 from peer.core.frontier import Tip, Tips, extend_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, Page
-from peer.core.roster import ControlEvent, Roster, evaluate
+from peer.core.roster import Roster, evaluate
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
 

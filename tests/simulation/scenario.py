@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from peer.core.certificate import LogKind
+from peer.core.control import Role, member_set
 from peer.core.encoding import encode
-from peer.core.roster import Role, member_set
 from peer.core.run import Draft
 from peer.sync import limits
 from tests.simulation.checks import BrokenPromiseError

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from peer.core.certificate import LogKind
+from peer.core.control import Role, member_set
 from peer.core.group import Genesis
-from peer.core.roster import Role, member_set
 from tests.simulation.checks import Checks
 from tests.simulation.shell import Connection, Peer
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from gossip.record import PeerRecord, Reachability, sign_record
 from peer.core.certificate import CERTIFICATE_CONTEXT, LogKind, certify
 from peer.core.clock import next_hlc
+from peer.core.control import Role, invite, member_set
 from peer.core.encoding import decode, encode
 from peer.core.event import Event, link_event
 from peer.core.frontier import Tip
 from peer.core.group import INVITATION_CONTEXT, Genesis, Invitation, join_bytes
 from peer.core.hashing import EVENT_CONTEXT, hash_bytes, sha256
 from peer.core.identity import BlobId, EventId, KeyPair
-from peer.core.roster import Role, invite, member_set
 from peer.core.run import RUN_CONTEXT, Draft, Run, signed_bytes, write_run
 from peer.sync import messages
 from peer.sync.handshake import HANDSHAKE_CONTEXT, NO_CHANNEL_KEY, Handshake, LocalSide

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.group import (
     ENDPOINT_CHARACTERS_MAX,
@@ -19,7 +20,6 @@ from peer.core.group import (
 )
 from peer.core.hashing import hash_bytes
 from peer.core.identity import GroupId
-from peer.core.roster import Role
 from peer.errors import InvitationInvalidError, RemoteProtocolError
 from tests.samples import GROUP, START_MS, genesis, key_pair
 

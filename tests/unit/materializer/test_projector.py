@@ -11,10 +11,10 @@ from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.queries import check_views
 from materializer.tables import read_digests
 from peer.core.certificate import LogKind
+from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.identity import EventId
 from peer.core.interfaces import StoredEvent
-from peer.core.roster import Role
 from peer.core.run import Draft
 from tests.histories import EVERYBODY, MemoryViews, Story, chunk_body, create_body, facts_of, roster
 from tests.samples import GROUP, key_pair

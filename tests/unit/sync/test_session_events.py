@@ -1,7 +1,7 @@
 from peer.core.certificate import LogKind
+from peer.core.control import Role
 from peer.core.frontier import Tip
 from peer.core.identity import EventId, GroupId, LogId
-from peer.core.roster import Role
 from peer.core.run import Draft
 from peer.sync import effects as fx
 from peer.sync import limits, messages

@@ -3,11 +3,11 @@
 import pytest
 
 from peer.core.certificate import LogKind
+from peer.core.control import Role
 from peer.core.frontier import Tip
 from peer.core.group import join_bytes
 from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import Page
-from peer.core.roster import Role
 from peer.sync import effects as fx
 from peer.sync import limits, messages
 from peer.sync.handshake import Handshake
