@@ -284,12 +284,12 @@ async def test_an_event_that_names_the_one_before_it_but_not_its_own_height_is_a
 async def test_an_event_that_names_one_of_another_log_as_its_previous_is_a_gap_and_the_store_goes_on(tmp_path: Path) -> None:
     """Height and clock fit, the signature is good, the event is held: but it is on nobody's way to this one."""
     alices, mallorys = SampleLog("alice"), SampleLog("mallory")
-    before = alices.write_notes(3).last
     async with running_store(tmp_path / "site") as store:
         await store.create_group(genesis())
         await store.append(mallorys.certificate, mallorys.write_notes(1))
-        alices = SampleLog("alice")
         await store.append(alices.certificate, alices.write_notes(3))
+        before = alices.tip
+        assert before is not None
         stray = link_event(
             group=GROUP, log=mallorys.certificate.log, seq=3, previous=before.id, hlc=before.header.hlc + 1, type_="note", refs=[], body=b"",
         )  # fmt: skip
