@@ -48,19 +48,20 @@ values = st.recursive(
 def check_run(effect: fx.StoreRun) -> None:
     """The oracle: certificate, signature, chain and bodies, with the libraries used directly."""
     certificate, run, _ = effect
-    unsigned = cbor2.dumps([1, certificate.group, certificate.log, int(certificate.kind), certificate.peer])
+    unsigned = cbor2.dumps([1, certificate.group, certificate.key, int(certificate.kind), certificate.peer])
     VerifyKey(certificate.peer).verify(b"recmesh/log/v1\0" + unsigned, certificate.signature)
     fields = [cbor2.loads(event.header_bytes) for event in run.events]
     ids = [blake3(event.header_bytes, derive_key_context="recmesh event v1").digest() for event in run.events]
     signed = b"recmesh/run/v1\0" + certificate.group + certificate.log + fields[-1][3].to_bytes(8, "big") + ids[-1]
-    VerifyKey(certificate.log).verify(signed, run.signature)
+    VerifyKey(certificate.key).verify(signed, run.signature)
     assert len(run.events) <= 256
     for event, header, event_id in zip(run.events, fields, ids, strict=True):
         assert header[:3] == [1, certificate.group, certificate.log]
         assert (event.id, cbor2.dumps(header)) == (event_id, event.header_bytes)
         assert header[8:] == [len(event.body), blake3(event.body).digest()]
+    assert certificate.log == blake3(b"recmesh/log/v1\0" + unsigned).digest()
     if fields[0][3] == 0:
-        assert fields[0][4] == blake3(b"recmesh/log/v1\0" + unsigned).digest()
+        assert fields[0][4] == certificate.log
     for place, (before, header) in enumerate(itertools.pairwise(fields)):
         assert header[3] == before[3] + 1
         assert header[4] == ids[place]

@@ -34,7 +34,7 @@ class SampleLog:
         """Open a log of `author`; logs with different labels have different keys."""
         self.author = key_pair(author)
         self.key = key_pair(f"log {kind.name} {label} of {author}")
-        self.certificate: Certificate = certify(self.author, group, self.key.log_id, kind)
+        self.certificate: Certificate = certify(self.author, group, self.key.public, kind)
         self.tip: Event | None = None
         self.clock_ms = START_MS
 

@@ -1,4 +1,8 @@
-"""Log certificates: a peer states, once, that a log key is its own. Shipped beside the log, so whose log it is is known without reading a body."""
+"""Log certificates: a peer states that a log key is its own. Shipped beside the log, so whose log it is is known without reading a body.
+
+A log is named by the hash of its certificate, not by its key: a key that is certified twice, by two peers or for two kinds, is the key of two logs,
+and every event says in its header which of them it is of. So all peers agree whose event it is, in whatever order they hear of the certificates.
+"""
 
 from enum import IntEnum
 from functools import cached_property
@@ -23,34 +27,35 @@ class LogKind(IntEnum):
 
 class _Fields(NamedTuple):
     group: GroupId
-    log: LogId
+    key: bytes
+    """Ed25519 public key of the log."""
     kind: LogKind
     peer: PeerId
     signature: bytes
 
 
 class Certificate(_Fields):
-    """`[1, group_id, log, kind, peer_id, signature]`, the signature by the peer key over the context and the array without it."""
+    """`[1, group_id, log key, kind, peer_id, signature]`, the signature by the peer key over the context and the array without it."""
 
     @cached_property
     def signed(self) -> bytes:
         """What the peer's signature covers."""
-        return CERTIFICATE_CONTEXT + encode([CERTIFICATE_VERSION, self.group, self.log, int(self.kind), self.peer])
+        return CERTIFICATE_CONTEXT + encode([CERTIFICATE_VERSION, self.group, self.key, int(self.kind), self.peer])
 
     @cached_property
-    def hash(self) -> bytes:
-        """BLAKE3 of what is signed: the `previous` of the log's first event."""
-        return hash_bytes(self.signed)
+    def log(self) -> LogId:
+        """The id of the log, and the `previous` of its first event."""
+        return LogId(hash_bytes(self.signed))
 
     def to_bytes(self) -> bytes:
         """As it is stored and sent."""
-        return encode([CERTIFICATE_VERSION, self.group, self.log, int(self.kind), self.peer, self.signature])
+        return encode([CERTIFICATE_VERSION, self.group, self.key, int(self.kind), self.peer, self.signature])
 
 
-def certify(peer: KeyPair, group: GroupId, log: LogId, kind: LogKind) -> Certificate:
-    """The certificate by which `peer` takes `log` as its own in `group`."""
-    unsigned = Certificate(group, log, kind, peer.peer_id, b"")
-    return Certificate(group, log, kind, peer.peer_id, peer.sign(unsigned.signed))
+def certify(peer: KeyPair, group: GroupId, key: bytes, kind: LogKind) -> Certificate:
+    """The certificate by which `peer` takes the log key `key`, a public one, as its own in `group`."""
+    unsigned = Certificate(group, key, kind, peer.peer_id, b"")
+    return unsigned._replace(signature=peer.sign(unsigned.signed))
 
 
 def read_certificate(data: bytes, group: GroupId) -> Certificate:
@@ -59,7 +64,7 @@ def read_certificate(data: bytes, group: GroupId) -> Certificate:
         raise CertificateInvalidError("a log certificate that is too long")
     try:
         match decode(data):
-            case [int(version), bytes(owner), bytes(log), int(kind), bytes(peer), bytes(signature)] if type(version) is int and type(kind) is int:
+            case [int(version), bytes(owner), bytes(key), int(kind), bytes(peer), bytes(signature)] if type(version) is int and type(kind) is int:
                 pass
             case _:
                 raise CertificateInvalidError("not the fields of a log certificate")
@@ -67,11 +72,11 @@ def read_certificate(data: bytes, group: GroupId) -> Certificate:
         raise CertificateInvalidError("a log certificate that is not canonical") from error
     if version != CERTIFICATE_VERSION or kind not in (LogKind.DATA, LogKind.CONTROL):
         raise CertificateInvalidError("a log certificate of an unknown version or kind")
-    if not len(owner) == len(log) == len(peer) == ID_SIZE or len(signature) != SIGNATURE_SIZE:
+    if not len(owner) == len(key) == len(peer) == ID_SIZE or len(signature) != SIGNATURE_SIZE:
         raise CertificateInvalidError("a log certificate with a field of the wrong size")
     if owner != group:
         raise CertificateInvalidError("a log certificate of another group")
-    certificate = Certificate(GroupId(owner), LogId(log), LogKind(kind), PeerId(peer), signature)
+    certificate = Certificate(GroupId(owner), key, LogKind(kind), PeerId(peer), signature)
     try:
         check_signature(peer, certificate.signed, signature)
     except SignatureMismatchError as error:

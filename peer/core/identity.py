@@ -1,6 +1,6 @@
 """Who is who: Ed25519 keys and the ids that are their public halves. The only module that imports `nacl`.
 
-A peer id is a public key, a log id is a public key: an id is all one needs to check a signature. Libsodium alone decides what verifies, so all peers
+A peer id is a public key: it is all one needs to check a signature. Libsodium alone decides what verifies, so all peers
 accept the same signatures.
 """
 
@@ -16,7 +16,7 @@ PeerId = NewType("PeerId", bytes)
 """Ed25519 public key of a peer."""
 
 LogId = NewType("LogId", bytes)
-"""Ed25519 public key of a log."""
+"""BLAKE3 of what the signature of a log's certificate covers."""
 
 GroupId = NewType("GroupId", bytes)
 """BLAKE3 of a group's genesis record."""
@@ -58,11 +58,6 @@ class KeyPair:
     def peer_id(self) -> PeerId:
         """The public half, where this pair is a peer's."""
         return PeerId(self.public)
-
-    @property
-    def log_id(self) -> LogId:
-        """The public half, where this pair is a log's."""
-        return LogId(self.public)
 
 
 def check_signature(public: bytes, message: bytes, signature: bytes) -> None:

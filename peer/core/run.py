@@ -67,7 +67,7 @@ def write_run(key: KeyPair, certificate: Certificate, before: Event | None, draf
     """Link and sign `drafts`, each with its clock, after `before`; None opens the log."""
     events: list[Event] = []
     seq = before.header.seq + 1 if before else 0
-    previous: bytes = before.id if before else certificate.hash
+    previous: bytes = before.id if before else certificate.log
     for draft, hlc in drafts:
         event = link_event(
             group=certificate.group,
@@ -96,12 +96,12 @@ def read_run(certificate: Certificate, parts: Sequence[tuple[bytes, bytes]], sig
         raise RunTooLongError(f"a run of more than {RUN_BYTES_MAX} bytes")
     last = read_event(*parts[-1])
     _check_place(last, certificate)
-    check_signature(certificate.log, signed_bytes(certificate.group, certificate.log, last.header.seq, last.id), signature)
+    check_signature(certificate.key, signed_bytes(certificate.group, certificate.log, last.header.seq, last.id), signature)
     events = [read_event(header, body) for header, body in parts[:-1]]
     events.append(last)
     first = events[0]
     _check_place(first, certificate)
-    if first.header.seq == 0 and first.header.previous != certificate.hash:
+    if first.header.seq == 0 and first.header.previous != certificate.log:
         raise LogGapError("the first event of a log does not name the certificate of the log")
     for before, event in itertools.pairwise(events):
         event.check_follows(before)

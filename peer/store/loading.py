@@ -69,7 +69,7 @@ def _open_logs(connection: Connection, groups: Groups, own: Own) -> bool:
         record = by_number[group_no]
         key = own.keys.log_key(record.group, LogKind(kind))
         held = record.logs.get(log)
-        if key is None or held is None or key.fence != Fence(*fence) or key.key.log_id != log or len(held.branches) != 1:
+        if key is None or held is None or key.fence != Fence(*fence) or key.key.public != held.certificate.key or len(held.branches) != 1:
             intact = False
             connection.execute("DELETE FROM open_logs WHERE group_no = ? AND kind = ?", (group_no, kind))
             continue

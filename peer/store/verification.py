@@ -213,7 +213,7 @@ class _Walk:
         if header.seq + 1 != self.height or position <= self._position:
             raise StoreCorruptError("an event is stored at a place that is not its own")
         self._before, self._position = _Before(header, event.id), position
-        if header.seq == 0 and header.previous != certificate.hash:
+        if header.seq == 0 and header.previous != certificate.log:
             raise LogGapError("the first event does not name the certificate of its log")
         if before is not None:
             check_follows(header, before.header, before.id)
@@ -226,7 +226,7 @@ class _Walk:
             self._unsigned = self._unsigned_bytes = 0
             self._result.checked["signatures"] += 1
             certificate = self._line.certificate
-            check_signature(certificate.log, signed_bytes(certificate.group, certificate.log, self.height - 1, event_id), signature)
+            check_signature(certificate.key, signed_bytes(certificate.group, certificate.log, self.height - 1, event_id), signature)
         if too_long:
             raise RunTooLongError("more events in a row without a signature than a run may have")
 

@@ -18,7 +18,6 @@ from peer.core.identity import EventId, GroupId, KeyPair, LogId
 from peer.core.interfaces import Commit, LaterDrafts, StoredEvent
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, write_run
 from peer.errors import (
-    CertificateInvalidError,
     ClockNotIncreasingError,
     EventRejectedError,
     LogGapError,
@@ -168,8 +167,6 @@ class Batch:
         if group is None:
             raise WrongLogError(f"an event of group {certificate.group.hex()[:12]}, which is not held here")
         record = self._logs.get((group.group, certificate.log)) or group.logs.get(certificate.log)
-        if record is not None and record.certificate.hash != certificate.hash:
-            raise CertificateInvalidError(f"log {certificate.log.hex()[:12]} is held here under another certificate")
         if run.log != certificate.log:
             raise WrongLogError("a run under the certificate of another log")
         branch, held = self._place(connection, record, certificate, run)
@@ -277,7 +274,7 @@ class Batch:
                 writing = None  # The clock of this log cannot grow: it is replaced.
         if writing is None:
             key, fence = self._own.keys.new_log_key(group_id, kind)
-            certificate = certify(self._own.peer, group_id, key.log_id, kind)
+            certificate = certify(self._own.peer, group_id, key.public, kind)
             runs = self._link(group, key, certificate, None, request)
         else:
             key, certificate = writing.key, writing.certificate
@@ -359,7 +356,7 @@ def _insert_branch(connection: Connection, log_no: int, parent: int | None, fork
 
 
 def _check_begin(certificate: Certificate, first: Event) -> None:
-    if first.header.previous != certificate.hash:
+    if first.header.previous != certificate.log:
         raise LogGapError("the first event of a log does not name the certificate of the log")
 
 

@@ -11,7 +11,6 @@ from peer.core.event import BODY_SIZE_MAX, link_event
 from peer.core.identity import EventId
 from peer.core.run import RUN_EVENTS_MAX, Draft, Run, sign_run
 from peer.errors import (
-    CertificateInvalidError,
     ClockNotIncreasingError,
     EventRejectedError,
     LogGapError,
@@ -99,8 +98,8 @@ async def test_an_event_of_an_unknown_group_or_under_a_foreign_certificate_is_re
             await store.append(stranger.certificate, stranger.write_notes(1))
         await store.append(log.certificate, log.write_notes(1))
 
-        thief.certificate = thief.certificate._replace(log=log.certificate.log)
-        with pytest.raises(CertificateInvalidError):
+        thief.certificate = thief.certificate._replace(key=log.certificate.key)
+        with pytest.raises(WrongLogError):
             await store.append(thief.certificate, log.write_notes(1))
 
 

@@ -223,7 +223,7 @@ async def test_both_branches_of_a_fork_are_kept_and_read_parents_first(store: St
     assert set(tips) == {Tip(6, left.last.id), Tip(6, deeper.last.id), Tip(4, third.last.id)}
     assert list(tips) == sorted(tips)
     assert sorted(found) == sorted(events_of([base, left, right, deeper, third]))
-    seen: set[bytes] = {log.certificate.hash}
+    seen: set[bytes] = {log.certificate.log}
     for run in await read_log(store, log, size_max=1):
         assert run.first.header.previous in seen
         seen.update(event.id for event in run.events)

@@ -129,7 +129,7 @@ class Peer:
         self.up = True
         self.process = self.world.random.randbytes(16)
         for (group, _), own in self._logs.items():
-            events = self.store.groups[group].events.get(own.key.log_id, {})
+            events = self.store.groups[group].events.get(own.certificate.log, {})
             own.last = max(events.values(), key=lambda event: event.header.seq, default=None)
         self.start()
 
@@ -267,7 +267,7 @@ class Peer:
         own = self._logs.get((group, kind))
         if own is None:
             key = KeyPair(self.world.random.randbytes(32))
-            own = self._logs[group, kind] = OwnLog(key, certify(self.key, group, key.log_id, kind))
+            own = self._logs[group, kind] = OwnLog(key, certify(self.key, group, key.public, kind))
         hlc = own.last.header.hlc if own.last else 0
         clocked = []
         for draft in drafts:

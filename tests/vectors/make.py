@@ -96,8 +96,8 @@ ALICE, BOB, ALICE_LOG, ALICE_CONTROL, INVITE_KEY = (
 )
 GENESIS = Genesis("field-tests", (ALICE.peer_id, BOB.peer_id), sha256(b"nonce"), START_MS, {})
 GROUP = GENESIS.group
-DATA = certify(ALICE, GROUP, ALICE_LOG.log_id, LogKind.DATA)
-CONTROL = certify(ALICE, GROUP, ALICE_CONTROL.log_id, LogKind.CONTROL)
+DATA = certify(ALICE, GROUP, ALICE_LOG.public, LogKind.DATA)
+CONTROL = certify(ALICE, GROUP, ALICE_CONTROL.public, LogKind.CONTROL)
 
 
 def clock(offset_ms: int) -> int:
@@ -167,12 +167,12 @@ def group() -> object:
         "certificates": [
             {
                 "peer": each.peer.hex(),
-                "log": each.log.hex(),
+                "key": each.key.hex(),
                 "kind": int(each.kind),
                 "signed": each.signed.hex(),
                 "signature": each.signature.hex(),
                 "certificate": each.to_bytes().hex(),
-                "hash": each.hash.hex(),
+                "log": each.log.hex(),
             }
             for each in (DATA, CONTROL)
         ],
@@ -248,14 +248,14 @@ def runs() -> object:
 
 def _refused_runs(good: Run) -> list[object]:
     parts = [(event.header_bytes.hex(), event.body.hex()) for event in good.events]
-    stuck = link_event(group=GROUP, log=ALICE_LOG.log_id, seq=1, previous=good.first.id, hlc=good.first.header.hlc, type_="note", refs=[], body=b"")
-    stuck_signature = ALICE_LOG.sign(signed_bytes(GROUP, ALICE_LOG.log_id, 1, stuck.id))
-    orphan = link_event(group=GROUP, log=ALICE_LOG.log_id, seq=0, previous=EventId(bytes(32)), hlc=clock(0), type_="note", refs=[], body=b"")
-    orphan_signature = ALICE_LOG.sign(signed_bytes(GROUP, ALICE_LOG.log_id, 0, orphan.id))
+    stuck = link_event(group=GROUP, log=DATA.log, seq=1, previous=good.first.id, hlc=good.first.header.hlc, type_="note", refs=[], body=b"")
+    stuck_signature = ALICE_LOG.sign(signed_bytes(GROUP, DATA.log, 1, stuck.id))
+    orphan = link_event(group=GROUP, log=DATA.log, seq=0, previous=EventId(bytes(32)), hlc=clock(0), type_="note", refs=[], body=b"")
+    orphan_signature = ALICE_LOG.sign(signed_bytes(GROUP, DATA.log, 0, orphan.id))
     cases = [
         ("log_gap", [parts[0], parts[2]], good.signature),
         ("signature_mismatch", parts[:2], good.signature),
-        ("signature_mismatch", parts, BOB.sign(signed_bytes(GROUP, ALICE_LOG.log_id, 2, good.last.id))),
+        ("signature_mismatch", parts, BOB.sign(signed_bytes(GROUP, DATA.log, 2, good.last.id))),
         ("body_mismatch", [(parts[0][0], parts[1][1]), *parts[1:]], good.signature),
         ("not_canonical", [(parts[0][0] + "00", parts[0][1]), *parts[1:]], good.signature),
         ("clock_not_increasing", [parts[0], (stuck.header_bytes.hex(), "")], stuck_signature),

@@ -5,18 +5,18 @@ import pytest
 from peer.core.certificate import CERTIFICATE_CONTEXT, Certificate, LogKind, certify, read_certificate
 from peer.core.encoding import encode
 from peer.core.hashing import hash_bytes
-from peer.core.identity import GroupId, LogId
+from peer.core.identity import GroupId
 from peer.errors import CertificateInvalidError
 from tests.samples import GROUP, SampleLog, genesis, key_pair
 
 ALICE = key_pair("alice")
-LOG = key_pair("a log").log_id
-FIELDS = ("version", "group", "log", "kind", "peer", "signature")
+LOG = key_pair("a log").public
+FIELDS = ("version", "group", "key", "kind", "peer", "signature")
 
 
 def signed_by_alice(**changed: object) -> bytes:
     """A certificate with replaced fields, validly signed by Alice over just these fields."""
-    values: dict[str, object] = {"version": 1, "group": GROUP, "log": LOG, "kind": 0, "peer": ALICE.public} | changed
+    values: dict[str, object] = {"version": 1, "group": GROUP, "key": LOG, "kind": 0, "peer": ALICE.public} | changed
     unsigned = [values[name] for name in FIELDS[:-1]]
     return encode([*unsigned, changed.get("signature", ALICE.sign(CERTIFICATE_CONTEXT + encode(unsigned)))])
 
@@ -28,26 +28,35 @@ def test_a_certificate_is_read_as_it_was_written(kind: LogKind) -> None:
     read = read_certificate(written.to_bytes(), GROUP)
 
     assert read == written
-    assert (read.kind, read.peer, read.log) == (kind, ALICE.peer_id, LOG)
+    assert (read.kind, read.peer, read.key) == (kind, ALICE.peer_id, LOG)
 
 
-def test_its_hash_is_that_of_what_is_signed() -> None:
-    """So the hash does not depend on the signature, of which there could be several."""
+def test_the_id_of_the_log_is_the_hash_of_what_is_signed() -> None:
+    """So it does not depend on the signature, of which there could be several."""
     certificate = certify(ALICE, GROUP, LOG, LogKind.DATA)
 
-    assert certificate.hash == hash_bytes(CERTIFICATE_CONTEXT + encode([1, GROUP, LOG, 0, ALICE.public]))
+    assert certificate.log == hash_bytes(CERTIFICATE_CONTEXT + encode([1, GROUP, LOG, 0, ALICE.public]))
 
 
 def test_the_first_event_of_a_log_names_it() -> None:
     log = SampleLog("alice")
 
-    assert log.write_notes(1).first.header.previous == log.certificate.hash
+    first = log.write_notes(1).first.header
+
+    assert first.log == first.previous == log.certificate.log
+
+
+def test_a_key_that_is_certified_twice_is_the_key_of_two_logs() -> None:
+    """By two peers, or for two kinds: nobody has to know of the other certificate to tell whose event it is."""
+    certificates = [certify(peer, GROUP, LOG, kind) for peer in (ALICE, key_pair("bob")) for kind in LogKind]
+
+    assert len({certificate.log for certificate in certificates}) == len(certificates)
 
 
 WRONG: list[tuple[str, object]] = [
     *(("version", value) for value in (0, 2, True, "1", None)),
     *(("kind", value) for value in (2, -1, True, False, "0", None)),
-    *((name, value) for name in ("group", "log", "peer") for value in (b"", bytes(31), bytes(33), "x" * 32, None, 0)),
+    *((name, value) for name in ("group", "key", "peer") for value in (b"", bytes(31), bytes(33), "x" * 32, None, 0)),
     *(("signature", value) for value in (b"", bytes(63), bytes(64), bytes(65), None, "x" * 64)),
     ("group", genesis(name="another").group),
     ("peer", key_pair("bob").public),
@@ -90,7 +99,7 @@ def test_a_trailing_byte_is_refused() -> None:
 
 def test_a_log_key_cannot_certify_itself_for_somebody() -> None:
     log = key_pair("a log")
-    forged = Certificate(GROUP, LogId(log.public), LogKind.DATA, ALICE.peer_id, b"")
+    forged = Certificate(GROUP, log.public, LogKind.DATA, ALICE.peer_id, b"")
 
     with pytest.raises(CertificateInvalidError):
         read_certificate(forged._replace(signature=log.sign(forged.signed)).to_bytes(), GROUP)

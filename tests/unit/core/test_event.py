@@ -32,7 +32,7 @@ def fields(**changed: object) -> list[object]:
 
 def event(before: Event | None = None, **changed: object) -> Event:
     """An event after `before`, as a log writes it unless changed."""
-    place: dict[str, object] = {"group": GROUP, "log": key_pair("log").log_id, "seq": 0, "previous": ID, "hlc": 1000}
+    place: dict[str, object] = {"group": GROUP, "log": LogId(key_pair("log").public), "seq": 0, "previous": ID, "hlc": 1000}
     if before:
         place |= {"seq": before.header.seq + 1, "previous": before.id, "hlc": before.header.hlc + 1}
     place |= {"type_": "note", "refs": [], "body": b"\xa0"} | changed

@@ -70,4 +70,4 @@ def test_a_seed_has_32_bytes(size: int) -> None:
 def test_a_key_pair_shows_its_public_half_only() -> None:
     assert ALICE.seed.hex()[:8] not in repr(ALICE)
     assert ALICE.public.hex()[:8] in repr(ALICE)
-    assert ALICE.peer_id == ALICE.log_id == ALICE.public
+    assert ALICE.peer_id == ALICE.public

@@ -8,7 +8,7 @@ import pytest
 from peer.core.certificate import LogKind
 from peer.core.encoding import encode
 from peer.core.event import BODY_SIZE_MAX, link_event
-from peer.core.identity import EventId
+from peer.core.identity import EventId, LogId
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, read_run, sign_run, signed_bytes
 from peer.errors import (
     BodyMismatchError,
@@ -33,7 +33,7 @@ def test_a_run_is_read_as_it_was_written() -> None:
     read = read_run(log.certificate, parts(written), written.signature)
 
     assert [event.id for event in read.events] == [event.id for event in written.events]
-    assert (read.first.header.seq, read.last.header.seq, read.log) == (0, 4, log.key.log_id)
+    assert (read.first.header.seq, read.last.header.seq, read.log) == (0, 4, log.certificate.log)
     assert read.size == written.size == sum(len(header) + len(body) for header, body in parts(written))
 
 
@@ -133,14 +133,22 @@ def test_a_log_belongs_to_the_certificate_that_its_first_event_names() -> None:
     run = log.write_notes(2)
     renamed = log.certificate._replace(kind=LogKind.CONTROL)
 
-    with pytest.raises(LogGapError):
+    with pytest.raises(WrongLogError):
         read_run(renamed, parts(run), run.signature)
+
+
+def test_the_first_event_of_a_log_names_its_certificate_as_the_event_before() -> None:
+    log = SampleLog("alice")
+    orphan = link_event(group=GROUP, log=log.certificate.log, seq=0, previous=bytes(32), hlc=1, type_="note", refs=[], body=b"")
+
+    with pytest.raises(LogGapError):
+        read_run(log.certificate, parts(sign_run(log.key, [orphan])), sign_run(log.key, [orphan]).signature)
 
 
 def test_an_event_of_another_log_in_the_middle_is_refused() -> None:
     log, other = SampleLog("alice"), SampleLog("bob")
     run, foreign = parts(log.write_notes(3)), parts(other.write_notes(3))
-    signature = log.key.sign(signed_bytes(GROUP, log.key.log_id, 2, log.tip.id if log.tip else b""))  # type: ignore[arg-type]
+    signature = log.key.sign(signed_bytes(GROUP, log.certificate.log, 2, log.tip.id if log.tip else b""))  # type: ignore[arg-type]
 
     with pytest.raises(WrongLogError):
         read_run(log.certificate, [run[0], foreign[1], run[2]], signature)
@@ -149,7 +157,7 @@ def test_an_event_of_another_log_in_the_middle_is_refused() -> None:
 def test_a_clock_that_stands_still_is_refused_though_it_is_signed() -> None:
     log = SampleLog("alice")
     first = log.write_notes(1).last
-    second = link_event(group=GROUP, log=log.key.log_id, seq=1, previous=first.id, hlc=first.header.hlc, type_="note", refs=[], body=b"")
+    second = link_event(group=GROUP, log=log.certificate.log, seq=1, previous=first.id, hlc=first.header.hlc, type_="note", refs=[], body=b"")
     run = sign_run(log.key, [first, second])
 
     with pytest.raises(ClockNotIncreasingError):
@@ -175,7 +183,7 @@ def test_a_run_has_at_most_256_kib() -> None:
 
 def test_the_context_keeps_signatures_apart() -> None:
     """What is signed begins with words that nothing else is signed under, and has one length."""
-    signed = signed_bytes(GROUP, key_pair("log").log_id, 7, EventId(bytes(32)))
+    signed = signed_bytes(GROUP, LogId(bytes(32)), 7, EventId(bytes(32)))
 
     assert signed.startswith(b"recmesh/run/v1\0")
     assert len(signed) == 15 + 32 + 32 + 8 + 32

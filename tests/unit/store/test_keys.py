@@ -44,7 +44,7 @@ def test_the_fence_of_a_log_key_holds_while_its_file_stays_where_it_was_made(key
     read = keys.log_key(GROUP, LogKind.DATA)
 
     assert read is not None
-    assert (read.key.log_id, read.fence) == (made.key.log_id, made.fence)
+    assert (read.key.public, read.fence) == (made.key.public, made.fence)
 
 
 def test_the_fence_of_a_log_key_tells_a_copy_from_the_original(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_fence_of_a_log_key_tells_a_copy_from_the_original(tmp_path: Path) -
     copied = KeyFiles(tmp_path / "copy").log_key(GROUP, LogKind.DATA)
 
     assert copied is not None
-    assert copied.key.log_id == made.key.log_id
+    assert copied.key.public == made.key.public
     assert copied.fence != made.fence
 
 
@@ -73,4 +73,4 @@ def test_a_key_that_is_gone_or_damaged_is_no_key(keys: KeyFiles, tmp_path: Path)
 def test_control_and_data_logs_have_keys_of_their_own(keys: KeyFiles) -> None:
     data, control = keys.new_log_key(GROUP, LogKind.DATA), keys.new_log_key(GROUP, LogKind.CONTROL)
 
-    assert data.key.log_id != control.key.log_id
+    assert data.key.public != control.key.public
