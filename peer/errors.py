@@ -46,6 +46,24 @@ class PortInUseError(ConfigError):
     code = "port_in_use"
 
 
+class TokensDamagedError(ConfigError):
+    """The file of the admin API's tokens is not what was written: none of them is valid."""
+
+    code = "tokens_damaged"
+
+
+class TlsInvalidError(ConfigError):
+    """The certificate or key that the operator supplies cannot be used."""
+
+    code = "tls_invalid"
+
+
+class TlsKeyExposedError(ConfigError):
+    """The file with the operator's TLS key is open to others."""
+
+    code = "tls_key_exposed"
+
+
 class RequestError(MeshError):
     """What a person or program asked for cannot be done as asked: HTTP 4xx, exit 1."""
 
@@ -94,6 +112,27 @@ class TokenInvalidError(RequestError):
     status = 401
 
 
+class TierTooLowError(RequestError):
+    """The token is valid, but not for this: its tier is too low."""
+
+    code = "tier_too_low"
+    status = 403
+
+
+class OriginRefusedError(RequestError):
+    """A web page from elsewhere called the admin API."""
+
+    code = "origin_refused"
+    status = 403
+
+
+class PathNotAllowedError(RequestError):
+    """A path of this machine that a caller of the admin API may not name."""
+
+    code = "path_not_allowed"
+    status = 403
+
+
 class InvitationInvalidError(RequestError):
     """An invitation whose text is damaged."""
 
@@ -129,6 +168,13 @@ class McapTruncatedError(RequestError):
     """An MCAP file that ends before its end, or is damaged inside."""
 
     code = "mcap_truncated"
+
+
+class BackupTargetError(RequestError):
+    """A folder that a backup cannot be made in: no backup is written over anything."""
+
+    code = "backup_target"
+    status = 409
 
 
 class TimedOutError(RequestError):
@@ -244,6 +290,18 @@ class HandshakeFailedError(RemoteProtocolError):
     """They did not prove the key that they claim, or not the one we dialled."""
 
     code = "handshake_failed"
+
+
+class ChannelKeyMismatchError(HandshakeFailedError):
+    """The certificate that is shown there has neither the peer's own key nor the pinned one."""
+
+    code = "channel_key_mismatch"
+
+
+class ChannelUnprotectedError(HandshakeFailedError):
+    """A connection without TLS that is neither on loopback nor within a configured WireGuard network."""
+
+    code = "channel_unprotected"
 
 
 class NotAMemberError(RemoteProtocolError):
