@@ -8,9 +8,9 @@ counts.
 
 from enum import IntEnum
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from peer.core.encoding import Value, decode, encode
+from peer.core.endpoint import read_endpoint
 from peer.core.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, KeyPair, PeerId, check_signature
 from peer.errors import NotCanonicalError, RecordInvalidError, SignatureMismatchError
 
@@ -18,10 +18,8 @@ RECORD_VERSION = 1
 RECORD_CONTEXT = b"recmesh/record/v1\0"
 RECORD_SIZE_MAX = 1024
 ENDPOINTS_MAX = 8
-ENDPOINT_CHARACTERS_MAX = 256
 VALID_FOR_MAX_S = 24 * 60 * 60
 SEQ_MAX = 2**64 - 1
-SCHEMES = ("https", "http")
 
 
 class Reachability(IntEnum):
@@ -92,16 +90,12 @@ def next_seq(own_last: int, highest_seen: int) -> int:
 
 
 def is_endpoint(text: str) -> bool:
-    """True for `https://host:port` and `http://host:port`, with nothing else in it: no user, path, query or space."""
-    if len(text) > ENDPOINT_CHARACTERS_MAX or not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-        return False
+    """True for `https://host:port`, pinned or not, and `http://host:port`, with nothing else in it: no user, path, query or space."""
     try:
-        parts = urlsplit(text)
-        port = parts.port
+        endpoint = read_endpoint(text)
     except ValueError:
         return False
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
-    return parts.scheme in SCHEMES and bool(host) and bool(port) and text.lower() == f"{parts.scheme}://{host}:{port}"
+    return endpoint.port is not None and text.lower() == str(endpoint)
 
 
 def _canonical(data: bytes) -> Value:

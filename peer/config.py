@@ -4,20 +4,31 @@ The only module that imports `pydantic_settings`. A key that is not known here i
 an error. `docs/configuration.md` lists every key.
 """
 
-import ipaddress
 import os
 import re
 import socket
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from peer.core import endpoint as endpoints
+from peer.core.endpoint import (
+    LOOPBACK_NAME,
+    IpAddress,
+    IpNetwork,
+    WireGuardNetwork,
+    may_be_dialled_plain,
+    read_channel_key,
+    read_endpoint,
+    read_ip,
+    read_ip_network,
+    read_wireguard,
+)
 from peer.core.names import check_name, is_name
 from peer.errors import ConfigError, NameInvalidError
 
@@ -27,6 +38,16 @@ ADMIN_DEFAULT = "127.0.0.1:7851"
 LISTEN_NONE = "none"
 PORT_MAX = 65535
 ADVERTISE_MAX = 8
+INGEST_FOLDERS_MAX = 64
+NETWORKS_MAX = 32
+"""Entries of each list of networks, addresses and keys."""
+
+CONNECTIONS_PER_ADDRESS = 64
+PEER_EVENTS_PER_SECOND = 200_000
+PEER_BYTES_PER_SECOND = 256 * 1024 * 1024
+PEER_EVENTS_PER_SECOND_MIN = 100
+PEER_BYTES_PER_SECOND_MIN = 64 * 1024
+"""Slower than that a single frame would take longer than the other side waits for a sign of life."""
 
 
 class Address(NamedTuple):
@@ -47,12 +68,7 @@ class Address(NamedTuple):
 
 def is_loopback(host: str) -> bool:
     """True for `localhost` and loopback addresses."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == LOOPBACK_NAME or endpoints.is_loopback(host)
 
 
 def parse_address(text: str) -> Address:
@@ -78,6 +94,34 @@ class Config(BaseSettings):
     admin: str = Field(ADMIN_DEFAULT, description="Where the admin API listens, HOST:PORT. Keep it on loopback.")
     advertise: list[str] = Field(
         default_factory=list, description="URLs under which others dial this peer, where they differ from `listen`; they go into invitations."
+    )
+    tls_cert: str = Field("", description="A PEM file with a certificate to show instead of one with the peer's own key, and those that issued it.")
+    tls_key: str = Field("", description="The PEM file with its private key, readable by this user alone.")
+    channel_keys: list[str] = Field(
+        default_factory=list,
+        description="SHA-256 of the public keys of proxies that end TLS in front of `listen`, which then speaks plain HTTP to them.",
+    )
+    proxies: list[str] = Field(default_factory=list, description="Addresses that those proxies speak from. Default: loopback.")
+    wireguard: list[str] = Field(
+        default_factory=list, description="Networks in which plain HTTP is protected, NETWORK@INTERFACE, such as 10.8.0.0/24@wg0."
+    )
+    connections_per_address: int = Field(
+        CONNECTIONS_PER_ADDRESS, ge=1, description="How many connections one address, or one /64 of IPv6, may have to `listen`."
+    )
+    connections_exempt: list[str] = Field(
+        default_factory=list, description="Networks that may have more than that, up to the limit for all, such as 127.0.0.0/8. Proxies always may."
+    )
+    peer_events_per_second: int = Field(
+        PEER_EVENTS_PER_SECOND, ge=PEER_EVENTS_PER_SECOND_MIN, description="How many events one other peer may send; more of them wait."
+    )
+    peer_bytes_per_second: int = Field(
+        PEER_BYTES_PER_SECOND, ge=PEER_BYTES_PER_SECOND_MIN, description="How many bytes one other peer may send over links; more of them wait."
+    )
+    admin_insecure: bool = Field(
+        default=False, description="Allow `admin` off loopback, where tokens travel in the clear: only in a network that is itself encrypted."
+    )
+    ingest_folders: list[str] = Field(
+        default_factory=list, description="Folders of this machine, whole paths, that requests with an admin's token may name files in."
     )
     fetch: Literal["all", "none"] = Field("all", description="Which bytes to bring here by themselves: `all`, or `none` (on demand).")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least serious log lines to write.")
@@ -127,13 +171,55 @@ class Config(BaseSettings):
         if len(value) > ADVERTISE_MAX:
             raise ValueError(f"{len(value)} URLs; {ADVERTISE_MAX} are allowed")
         for url in value:
-            check_endpoint(url)
+            read_endpoint(url)
+        return value
+
+    @field_validator("channel_keys", "proxies", "wireguard", "connections_exempt")
+    @classmethod
+    def _check_entries(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        if len(value) > NETWORKS_MAX:
+            raise ValueError(f"{len(value)} entries; {NETWORKS_MAX} are allowed")
+        for each in value:
+            _ENTRY_READERS[info.field_name or ""](each)
+        return value
+
+    @field_validator("tls_cert", "tls_key")
+    @classmethod
+    def _check_file(cls, value: str) -> str:
+        if value and not Path(value).is_absolute():
+            raise ValueError(f"{value!r} is no absolute path")
+        return value
+
+    @field_validator("ingest_folders")
+    @classmethod
+    def _check_ingest_folders(cls, value: list[str]) -> list[str]:
+        if len(value) > INGEST_FOLDERS_MAX:
+            raise ValueError(f"{len(value)} folders; {INGEST_FOLDERS_MAX} are allowed")
+        for text in value:
+            path = Path(text)
+            if not path.is_absolute() or ".." in path.parts or "\0" in text or path == Path(path.anchor):
+                raise ValueError(f"{text!r} is not the whole path of a folder below /")
         return value
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if not self.admin_address.is_loopback and not self.admin_insecure:
+            raise ValueError(
+                f"admin: at {self.admin} tokens would travel in the clear; keep it on loopback and come through ssh or a proxy with TLS, "
+                "or set admin_insecure = true in a network that is itself encrypted"
+            )
         if self.listen == LISTEN_NONE and self.advertise:
             raise ValueError("advertise: a site with listen = 'none' cannot be dialled")
+        for url in self.advertise:
+            check_endpoint(url, self.wireguard_networks)
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert: a certificate and its tls_key go together")
+        if self.tls_cert and self.channel_keys:
+            raise ValueError("channel_keys: TLS is ended by a proxy or with tls_cert, not by both")
+        if self.channel_keys and not self.advertise:
+            raise ValueError("channel_keys: others dial the proxy: put its URL into advertise")
+        if self.proxies and not self.channel_keys:
+            raise ValueError("proxies: without channel_keys there are none; say what key they show")
         if self.listen == self.admin and not self.listen.endswith(":0"):
             raise ValueError(f"admin: {self.admin} is the address of `listen` too")
         return self
@@ -144,23 +230,52 @@ class Config(BaseSettings):
         return None if self.listen == LISTEN_NONE else parse_address(self.listen)
 
     @property
+    def wireguard_networks(self) -> tuple[WireGuardNetwork, ...]:
+        """Networks in which plain HTTP is protected."""
+        return tuple(read_wireguard(each) for each in self.wireguard)
+
+    @property
+    def proxy_addresses(self) -> frozenset[IpAddress]:
+        """Where proxies speak from; empty for loopback."""
+        return frozenset(_read_address(each) for each in self.proxies)
+
+    @property
+    def proxy_keys(self) -> tuple[bytes, ...]:
+        """SHA-256 of the SubjectPublicKeyInfo of proxies that end TLS."""
+        return tuple(read_channel_key(each) for each in self.channel_keys)
+
+    @property
+    def exempt_networks(self) -> tuple[IpNetwork, ...]:
+        """Networks whose addresses may have any number of connections."""
+        return tuple(read_ip_network(each) for each in self.connections_exempt)
+
+    @property
     def admin_address(self) -> Address:
         """Where the admin API listens."""
         return parse_address(self.admin)
 
 
-def check_endpoint(url: str) -> str:
-    """`url`, if a peer can be dialled there: https, or http on loopback. Raises `ValueError`."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"{url!r} has no valid port") from error
-    if parts.scheme not in ("https", "http") or not parts.hostname or port == 0 or parts.path not in ("", "/") or parts.query or parts.username:
-        raise ValueError(f"{url!r} is not https://HOST:PORT")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(f"{url!r}: plain http is for loopback only; write https")
+def check_endpoint(url: str, wireguard: Sequence[WireGuardNetwork] = ()) -> str:
+    """`url`, if a peer can be dialled there: https, or http on loopback or in a WireGuard network. Raises `ValueError`."""
+    found = read_endpoint(url)
+    if found.scheme == "http" and not may_be_dialled_plain(found.host, wireguard):
+        raise ValueError(f"advertise: {url!r}: plain http is for loopback and for addresses in a network of `wireguard`; write https")
     return url
+
+
+def _read_address(text: str) -> IpAddress:
+    address = read_ip(text)
+    if address is None:
+        raise ValueError(f"{text!r} is no IP address")
+    return address
+
+
+_ENTRY_READERS: Mapping[str, Callable[[str], object]] = {
+    "channel_keys": read_channel_key,
+    "proxies": _read_address,
+    "wireguard": read_wireguard,
+    "connections_exempt": read_ip_network,
+}
 
 
 def load_config(directory: Path) -> Config:
@@ -225,5 +340,9 @@ def render_config(values: dict[str, object]) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(each) for each in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
     assert isinstance(value, str)
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -23,6 +23,7 @@ from peer.api.services import Services
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.config import Config, load_config
+from peer.core.endpoint import may_be_dialled_plain
 from peer.core.group import Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import RecordingView
@@ -33,22 +34,29 @@ from peer.operations.events import Events
 from peer.operations.fetching import Fetching
 from peer.operations.groups import Groups
 from peer.operations.joining import Joining
+from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
 from peer.operations.recordings import Recordings
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
+from peer.operations.tokens import Tokens
 from peer.operations.verification import Verification
+from peer.store.audit import AuditFile
 from peer.store.database import Database, open_database, open_read_only, remove_database
 from peer.store.directory import DataDirectory, write_durably
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 from peer.store.peers import KnownPeer as StoredPeer
+from peer.store.tokens import TokenFile
 from peer.store.verification import verify_log
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.blob_sources import BlobSources
+from peer.transport.channel import ChannelRules
 from peer.transport.links import LinkParts, PeerLinks
 from peer.transport.listener import PeerListener
+from peer.transport.pinning import pinned
 from peer.transport.signatures import RequestVerifier
+from peer.transport.tls import ServerTls, operator_tls, own_tls
 from resolver.base import KnownPeer
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
@@ -99,8 +107,7 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
         manual = await _manual(core.store)
         resolver = CompositePeerResolver([manual])
         joining: list[Joining] = []
-        links = PeerLinks(_link_parts(core, config.name, manual, joining, lambda: links))
-        links.endpoint = config.advertise[0] if config.advertise else None
+        links = PeerLinks(_link_parts(core, config, manual, joining, lambda: links))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         replica = core.store.replica
@@ -121,10 +128,7 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
         services = _services(directory, config, core, links, (manual, resolver), (fetcher, fetching, showing))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await _start_listener(stack, core, config, links)
-        token = _token(directory)
-        app = make_app(
-            services, token, host=config.admin_address.host, version=__version__, report=lambda event, error: _log.error(event, exc_info=error)
-        )
+        app = make_app(services, host=config.admin_address.host, version=__version__, report=_report)
         admin = await stack.enter_async_context(listening(app, *config.admin_address))
         write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())
         stack.callback((directory.root / ADDRESS_FILE).unlink, missing_ok=True)
@@ -217,7 +221,14 @@ def _services(
         Events(store, replica),
         Recordings(me, replica, core.blobs, views, adding, fetching.request),
         Peers(me, replica, resolver, links),
+        Tokens(_own_token(directory), TokenFile(directory.tokens)),
+        AuditFile(directory.audit_log, _report),
+        ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
     )
+
+
+def _report(event: str, error: BaseException) -> None:
+    _log.error(event, exc_info=error)
 
 
 class _Book:
@@ -238,7 +249,7 @@ async def _manual(store: SqliteEventStore) -> ManualPeerResolver:
     return ManualPeerResolver(_Book(store), entries)
 
 
-def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list[Joining], links: Callable[[], PeerLinks]) -> LinkParts:
+def _link_parts(core: Core, config: Config, manual: ManualPeerResolver, joining: list[Joining], links: Callable[[], PeerLinks]) -> LinkParts:
     """What links ask of the rest; `joining` and `links` are made later than this."""
 
     async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
@@ -271,7 +282,7 @@ def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list
 
     return LinkParts(
         core.key,
-        name,
+        config.name,
         lambda: core.store.incarnation,
         core.store,
         core.store.replica,
@@ -281,6 +292,7 @@ def _link_parts(core: Core, name: str, manual: ManualPeerResolver, joining: list
         lambda event, error: _log.error(event, exc_info=error),
         record,
         endpoints_in,
+        ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys),
     )
 
 
@@ -289,12 +301,25 @@ async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, lin
     address = config.listen_address
     if address is None:
         return "none"
-    listener = PeerListener(core.key, links, address.host, address.port, tls=not address.is_loopback)
+    tls = _listener_tls(core.key, config)
+    listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules)
     routes = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, RequestVerifier(core.key.peer_id)).routes()
     url = await listener.start(routes)
     stack.push_async_callback(listener.stop)
-    links.endpoint = links.endpoint or url
+    shown = tls.channel_key if tls else next(iter(config.proxy_keys), None)
+    links.endpoint = pinned(config.advertise[0] if config.advertise else url, core.key.peer_id, shown)
     return url
+
+
+def _listener_tls(key: KeyPair, config: Config) -> ServerTls | None:
+    """None where plain HTTP is protected, or what comes is from a proxy: connections that are neither are refused one by one."""
+    if config.tls_cert:
+        return operator_tls(Path(config.tls_cert), Path(config.tls_key))
+    assert config.listen_address is not None
+    host = config.listen_address.host
+    if config.proxy_keys or config.listen_address.is_loopback or may_be_dialled_plain(host, config.wireguard_networks):
+        return None
+    return own_tls(key)
 
 
 def make_verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobStore) -> Verification:
@@ -351,7 +376,7 @@ async def _stop(background: list["asyncio.Task[None]"]) -> None:
     await asyncio.wait(background)
 
 
-def _token(directory: DataDirectory) -> str:
+def _own_token(directory: DataDirectory) -> str:
     try:
         token = directory.token_file.read_text().strip()
     except OSError as error:

@@ -23,7 +23,9 @@ from peer.core.interfaces import BlobFacts, WantedBlob
 from peer.core.roster import Member, Roster
 from peer.transport.blob_client import BlobClient
 from peer.transport.blob_routes import BlobRoutes
+from peer.transport.channel import NO_RULES, protected
 from peer.transport.signatures import RequestVerifier
+from peer.transport.tls import peer_spki_sha256
 
 MIB = 1024 * 1024
 GROUP = GroupId(b"\x01" * 32)
@@ -94,7 +96,7 @@ async def serving(
     """A site on a free port, with or without TLS."""
     store = FileBlobStore(folder)
     site = Site(store, members or {GROUP: [MEMBER.peer_id], OTHER_GROUP: []})
-    app = web.Application()
+    app = web.Application(middlewares=[protected(NO_RULES, peer_spki_sha256(SERVER.peer_id))])
     app.add_routes(site.routes.routes())
     app.on_response_prepare.append(site.note)
     runner = web.AppRunner(app, shutdown_timeout=1.0)

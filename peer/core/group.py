@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from peer.core.control import ASSIGNABLE, Role
 from peer.core.encoding import decode, encode
+from peer.core.endpoint import ENDPOINT_CHARACTERS_MAX
 from peer.core.hashing import hash_bytes
 from peer.core.identity import ID_SIZE, NONCE_SIZE, SEED_SIZE, GroupId, KeyPair, PeerId, check_signature
 from peer.core.names import check_name
@@ -17,7 +18,6 @@ INVITATION_VERSION = 1
 INVITATION_PREFIX = "recmesh1"
 INVITATION_CONTEXT = b"recmesh/invitation/v1\0"
 CHECKSUM_SIZE = 4
-ENDPOINT_CHARACTERS_MAX = 256
 INVITATION_CHARACTERS_MAX = 4096
 
 

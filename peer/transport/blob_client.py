@@ -9,7 +9,8 @@ import aiohttp
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.errors import HandshakeFailedError, NotAMemberError, TransportError
-from peer.transport.pinning import CLIENT_CONTEXT, check_endpoint, connector_to
+from peer.transport.channel import NO_RULES, ChannelRules
+from peer.transport.pinning import Dialled
 from peer.transport.signatures import NONCE_CHARACTERS_MAX, NONCE_HEADER, Request, sign_request
 
 CONNECT_TIMEOUT_S = 10.0
@@ -25,14 +26,18 @@ READ_BUFFER_SIZE = 1024 * 1024
 class BlobClient:
     """A `BlobSource`: one peer at one endpoint. To be closed."""
 
-    def __init__(self, key: KeyPair, peer: PeerId, endpoint: str) -> None:
-        """`key` is this peer's own. Raises `TransportError` for an endpoint that must not be dialled. Needs a running event loop."""
+    def __init__(self, key: KeyPair, peer: PeerId, endpoint: str, rules: ChannelRules = NO_RULES) -> None:
+        """`key` is this peer's own. Raises `TransportError` or `ChannelUnprotectedError` for an endpoint that must not be dialled.
+
+        Needs a running event loop.
+        """
+        dialled = Dialled(peer, endpoint, rules)
         self._key = key
         self._peer = peer
-        self._url = check_endpoint(endpoint)
+        self._url = dialled.url
         self._nonces: deque[str] = deque(maxlen=NONCES_MAX)
         self._session = aiohttp.ClientSession(
-            connector=connector_to(peer),
+            connector=dialled.connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S),
@@ -77,8 +82,6 @@ class BlobClient:
                     response.release()
                 else:
                     response.close()
-        except aiohttp.ServerFingerprintMismatch as error:
-            raise HandshakeFailedError(f"not peer {self._peer.hex()} answers at {self._url}", fix="check the endpoint and the peer id") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransportError(f"peer {self._peer.hex()} at {self._url}: {error or type(error).__name__}") from error
 
@@ -87,7 +90,7 @@ class BlobClient:
             nonce = self._nonces.popleft() if self._nonces else ""
             asked = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
             headers = sign_request(self._key, self._peer, nonce, Request("GET", path, asked))
-            response = await self._session.get(self._url.with_path(path), headers=headers, ssl=CLIENT_CONTEXT, allow_redirects=False)
+            response = await self._session.get(self._url.with_path(path), headers=headers, allow_redirects=False)
             self._remember_nonce(response)
             if response.status != 401:  # noqa: PLR2004
                 break

@@ -18,7 +18,6 @@ from peer.core.control import Role
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
 from peer.errors import HandshakeFailedError
-from peer.transport.pinning import check_carrier
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier
 
 PATH = "/sync/v1/groups/{group:[0-9a-f]{64}}/blobs/{blob:[0-9a-f]{64}}"
@@ -82,7 +81,6 @@ class BlobRoutes:
         now_ms = time.monotonic_ns() // 1_000_000
         fresh = {NONCE_HEADER: self._verifier.fresh_nonce(now_ms), "Cache-Control": "no-store"}
         try:
-            check_carrier(request.transport)
             peer = self._verifier.verify(_signed(request), now_ms, lambda peer: self._is_member(group, peer))
         except HandshakeFailedError as error:
             return _refusal(401, error.code, fresh)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import BlobSource
-from peer.errors import TransportError
+from peer.errors import MeshError
 from peer.sync.limits import BLOB_PART_SIZE_MAX
 from peer.transport.blob_client import BlobClient
 from peer.transport.links import PeerLinks
@@ -74,7 +74,7 @@ class BlobSources:
         known = self._clients.get((peer, endpoint))
         if known is None and len(self._clients) < CLIENTS_MAX:
             try:
-                known = self._clients[peer, endpoint] = BlobClient(self._key, peer, endpoint)
-            except TransportError:
+                known = self._clients[peer, endpoint] = BlobClient(self._key, peer, endpoint, self._links.channel_rules)
+            except MeshError:
                 return None  # An address that must not be dialled: the peer said so, not we.
         return known

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from typing import Protocol
 
 import aiohttp
@@ -9,19 +10,21 @@ from aiohttp import ClientWSTimeout
 
 from peer.core.identity import PeerId
 from peer.errors import DuplicateLinkError, MeshError, TransportError
-from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.sync.reconnect import delay_ms, failures_after
+from peer.transport.channel import CODE_HEADER, ChannelRules
 from peer.transport.connection import Connection, JoinAttempt, Socket, now_ms
-from peer.transport.pinning import CLIENT_CONTEXT, check_endpoint, connector_to
-from peer.transport.tls import peer_spki_sha256
+from peer.transport.pinning import Dialled
 
 LINK_PATH = "/sync/v1/link"
 CONNECT_TIMEOUT_S = 10.0
+CODE_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
 
 class Server(Protocol):
     """Who runs a session on a socket, and knows which links stand."""
+
+    channel_rules: ChannelRules
 
     async def serve(
         self,
@@ -54,23 +57,21 @@ async def dial(
     *,
     attempt: JoinAttempt | None = None,
 ) -> Connection:
-    """Open a link to `peer` at `endpoint` and serve it until it ends. Raises `TransportError` if it does not open."""
-    url = check_endpoint(endpoint)
-    is_tls = url.scheme == "https"
-    async with aiohttp.ClientSession(connector=connector_to(peer, connections_max=1)) as http:
+    """Open a link to `peer` at `endpoint` and serve it until it ends. Raises `TransportError`, or a `HandshakeFailedError` if it must not be used."""
+    dialled = Dialled(peer, endpoint, server.channel_rules)
+    async with aiohttp.ClientSession(connector=dialled.connector(connections_max=1)) as http:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 socket = await http.ws_connect(
-                    url / LINK_PATH[1:],
-                    ssl=CLIENT_CONTEXT if is_tls else True,
+                    dialled.url / LINK_PATH[1:],
+                    headers=dialled.headers(),
                     max_msg_size=FRAME_SIZE_MAX,
                     timeout=ClientWSTimeout(ws_close=CONNECT_TIMEOUT_S),
                     compress=0,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransportError(f"{endpoint} cannot be reached: {_reason(error)}", fix="check that the site is up and its address right") from error
-        channel_key = peer_spki_sha256(peer) if is_tls else NO_CHANNEL_KEY
-        return await server.serve(socket, dialled=peer, channel_key=channel_key, attempt=attempt)
+            raise _unreachable(endpoint, error) from error
+        return await server.serve(socket, dialled=peer, channel_key=dialled.channel_key, attempt=attempt)
 
 
 class Dialler:
@@ -142,11 +143,18 @@ def _ending(connection: Connection) -> MeshError | None:
     return error
 
 
+def _unreachable(endpoint: str, error: BaseException) -> TransportError:
+    """With the code that the listener gave, if it gave one."""
+    found = TransportError(f"{endpoint} cannot be reached: {_reason(error)}", fix="check that the site is up and its address right")
+    code = error.headers.get(CODE_HEADER, "") if isinstance(error, aiohttp.WSServerHandshakeError) and error.headers is not None else ""
+    if re.fullmatch(CODE_PATTERN, code):
+        found.code = code
+    return found
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
-    if isinstance(error, aiohttp.ServerFingerprintMismatch):
-        return "another key answers there"
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return f"it answers {error.status}"
     if isinstance(error, aiohttp.ClientConnectorError):

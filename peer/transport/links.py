@@ -22,6 +22,7 @@ from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.reconnect import LinkFacts, new_link_stays
 from peer.sync.session import Surroundings, SyncSession
 from peer.sync.sources import Sources
+from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, Socket, now_ms
 from peer.transport.dialler import Dialler, dial
 from peer.transport.status import link_status
@@ -57,6 +58,8 @@ class LinkParts:
     """Our signed peer record, for whoever we meet."""
     read_record: Callable[[PeerId, bytes], Sequence[str]] = lambda _peer, _record: ()
     """The endpoints in theirs, or none if it is not theirs."""
+    channel_rules: ChannelRules = NO_RULES
+    """What the operator knows of the networks around."""
 
 
 class PeerLinks:
@@ -67,6 +70,7 @@ class PeerLinks:
         self.store = parts.store
         self.decide_join = parts.decide_join
         self.read_blob = parts.read_blob
+        self.channel_rules = parts.channel_rules
         self._parts = parts
         self._surroundings = Surroundings(parts.replica, Sources())
         self._connections: dict[int, Connection] = {}

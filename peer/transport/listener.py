@@ -1,4 +1,4 @@
-"""The peer listener: `/sync/v1/link` and the blob routes, over TLS with the peer's own key, or plain on loopback."""
+"""The peer listener: `/sync/v1/link` and the blob routes, over TLS, or plain where the network protects what crosses it."""
 
 import errno
 import os
@@ -7,14 +7,13 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from peer.core.identity import KeyPair
-from peer.errors import HandshakeFailedError, PortInUseError, TransportError
+from peer.errors import PortInUseError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
+from peer.transport.channel import CHANNEL_KEY, NO_RULES, ChannelRules, protected
 from peer.transport.dialler import LINK_PATH, Server
 from peer.transport.door import Door
-from peer.transport.pinning import check_carrier
-from peer.transport.tls import peer_spki_sha256, server_context
+from peer.transport.tls import ServerTls
 
 BODY_SIZE_MAX = 64 * 1024
 CLOSE_TIMEOUT_S = 3.0
@@ -24,18 +23,20 @@ ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 class PeerListener:
     """Where other peers reach this one."""
 
-    def __init__(self, key: KeyPair, server: Server, host: str, port: int, *, tls: bool) -> None:
-        self._key = key
+    def __init__(self, server: Server, host: str, port: int, *, tls: ServerTls | None, rules: ChannelRules = NO_RULES) -> None:
+        """Without `tls` only connections are served that `rules` allow to be plain."""
         self._server = server
         self._host, self._port = host, port
         self._tls = tls
+        self._rules = rules
         self._door: Door | None = None
 
     async def start(self, routes: Iterable[web.RouteDef]) -> str:
         """Listen; returns the URL under which others dial. Raises `PortInUseError`."""
-        app = web.Application(client_max_size=BODY_SIZE_MAX)
+        own_key = self._tls.channel_key if self._tls else NO_CHANNEL_KEY
+        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key)])
         app.add_routes([web.get(LINK_PATH, self._link), *routes])
-        self._door = Door(app, server_context(self._key) if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S)
+        self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S)
         try:
             port = await self._door.open(self._host, self._port)
         except OSError as error:
@@ -49,16 +50,12 @@ class PeerListener:
             await self._door.close()
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
-        try:
-            check_carrier(request.transport)
-        except HandshakeFailedError as error:
-            return web.json_response({"code": error.code}, status=403)
         socket = web.WebSocketResponse(max_msg_size=FRAME_SIZE_MAX, compress=False, timeout=CLOSE_TIMEOUT_S)
         if not socket.can_prepare(request).ok:
             return web.json_response({"code": "protocol_violation"}, status=400)
         await socket.prepare(request)
         try:
-            await self._server.serve(socket, dialled=None, channel_key=peer_spki_sha256(self._key.peer_id) if self._tls else NO_CHANNEL_KEY)
+            await self._server.serve(socket, dialled=None, channel_key=request[CHANNEL_KEY])
         except TransportError:
             await socket.close()
         return socket

@@ -10,7 +10,7 @@ from peer.sync.session import SyncSession
 from peer.transport.connection import Connection, now_ms
 from peer.transport.dialler import Dialler
 
-REFUSALS = frozenset({"not_a_member", "handshake_failed", "version_mismatch"})
+REFUSALS = frozenset({"not_a_member", "handshake_failed", "version_mismatch", "channel_key_mismatch", "channel_unprotected"})
 """Ends that trying again will not change by itself."""
 
 

@@ -1,6 +1,7 @@
 """Who is given bytes, over real sockets: members, of their group, once for each signature, over the right carrier."""
 
 import asyncio
+import json
 import socket
 import ssl
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import BlobFacts
-from peer.errors import HandshakeFailedError, NotAMemberError, TransportError
+from peer.errors import ChannelUnprotectedError, HandshakeFailedError, NotAMemberError, TransportError
 from peer.transport.blob_client import BlobClient
 from peer.transport.signatures import NONCE_HEADER, Request, sign_request
 from peer.transport.tls import client_context, server_context
@@ -219,7 +220,7 @@ async def test_a_listener_with_another_key_gets_no_request(tmp_path: Path) -> No
     async with serving(tmp_path / "served", tls=server_context(STRANGER)) as site:
         facts = await site.add(write_file(tmp_path / "source", 10))
         async with BlobClient(MEMBER, SERVER.peer_id, site.endpoint) as client:
-            with pytest.raises(HandshakeFailedError, match="not peer"):
+            with pytest.raises(HandshakeFailedError, match="not the peer's own"):
                 await anext(client.read(GROUP, facts.blob, 0, 1))
         assert site.requests == 0
 
@@ -257,8 +258,13 @@ async def test_plain_http_from_beyond_loopback_is_refused(tmp_path: Path) -> Non
         path = path_of(GROUP, facts.blob)
         asker = Asker(session, site)
         nonce = site.routes._verifier.fresh_nonce(time.monotonic_ns() // 1_000_000)
-        assert (await asker.send(path, sign_request(MEMBER, SERVER.peer_id, nonce, Request("GET", path, {})))).status == 401
-        with pytest.raises(TransportError, match="not be protected"):
+        signed = sign_request(MEMBER, SERVER.peer_id, nonce, Request("GET", path, {})) | {
+            "X-Forwarded-For": "127.0.0.1",
+            "Forwarded": "for=127.0.0.1",
+        }
+        answer = await asker.send(path, signed)
+        assert (answer.status, json.loads(answer.body)) == (403, {"code": "channel_unprotected"})
+        with pytest.raises(ChannelUnprotectedError, match="not be protected"):
             BlobClient(MEMBER, SERVER.peer_id, site.endpoint)
 
 

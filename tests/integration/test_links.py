@@ -23,6 +23,7 @@ from peer.store.keys import KeyFiles
 from peer.store.peers import KnownPeer
 from peer.transport.links import LinkParts, PeerLinks
 from peer.transport.listener import PeerListener
+from peer.transport.tls import own_tls
 
 DEADLINE_S = 20.0
 
@@ -83,7 +84,7 @@ class Lab:
 
         parts = LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group, read_blob, report)
         links = PeerLinks(parts)
-        listener = PeerListener(key, links, "127.0.0.1", 0, tls=tls)
+        listener = PeerListener(links, "127.0.0.1", 0, tls=own_tls(key) if tls else None)
         links.endpoint = await listener.start(())
         running = asyncio.create_task(links.run())
 
