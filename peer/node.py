@@ -27,7 +27,7 @@ from peer.core.endpoint import may_be_dialled_plain
 from peer.core.group import Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import RecordingView
-from peer.errors import MeshError, RecordInvalidError, StoreCorruptError, TokenInvalidError
+from peer.errors import MeshError, RecordInvalidError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
 from peer.operations.adding import Adding
 from peer.operations.events import Events
@@ -47,7 +47,7 @@ from peer.store.directory import DataDirectory, write_durably
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 from peer.store.peers import KnownPeer as StoredPeer
-from peer.store.tokens import TokenFile
+from peer.store.tokens import TokenFile, read_own_token
 from peer.store.verification import verify_log
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.blob_sources import BlobSources
@@ -221,7 +221,7 @@ def _services(
         Events(store, replica),
         Recordings(me, replica, core.blobs, views, adding, fetching.request),
         Peers(me, replica, resolver, links),
-        Tokens(_own_token(directory), TokenFile(directory.tokens)),
+        Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens)),
         AuditFile(directory.audit_log, _report),
         ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
     )
@@ -374,18 +374,6 @@ async def _stop(background: list["asyncio.Task[None]"]) -> None:
     for task in background:
         task.cancel()
     await asyncio.wait(background)
-
-
-def _own_token(directory: DataDirectory) -> str:
-    try:
-        token = directory.token_file.read_text().strip()
-    except OSError as error:
-        raise TokenInvalidError(
-            f"{directory.token_file} cannot be read: {error.strerror}", fix="restore it, or write a long random line to it"
-        ) from error
-    if not token:
-        raise TokenInvalidError(f"{directory.token_file} is empty", fix="write a long random line to it")
-    return token
 
 
 @contextmanager

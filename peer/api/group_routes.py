@@ -8,6 +8,7 @@ from aiohttp import web
 from peer.api.models import EventPage, Group, GroupCreate, GroupJoin, Invitation, InvitationCreate, InvitationMade, Peer
 from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body
 from peer.api.services import Json, Services
+from peer.core.access import Tier
 
 CBOR_TYPE = "application/cbor"
 STREAM_TYPE = "text/event-stream"
@@ -31,12 +32,21 @@ class GroupRoutes:
             Query("follow", "1 for a stream of server-sent events that does not end", "integer"),
         )
         return (
-            Route("GET", GROUPS, self.list_groups, "All groups of this peer", (Group,)),
-            Route("POST", GROUPS, self.create, "Begin a group", Group, GroupCreate, status=201),
-            Route("POST", f"{GROUPS}/join", self.join, "Use an invitation", Group, GroupJoin),
-            Route("GET", f"{GROUPS}/{{id}}", self.show, "One group", Group),
-            Route("GET", f"{GROUPS}/{{id}}/invitations", self.invitations, "The invitations of a group", (Invitation,)),
-            Route("POST", f"{GROUPS}/{{id}}/invitations", self.invite, "Make an invitation", InvitationMade, InvitationCreate, status=201),
+            Route("GET", GROUPS, self.list_groups, "All groups of this peer", (Group,), tier=Tier.VIEWER),
+            Route("POST", GROUPS, self.create, "Begin a group", Group, GroupCreate, status=201, tier=Tier.ADMIN),
+            Route("POST", f"{GROUPS}/join", self.join, "Use an invitation", Group, GroupJoin, tier=Tier.ADMIN),
+            Route("GET", f"{GROUPS}/{{id}}", self.show, "One group", Group, tier=Tier.VIEWER),
+            Route("GET", f"{GROUPS}/{{id}}/invitations", self.invitations, "The invitations of a group", (Invitation,), tier=Tier.VIEWER),
+            Route(
+                "POST",
+                f"{GROUPS}/{{id}}/invitations",
+                self.invite,
+                "Make an invitation",
+                InvitationMade,
+                InvitationCreate,
+                status=201,
+                tier=Tier.ADMIN,
+            ),
             Route(
                 "GET",
                 f"{GROUPS}/{{id}}/events",
@@ -45,6 +55,7 @@ class GroupRoutes:
                 EventPage,
                 query=event_query,
                 content=(JSON_TYPE, STREAM_TYPE),
+                tier=Tier.VIEWER,
             ),
             Route(
                 "GET",
@@ -52,9 +63,10 @@ class GroupRoutes:
                 self.state,
                 "The canonical export of all projections of a group, as CBOR or JSON by Accept",
                 content=(CBOR_TYPE, JSON_TYPE),
+                tier=Tier.VIEWER,
             ),
-            Route("GET", "/api/v1/sync/peers", self.peers, "All known peers", (Peer,)),
-            Route("GET", "/api/v1/sync/peers/{id}", self.peer, "One peer", Peer),
+            Route("GET", "/api/v1/sync/peers", self.peers, "All known peers", (Peer,), tier=Tier.VIEWER),
+            Route("GET", "/api/v1/sync/peers/{id}", self.peer, "One peer", Peer, tier=Tier.VIEWER),
         )
 
     async def list_groups(self, _: web.Request) -> object:

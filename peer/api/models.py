@@ -59,6 +59,14 @@ class RecordingAdd(Request):
     take: Literal["copy", "link", "move"] = "copy"
 
 
+class TokenCreate(Request):
+    """A token to make."""
+
+    name: str = Field(max_length=TEXT_MAX)
+    tier: Literal["viewer", "operator", "admin"] = "viewer"
+    expires_in_ms: int = Field(default=90 * 24 * 3600 * 1000, ge=1)
+
+
 class Verify(Request):
     """How thoroughly to check."""
 
@@ -357,6 +365,22 @@ class Rebuilt(Answer):
     """The groups after a rebuild."""
 
     groups: list[GroupStatus]
+
+
+class Token(Answer):
+    """A token, without its secret."""
+
+    name: str
+    tier: Literal["viewer", "operator", "admin"]
+    state: Literal["valid", "expired"]
+    created_ms: Count
+    expires_ms: Count
+
+
+class TokenMade(Token):
+    """A new token. Its secret is told this once and kept nowhere."""
+
+    token: str
 
 
 class Health(Answer):

@@ -10,6 +10,10 @@ from pydantic.json_schema import models_json_schema
 from peer.api.models import Problem
 from peer.api.problems import PROBLEM_TYPE
 from peer.api.routes import JSON_TYPE, Query, Route
+from peer.core.access import Tier
+
+TIER_FIELD = "x-tier"
+"""Where an operation says which tier it needs."""
 
 REFERENCE = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"{([a-z]+)}")
@@ -46,6 +50,8 @@ def _operation(route: Route, names: dict[Any, Any]) -> dict[str, Any]:
     ]
     operation: dict[str, Any] = {
         "summary": route.summary,
+        "description": "Needs no token." if route.needed is Tier.ANYONE else f"Needs a token of the tier {route.needed.label} or higher.",
+        TIER_FIELD: route.needed.label,
         "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path.lower())}".rstrip("_"),
         "parameters": [*path_parameters, *(_query(query) for query in route.query)],
         "responses": {str(route.status): _answer(route, names), "default": {"$ref": "#/components/responses/problem"}},
@@ -53,7 +59,7 @@ def _operation(route: Route, names: dict[Any, Any]) -> dict[str, Any]:
     if route.request is not None:
         required = any(field.is_required() for field in route.request.model_fields.values())
         operation["requestBody"] = {"required": required, "content": {JSON_TYPE: {"schema": names[route.request]}}}
-    if route.path.startswith("/health/"):
+    if route.needed is Tier.ANYONE:
         operation["security"] = []
     return operation
 

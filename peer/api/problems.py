@@ -1,18 +1,18 @@
-"""Errors as `application/problem+json` (RFC 9457), and who may call at all: the outermost layer of the admin API."""
+"""Errors as `application/problem+json` (RFC 9457)."""
 
-import hmac
-import ipaddress
 import json
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import ValidationError
 
-from peer.errors import ConfigError, EventRejectedError, MeshError, NotAllowedError, RequestError, StoreError, TokenInvalidError, TransportError
+from peer.errors import ConfigError, EventRejectedError, MeshError, RequestError, StoreError, TokensDamagedError, TransportError
 
 PROBLEM_TYPE = "application/problem+json"
+CODE: web.RequestKey[str] = web.RequestKey("code", str)
+"""The code of the error that a request ended with."""
+
 Report = Callable[[str, BaseException], None]
 """Takes what happened, as a constant, and the error: for the log."""
 
@@ -37,7 +37,7 @@ def status_of(error: MeshError) -> int:
             return error.status
         case TransportError():
             return 502
-        case StoreError():
+        case StoreError() | TokensDamagedError():
             return 503
         case EventRejectedError() | ConfigError():
             return 400
@@ -48,37 +48,25 @@ def status_of(error: MeshError) -> int:
 def problems_middleware(report: Report) -> Middleware:
     """Turns whatever a handler raises into a problem document."""
 
+    def answer(request: web.Request, error: MeshError, status: int) -> web.Response:
+        request[CODE] = error.code
+        return problem(error, status)
+
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except MeshError as error:
-            return problem(error, status_of(error))
+            return answer(request, error, status_of(error))
         except ValidationError as error:
-            return problem(RequestError(f"the request is not as it should be: {_first(error)}", fix="see /openapi.json"), 400)
+            return answer(request, RequestError(f"the request is not as it should be: {_first(error)}", fix="see /openapi.json"), 400)
         except web.HTTPException as error:
-            return problem(_HttpError(error), error.status)
+            return answer(request, _HttpError(error), error.status)
         except (ConnectionResetError, ConnectionAbortedError):
             raise
         except Exception as error:  # noqa: BLE001  (an edge: a bug in one handler must not take the peer down)
             report("a request failed for a reason that nobody thought of", error)
-            return problem(MeshError(f"internal error: {type(error).__name__}", fix="see the log of the peer, and report it"), 500)
-
-    return middleware
-
-
-def access_middleware(token: str, hosts: frozenset[str]) -> Middleware:
-    """Lets in who has the token and addresses this peer as itself: a web page that resolves its own name to us does not."""
-    expected = f"Bearer {token}".encode()
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        _check_host(request.headers.get("Host", ""), hosts)
-        if not request.path.startswith("/health/"):
-            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(given, expected):
-                raise TokenInvalidError("the admin API needs a valid token", fix="send Authorization: Bearer with the content of admin.token")
-        return await handler(request)
+            return answer(request, MeshError(f"internal error: {type(error).__name__}", fix="see the log of the peer, and report it"), 500)
 
     return middleware
 
@@ -89,19 +77,6 @@ class _HttpError(RequestError):
     def __init__(self, error: web.HTTPException) -> None:
         super().__init__(f"{error.status} {error.reason}", fix="see /openapi.json for the routes")
         self.code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status, "request_invalid")
-
-
-def _check_host(header: str, hosts: frozenset[str]) -> None:
-    try:
-        host = urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        host = ""
-    if host in hosts:
-        return
-    try:
-        ipaddress.ip_address(host)
-    except ValueError as error:
-        raise NotAllowedError("the Host header names somebody else", fix="address the admin API by its IP address or localhost") from error
 
 
 def _first(error: ValidationError) -> str:

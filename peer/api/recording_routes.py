@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from peer.api.access import caller_of
 from peer.api.group_routes import CBOR_TYPE, wants_cbor
 from peer.api.models import Empty, RecordingAdd, RecordingDetails, RecordingPage
 from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body
 from peer.api.services import Json, Services
+from peer.core.access import Tier
 from peer.errors import RequestError
 
 RECORDINGS = "/api/v1/recordings"
@@ -33,18 +35,28 @@ class RecordingRoutes:
     def __init__(self, services: Services) -> None:
         """Does nothing yet."""
         self._recordings = services.recordings
+        self._paths = services.paths
 
     def routes(self) -> Sequence[Route]:
         """All routes of this file."""
         paging = (Query("limit", "How many at most, up to 1000", "integer"), Query("cursor", "The `next` of the page before"))
         one = f"{RECORDINGS}/{{id}}"
         return (
-            Route("GET", RECORDINGS, self.list_recordings, "Recordings, newest first", RecordingPage, query=(*FILTERS, *paging)),
-            Route("POST", RECORDINGS, self.add, "Add a recording", RecordingDetails, RecordingAdd, status=201),
-            Route("GET", one, self.show, "One recording", RecordingDetails),
-            Route("GET", f"{one}/manifest", self.manifest, "Its manifest, as CBOR or JSON by Accept", content=(JSON_TYPE, CBOR_TYPE)),
-            Route("POST", f"{one}/fetch", self.fetch, "Bring its bytes here", RecordingDetails, Empty, status=202),
-            Route("GET", f"{one}/chunks/{{index}}", self.chunk, "The bytes of a chunk; with Range, a part of them", content=(BYTES_TYPE,)),
+            Route("GET", RECORDINGS, self.list_recordings, "Recordings, newest first", RecordingPage, query=(*FILTERS, *paging), tier=Tier.VIEWER),
+            Route("POST", RECORDINGS, self.add, "Add a recording", RecordingDetails, RecordingAdd, status=201, tier=Tier.OPERATOR),
+            Route("GET", one, self.show, "One recording", RecordingDetails, tier=Tier.VIEWER),
+            Route(
+                "GET", f"{one}/manifest", self.manifest, "Its manifest, as CBOR or JSON by Accept", content=(JSON_TYPE, CBOR_TYPE), tier=Tier.VIEWER
+            ),
+            Route("POST", f"{one}/fetch", self.fetch, "Bring its bytes here", RecordingDetails, Empty, status=202, tier=Tier.OPERATOR),
+            Route(
+                "GET",
+                f"{one}/chunks/{{index}}",
+                self.chunk,
+                "The bytes of a chunk; with Range, a part of them",
+                content=(BYTES_TYPE,),
+                tier=Tier.VIEWER,
+            ),
         )
 
     async def list_recordings(self, request: web.Request) -> object:
@@ -60,7 +72,8 @@ class RecordingRoutes:
     async def add(self, request: web.Request) -> object:
         """Add one."""
         body = await read_body(request, RecordingAdd)
-        recording = await self._recordings.add(body.model_dump())
+        paths = await self._paths.allowed(caller_of(request), body.paths)
+        recording = await self._recordings.add({**body.model_dump(), "paths": paths})
         return await self._recordings.show(recording.hex())
 
     async def show(self, request: web.Request) -> object:

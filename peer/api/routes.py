@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from peer.core.access import Tier
 from peer.errors import RequestError
 
 JSON_TYPE = "application/json"
@@ -37,6 +38,13 @@ class Route(NamedTuple):
     status: int = 200
     content: Sequence[str] = (JSON_TYPE,)
     """Content types of the answer."""
+    tier: Tier | None = None
+    """What a caller needs at least; left out, it is the highest."""
+
+    @property
+    def needed(self) -> Tier:
+        """What a caller needs at least."""
+        return Tier.ADMIN if self.tier is None else self.tier
 
 
 def add_routes(app: web.Application, routes: Sequence[Route]) -> None:

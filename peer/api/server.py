@@ -1,4 +1,4 @@
-"""The listener of the admin API. Loopback by default; a token for everything but the health of the process."""
+"""The listener of the admin API. Loopback by default; a token of a high enough tier for everything but the health of the process."""
 
 import errno
 from collections.abc import AsyncIterator, Sequence
@@ -6,13 +6,18 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from peer.api.access import access_middleware
+from peer.api.audit import audit_middleware
+from peer.api.backup_routes import BackupRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.models import Health, Rebuilt, Status, Transfer, Verified, Verify
 from peer.api.openapi import describe
-from peer.api.problems import Report, access_middleware, problems_middleware
+from peer.api.problems import Report, problems_middleware
 from peer.api.recording_routes import RecordingRoutes
 from peer.api.routes import Route, add_routes, read_body
-from peer.api.services import Services
+from peer.api.services import Json, Services
+from peer.api.token_routes import TokenRoutes
+from peer.core.access import Tier
 from peer.errors import ConfigError, PortInUseError
 
 BODY_SIZE_MAX = 1024 * 1024
@@ -26,19 +31,20 @@ class SiteRoutes:
     def __init__(self, services: Services, version: str) -> None:
         """Does nothing yet."""
         self._site = services.site
+        self._guards = (services.tokens, services.audit)
         self._version = version
         self._document: dict[str, object] = {}
 
     def routes(self) -> Sequence[Route]:
         """All routes of this file."""
         return (
-            Route("GET", "/api/v1/status", self.status, "This peer, its groups, links, transfers, disk, problems", Status),
-            Route("GET", "/api/v1/transfers", self.transfers, "Bytes on their way here", (Transfer,)),
-            Route("POST", "/api/v1/verify", self.verify, "Check log, projections and stored bytes", Verified, Verify),
-            Route("POST", "/api/v1/rebuild", self.rebuild, "Compute the projections anew", Rebuilt),
-            Route("GET", "/health/live", self.live, "Whether the process answers", Health),
-            Route("GET", "/health/ready", self.ready, "Whether the log can be written; 503 if not", Health),
-            Route("GET", "/openapi.json", self.openapi, "This description"),
+            Route("GET", "/api/v1/status", self.status, "This peer, its groups, links, transfers, disk, problems", Status, tier=Tier.VIEWER),
+            Route("GET", "/api/v1/transfers", self.transfers, "Bytes on their way here", (Transfer,), tier=Tier.VIEWER),
+            Route("POST", "/api/v1/verify", self.verify, "Check log, projections and stored bytes", Verified, Verify, tier=Tier.OPERATOR),
+            Route("POST", "/api/v1/rebuild", self.rebuild, "Compute the projections anew", Rebuilt, tier=Tier.OPERATOR),
+            Route("GET", "/health/live", self.live, "Whether the process answers", Health, tier=Tier.ANYONE),
+            Route("GET", "/health/ready", self.ready, "Whether the log can be written; 503 if not", Health, tier=Tier.ANYONE),
+            Route("GET", "/openapi.json", self.openapi, "This description", tier=Tier.VIEWER),
         )
 
     def set_routes(self, routes: Sequence[Route]) -> None:
@@ -47,7 +53,8 @@ class SiteRoutes:
 
     async def status(self, _: web.Request) -> object:
         """How it is."""
-        return await self._site.status()
+        status = await self._site.status()
+        return {**status, "problems": [*_list(status["problems"]), *self._problems()]}
 
     async def transfers(self, _: web.Request) -> object:
         """Bytes on their way here."""
@@ -76,20 +83,33 @@ class SiteRoutes:
         """All routes."""
         return self._document
 
+    def _problems(self) -> list[Json]:
+        found = (guard.problem for guard in self._guards)
+        return [{"code": error.code, "text": error.text, "fix": error.fix} for error in found if error is not None]
+
+
+def _list(value: object) -> list[object]:
+    assert isinstance(value, list)
+    return value
+
 
 def all_routes(services: Services, version: str) -> list[Route]:
     """Every route that there is."""
     site = SiteRoutes(services, version)
-    routes = [*site.routes(), *GroupRoutes(services).routes(), *RecordingRoutes(services).routes()]
+    routes = [*site.routes(), *GroupRoutes(services).routes(), *RecordingRoutes(services).routes(), *TokenRoutes(services).routes()]
+    routes += BackupRoutes(services).routes()
     site.set_routes(routes)
     return routes
 
 
-def make_app(services: Services, token: str, *, host: str, version: str, report: Report) -> web.Application:
-    """The admin API as an application that can be served."""
-    hosts = frozenset({"localhost", host})
-    app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[problems_middleware(report), access_middleware(token, hosts)])
-    add_routes(app, all_routes(services, version))
+def make_app(services: Services, *, host: str, version: str, report: Report) -> web.Application:
+    """The admin API as an application that can be served. `host` is how its listener is called in the configuration."""
+    routes = all_routes(services, version)
+    app = web.Application(
+        client_max_size=BODY_SIZE_MAX,
+        middlewares=[audit_middleware(services.audit), problems_middleware(report), access_middleware(services.tokens, host, routes)],
+    )
+    add_routes(app, routes)
     return app
 
 

@@ -1,10 +1,12 @@
 """What the admin API asks of the rest of the peer. Documents go in and out as JSON holds them; how they come about is not its business."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
+from peer.errors import MeshError
 
 Json = dict[str, object]
 
@@ -140,6 +142,64 @@ class SiteService(Protocol):
         ...
 
 
+class TokenService(Protocol):
+    """Tokens of this API."""
+
+    def identify(self, secret: str) -> Caller | None:
+        """Whose token this is; None if it is nobody's."""
+        ...
+
+    def create(self, name: str, tier: str, expires_in_ms: int) -> Json:
+        """A new one, with its secret."""
+        ...
+
+    def all(self) -> list[Json]:
+        """All of them, without their secrets."""
+        ...
+
+    def revoke(self, name: str) -> Json:
+        """Take one back."""
+        ...
+
+    @property
+    def problem(self) -> MeshError | None:
+        """Why none of them is valid, if that is so."""
+        ...
+
+
+class AuditService(Protocol):
+    """The record of who changed what."""
+
+    def write(self, entry: Mapping[str, object]) -> None:
+        """Append to it. Never raises."""
+        ...
+
+    @property
+    def problem(self) -> MeshError | None:
+        """Why it cannot be written, if it cannot."""
+        ...
+
+
+class PathService(Protocol):
+    """Which paths of this machine may be named in requests."""
+
+    async def allowed(self, caller: Caller, paths: Sequence[str]) -> list[str]:
+        """The paths as they really are. Raises `PathNotAllowedError` for those that `caller` may not name."""
+        ...
+
+
+class BackupService(Protocol):
+    """Backups of this peer."""
+
+    async def create(self, folder: str) -> Json:
+        """Make one."""
+        ...
+
+    async def verify(self, folder: str) -> Json:
+        """Check one."""
+        ...
+
+
 class Services(NamedTuple):
     """All of them."""
 
@@ -149,3 +209,7 @@ class Services(NamedTuple):
     events: EventService
     recordings: RecordingService
     peers: PeerService
+    tokens: TokenService
+    audit: AuditService
+    paths: PathService
+    backups: BackupService

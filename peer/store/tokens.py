@@ -9,11 +9,12 @@ from typing import Any
 from peer.core.access import TOKEN_TIERS, StoredToken, Tier
 from peer.core.hashing import HASH_SIZE
 from peer.core.names import folded, is_name
-from peer.errors import DiskFullError, StoreError, TokensDamagedError
+from peer.errors import DiskFullError, StoreError, TokenInvalidError, TokensDamagedError
 from peer.store.directory import write_durably
 
 FILE_BYTES_MAX = 1024 * 1024
 FORMAT = 1
+OWN_CHARACTERS_MIN = 32
 _FIELDS = {"name", "tier", "sha256", "created_ms", "expires_ms"}
 _TIERS = {tier.label: tier for tier in TOKEN_TIERS}
 
@@ -52,6 +53,17 @@ class TokenFile:
         except OSError as error:
             kind = DiskFullError if error.errno == errno.ENOSPC else StoreError
             raise kind(f"{self._path} cannot be written: {error.strerror}", fix="check the space and the permissions of this disk") from error
+
+
+def read_own_token(path: Path) -> str:
+    """The secret of the data directory's own token. Raises `TokenInvalidError` unless it is one that nobody guesses."""
+    try:
+        secret = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise TokenInvalidError(f"{path} cannot be read: {error.strerror}", fix="restore it, or write a long random line to it") from error
+    if len(secret) < OWN_CHARACTERS_MIN:
+        raise TokenInvalidError(f"{path} has fewer than {OWN_CHARACTERS_MIN} characters", fix="write a long random line to it")
+    return secret
 
 
 def _to_json(token: StoredToken) -> dict[str, object]:
