@@ -26,6 +26,8 @@ FAILPOINTS = (
     "views.before_commit",
     "views.after_commit",
     "tree.before_rename",
+    "backup.after_log",
+    "backup.before_manifest",
 )
 
 _name, _, _count = os.environ.get("RECMESH_FAILPOINT", "").partition(":")

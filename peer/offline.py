@@ -1,5 +1,6 @@
-"""What works on a data directory on which no peer runs: check it, compute its projections anew, export them."""
+"""What works on a data directory on which no peer runs: check it, compute its projections anew, export them, make and check backups."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from peer.blobs.store import FileBlobStore
 from peer.logs import set_up_logs
 from peer.node import make_verification, one_error, opened_core
 from peer.operations.groups import Groups
+from peer.store import backup, backup_verification
 from peer.store.database import remove_database
 from peer.store.directory import DataDirectory
 from peer.store.keys import KeyFiles
@@ -41,6 +43,19 @@ async def state(root: Path, group: str, *, as_json: bool) -> bytes:
         async with opened_core(directory) as core:
             cbor, document = await Groups(core.key.peer_id, "", core.store, core.store.replica, core.views).state(group)
             return json.dumps(document).encode() if as_json else cbor
+
+
+async def create_backup(root: Path, folder: Path) -> dict[str, object]:
+    """Make a backup of the data directory `root`, on which no peer runs, in `folder`."""
+    directory = _idle(root)
+    with directory.lock():
+        made = await asyncio.to_thread(backup.create_backup, directory, folder)
+        return made.to_json()
+
+
+async def verify_backup(folder: Path) -> dict[str, object]:
+    """Check the backup in `folder`. Changes nothing."""
+    return (await backup_verification.verify_backup(folder)).to_json()
 
 
 def _idle(root: Path) -> DataDirectory:

@@ -147,6 +147,11 @@ async def open_read_only(path: Path, schema: str | Path) -> Database:
     return database
 
 
+def connect_for_reading(path: Path) -> Connection:
+    """A connection of one's own to the database at `path`, of whatever schema, for work in a thread. Raises `sqlite3.Error`."""
+    return _open_reader(path)
+
+
 def remove_database(path: Path) -> None:
     """Delete a database that can be rebuilt, with the files that SQLite keeps beside it."""
     for suffix in ("-wal", "-shm", ""):

@@ -1,5 +1,6 @@
 """The data directory: where everything of one peer lies, its lock, its version. Files are written aside, flushed and renamed: whole or not at all."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ class DataDirectory:
         self.backups = root / "backups"
         self.lock_file = root / "lock"
         self.token_file = root / "admin.token"
+        self.tokens = root / "tokens.json"
+        self.audit_log = root / "audit.log"
         self.version_file = root / "version"
 
     @property
@@ -99,6 +102,11 @@ def write_durably(path: Path, data: bytes, *, mode: int = PRIVATE_MODE) -> None:
         os.fsync(stream.fileno())
     aside.replace(path)
     flush_folder(path.parent)
+
+
+def is_disk_full(error: OSError) -> bool:
+    """True if `error` says that there is no space, or no share of it left for us."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def flush_folder(folder: Path) -> None:

@@ -44,6 +44,11 @@ class Verification:
         """True if nothing is wrong."""
         return not self.problems
 
+    def to_json(self) -> dict[str, object]:
+        """As it is shown."""
+        problems = [{"code": each.code, "what": each.what, "where": each.where} for each in self.problems]
+        return {"ok": self.ok, "checked": dict(self.checked), "problems": problems}
+
     def found(self, error: MeshError, where: str) -> None:
         """Remember a problem."""
         if len(self.problems) < PROBLEMS_MAX:
