@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from peer import __version__
-from peer.cli import backup, configuration, demo, group, options, peer, recording, site, stored
+from peer.cli import backup, configuration, demo, group, options, peer, recording, site, stored, token
 from peer.cli.times import parse_duration
 from peer.errors import ConfigError, MeshError, SomeFailedError, TimedOutError, TransportError
 
