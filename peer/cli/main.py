@@ -20,7 +20,7 @@ from peer.errors import ConfigError, MeshError, SomeFailedError, TimedOutError, 
 
 DONE, FAILED, USAGE, NO_PEER, TIMED_OUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 COMPLETE_VARIABLE = "_RECMESH_COMPLETE"
-NOUNS = (site, group, peer, recording, stored, backup, configuration, demo)
+NOUNS = (site, group, peer, recording, stored, token, backup, configuration, demo)
 EPILOG = (
     "Every command takes --data DIR, --url URL, --token-file FILE, --json, --quiet, --verbose, --timeout 30s and --help, before or after its name."
 )
