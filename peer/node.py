@@ -9,24 +9,23 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, read_record, sign_record
 from materializer.files import RecordingTree
-from materializer.queries import Projections, ViewsCheck, check_views
+from materializer.queries import Projections
 from materializer.runner import Materializer
 from peer import __version__
 from peer.api.server import listening, make_app
 from peer.api.services import Services
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
+from peer.checking import make_backups, make_verification
 from peer.config import Config, load_config
 from peer.core.endpoint import may_be_dialled_plain
 from peer.core.group import Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
-from peer.core.interfaces import RecordingView
 from peer.errors import MeshError, RecordInvalidError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
 from peer.operations.adding import Adding
@@ -40,15 +39,13 @@ from peer.operations.recordings import Recordings
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
 from peer.operations.tokens import Tokens
-from peer.operations.verification import Verification
 from peer.store.audit import AuditFile
-from peer.store.database import Database, open_database, open_read_only, remove_database
+from peer.store.database import Database, open_database, remove_database
 from peer.store.directory import DataDirectory, write_durably
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 from peer.store.peers import KnownPeer as StoredPeer
 from peer.store.tokens import TokenFile, read_own_token
-from peer.store.verification import verify_log
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.blob_sources import BlobSources
 from peer.transport.channel import ChannelRules
@@ -224,6 +221,7 @@ def _services(
         Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens)),
         AuditFile(directory.audit_log, _report),
         ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
+        make_backups(directory),
     )
 
 
@@ -320,38 +318,6 @@ def _listener_tls(key: KeyPair, config: Config) -> ServerTls | None:
     if config.proxy_keys or config.listen_address.is_loopback or may_be_dialled_plain(host, config.wireguard_networks):
         return None
     return own_tls(key)
-
-
-def make_verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobStore) -> Verification:
-    """What checks a data directory, whether or not a peer runs on it."""
-
-    async def check_projections() -> ViewsCheck:
-        async with AsyncExitStack() as stack:
-            try:
-                views = await stack.enter_async_context(await open_read_only(directory.views_database, "views"))
-            except StoreCorruptError:
-                if directory.views_database.exists():
-                    raise
-                return ViewsCheck({}, [])  # It may be deleted at any time.
-            return await views.read(check_views)
-
-    async def recordings() -> list[RecordingView]:
-        if not directory.views_database.exists():
-            return []
-        async with AsyncExitStack() as stack:
-            views = await stack.enter_async_context(await open_read_only(directory.views_database, "views"))
-            projections = Projections(views, _Standing())
-            groups = [GroupId(row[0]) for row in await views.fetch("SELECT group_id FROM groups")]  # type: ignore[arg-type]
-            return list(await projections.recordings(groups))
-
-    return Verification(peer, [partial(verify_log, directory.log_database, KeyFiles(directory.keys)), check_projections], recordings, blobs)
-
-
-class _Standing:
-    """Projections that nobody writes."""
-
-    async def reached(self, position: int) -> None:
-        raise AssertionError(position)
 
 
 async def _open_views(directory: DataDirectory) -> Database:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from peer.api.backup_routes import Backup
+from peer.api.models import Verified
 from peer.core.certificate import LogKind
 from peer.errors import BackupTargetError, DiskFullError, MeshError, StoreCorruptError, StoreError
 from peer.store import backup as backup_module
@@ -17,6 +19,7 @@ from peer.store.backup import create_backup
 from peer.store.backup_verification import verify_backup
 from peer.store.directory import DataDirectory
 from peer.store.manifest import MANIFEST_FILE
+from tests.integration.running_peer import running_peer
 from tests.integration.store_site import running_store
 from tests.samples import GROUP, SampleLog, genesis, note
 from tests.small_disk import small_disk
@@ -196,3 +199,18 @@ def test_what_is_no_data_directory_cannot_be_backed_up(tmp_path: Path) -> None:
         create_backup(DataDirectory(tmp_path / "none"), tmp_path / "backup")
 
     assert raised.value.code == "not_initialised"
+
+
+async def test_a_running_peer_makes_and_checks_backups_over_its_api(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "site", "alpha") as peer:
+        await peer.post("/api/v1/sync/groups", {"name": "lab"})
+
+        made = await peer.post("/api/v1/backup", {"directory": str(tmp_path / "backup")}, Backup, status=201)
+        result = await peer.post("/api/v1/backup/verify", {"directory": str(tmp_path / "backup")}, Verified)
+        again = await peer.post("/api/v1/backup", {"directory": str(tmp_path / "backup")}, status=409)
+        relative = await peer.post("/api/v1/backup", {"directory": "backup"}, status=400)
+
+    assert made["peer_id"] == peer.peer_id
+    assert (result["ok"], result["checked"]["groups"]) == (True, 1)
+    assert (again["code"], relative["code"]) == ("backup_target", "request_invalid")
+    assert not Path("backup").exists()
