@@ -3,117 +3,20 @@
 import asyncio
 import contextlib
 import os
-import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from peer.core.certificate import LogKind
-from peer.core.control import Role, invite, member_set
-from peer.core.group import Genesis, Invitation, read_genesis
-from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
+from peer.core.control import Role, member_set
+from peer.core.group import Invitation
+from peer.core.identity import GroupId, KeyPair
 from peer.core.run import Draft
-from peer.errors import InvitationRefusedError, MeshError
-from peer.store.database import open_database
-from peer.store.events import SqliteEventStore, opened_event_store
-from peer.store.keys import KeyFiles
+from peer.errors import MeshError
 from peer.store.peers import KnownPeer
-from peer.transport.links import LinkParts, PeerLinks
-from peer.transport.listener import PeerListener
-from peer.transport.tls import own_tls
-
-DEADLINE_S = 20.0
-
-
-@dataclass
-class Site:
-    """One peer, as far as links need it."""
-
-    name: str
-    key: KeyPair
-    store: SqliteEventStore
-    links: PeerLinks
-    endpoint: str
-    admitted: list[PeerId] = field(default_factory=list)
-    errors: list[Exception] = field(default_factory=list)
-    blobs: dict[BlobId, bytes] = field(default_factory=dict)
-
-    def tips(self, group: GroupId) -> object:
-        """What it holds."""
-        return dict(self.store.replica.groups[group].tips)
-
-
-class Lab:
-    """Makes sites, and waits for what they do."""
-
-    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
-        self._folder = folder
-        self._stack = stack
-
-    async def site(self, name: str, *, tls: bool = False) -> Site:
-        """A running peer."""
-        folder = self._folder / name
-        (folder / "keys").mkdir(parents=True)
-        keys = KeyFiles(folder / "keys")
-        key = keys.create_peer_key()
-        database = await self._stack.enter_async_context(await open_database(folder / "log.db", "log"))
-        store = await self._stack.enter_async_context(opened_event_store(database, keys, key, _wall_ms))
-        site: Site
-        errors: list[Exception] = []
-
-        async def decide(group: GroupId, invitation: bytes, peer: PeerId, joiner: str) -> None:
-            entry = store.replica.groups[group].roster.invites.get(invitation) if group in store.replica.groups else None
-            if entry is None:
-                raise InvitationRefusedError("unknown invitation")
-            site.admitted.append(peer)
-            await store.write(group, LogKind.CONTROL, [member_set(peer, joiner, entry.role, invite=invitation)])
-
-        async def open_group(invitation: Invitation, genesis: bytes) -> None:
-            await store.create_group(read_genesis(genesis, invitation.group))
-            await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
-
-        async def read_blob(_group: GroupId, blob: BlobId, start: int, size: int) -> bytes | None:
-            data = site.blobs.get(blob)
-            return None if data is None else data[start : start + size]
-
-        def report(_event: str, error: Exception) -> None:
-            errors.append(error)
-
-        parts = LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group, read_blob, report)
-        links = PeerLinks(parts)
-        listener = PeerListener(links, "127.0.0.1", 0, tls=own_tls(key) if tls else None)
-        links.endpoint = await listener.start(())
-        running = asyncio.create_task(links.run())
-
-        async def stop() -> None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await listener.stop()
-
-        self._stack.push_async_callback(stop)
-        site = Site(name, key, store, links, links.endpoint, errors=errors)
-        return site
-
-    async def found(self, site: Site) -> GroupId:
-        """A group that `site` owns."""
-        genesis = Genesis("lab", (site.key.peer_id,), os.urandom(32), _wall_ms(), {})
-        await site.store.create_group(genesis)
-        return genesis.group
-
-    async def invitation(self, site: Site, group: GroupId, role: Role = Role.WRITER) -> Invitation:
-        """From an admin."""
-        seed = os.urandom(32)
-        await site.store.write(group, LogKind.CONTROL, [invite(KeyPair(seed).public, role, _wall_ms() + 60_000)])
-        return Invitation(group, "lab", site.key.peer_id, site.key.peer_id, site.endpoint, role, _wall_ms() + 60_000, seed)
-
-    async def wait(self, condition: Callable[[], bool]) -> None:
-        """Until `condition` holds."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():  # noqa: ASYNC110  (what is waited for has no event of its own)
-                await asyncio.sleep(0)
+from tests.link_lab import Lab, Site, Target, target, wall_ms
 
 
 @pytest.fixture
@@ -121,25 +24,6 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     """Sites that end with the test."""
     async with contextlib.AsyncExitStack() as stack:
         yield Lab(tmp_path, stack)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _target(site: Site, endpoint: str = "") -> "Target":
-    return Target(site.key.peer_id, site.name, (endpoint or site.endpoint,))
-
-
-@dataclass(frozen=True)
-class Target:
-    """Somebody to dial."""
-
-    peer: PeerId
-    name: str
-    endpoints: tuple[str, ...]
-    source: str = "manual"
-    paused: bool = False
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -177,8 +61,8 @@ async def test_of_two_links_between_the_same_peers_one_stays_the_same_at_both(la
     group = await lab.found(a)
     await b.links.join(await lab.invitation(a, group))
     await lab.wait(lambda: a.tips(group) == b.tips(group))
-    a.links.set_targets([_target(b)])
-    b.links.set_targets([_target(a)])
+    a.links.set_targets([target(b)])
+    b.links.set_targets([target(a)])
 
     def settled() -> bool:
         ours, theirs = a.links.links(), b.links.links()
@@ -196,13 +80,13 @@ async def test_the_address_of_a_link_is_the_one_that_was_dialled(lab: Lab) -> No
     a, b = await lab.site("a"), await lab.site("b")
     group = await lab.found(a)
     await b.links.join(await lab.invitation(a, group))
-    a.links.set_targets([_target(b, "http://127.0.0.1:9")])
+    a.links.set_targets([target(b, "http://127.0.0.1:9")])
 
     def of(site: Site) -> list[tuple[object, object]]:
         return [(link["dialled_by_us"], link["address"]) for link in site.links.links()]
 
     await lab.wait(lambda: of(a) == [(False, None)])
-    b.links.set_targets([_target(a)])
+    b.links.set_targets([target(a)])
     await lab.wait(lambda: of(b) == [(True, a.endpoint)])
 
 
@@ -211,7 +95,7 @@ async def test_an_unknown_key_gets_nothing(lab: Lab) -> None:
     a, stranger = await lab.site("a"), await lab.site("stranger")
     group = await lab.found(a)
     await stranger.store.create_group(a.store.replica.groups[group].genesis)
-    stranger.links.set_targets([_target(a)])
+    stranger.links.set_targets([target(a)])
     await lab.wait(lambda: stranger.links.links()[0]["last_error"] is not None)
 
     assert stranger.links.links()[0]["last_error"]["code"] == "not_a_member"
@@ -246,7 +130,7 @@ async def test_a_join_that_nobody_waits_for_any_more_is_given_up(lab: Lab) -> No
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         key, group = KeyPair(os.urandom(32)), GroupId(os.urandom(32))
-        invitation = Invitation(group, "lab", key.peer_id, key.peer_id, endpoint, Role.WRITER, _wall_ms() + 60_000, os.urandom(32))
+        invitation = Invitation(group, "lab", key.peer_id, key.peer_id, endpoint, Role.WRITER, wall_ms() + 60_000, os.urandom(32))
         joining = asyncio.create_task(b.links.join(invitation))
         await begun.wait()
         joining.cancel()
@@ -259,7 +143,7 @@ async def test_another_key_at_the_address_is_not_spoken_to(lab: Lab) -> None:
     a, b, impostor = await lab.site("a"), await lab.site("b"), await lab.site("impostor")
     group = await lab.found(a)
     await b.links.join(await lab.invitation(a, group))
-    b.links.set_targets([_target(impostor), Target(a.key.peer_id, "a", (impostor.endpoint,))])
+    b.links.set_targets([target(impostor), Target(a.key.peer_id, "a", (impostor.endpoint,))])
     await lab.wait(
         lambda: (
             any(link["last_error"] and link["last_error"]["code"] == "handshake_failed" for link in b.links.links())
@@ -303,7 +187,7 @@ async def test_before_the_first_write_after_a_start_own_events_are_learned(lab: 
     await a.store.write(group, LogKind.CONTROL, [member_set(c.key.peer_id, "c", Role.WRITER)])
     await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 2000)
     await c.store.put_peer(KnownPeer(a.key.peer_id, "a", (a.endpoint,), (group,)))
-    c.links.set_targets([_target(a)])
+    c.links.set_targets([target(a)])
 
     await a.links.own_events_learned(group)
     await c.links.own_events_learned(group)
@@ -338,7 +222,7 @@ async def test_a_bug_in_a_session_ends_that_link_alone_loudly_and_it_is_dialled_
     a, b = await lab.site("a"), await lab.site("b")
     group = await lab.found(a)
     await b.links.join(await lab.invitation(a, group))
-    b.links.set_targets([_target(a)])
+    b.links.set_targets([target(a)])
     await lab.wait(lambda: a.tips(group) == b.tips(group))
     (connection,) = b.links._connections.values()
 

@@ -1,0 +1,138 @@
+"""Peers as far as links need them, in the test's own process: real stores, real sockets, and a listener as the test wants it."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from peer.core.certificate import LogKind
+from peer.core.control import Role, invite, member_set
+from peer.core.group import Genesis, Invitation, read_genesis
+from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
+from peer.errors import InvitationRefusedError
+from peer.store.database import open_database
+from peer.store.events import SqliteEventStore, opened_event_store
+from peer.store.keys import KeyFiles
+from peer.store.peers import KnownPeer
+from peer.transport.channel import NO_RULES, ChannelRules
+from peer.transport.links import LinkParts, PeerLinks
+from peer.transport.listener import PeerListener
+from peer.transport.tls import ServerTls, own_tls
+
+DEADLINE_S = 20.0
+
+
+@dataclass
+class Site:
+    """One peer, as far as links need it."""
+
+    name: str
+    key: KeyPair
+    store: SqliteEventStore
+    links: PeerLinks
+    endpoint: str
+    heard: str
+    """Where its own listener is, whatever is in front of it."""
+    admitted: list[PeerId] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+    blobs: dict[BlobId, bytes] = field(default_factory=dict)
+
+    def tips(self, group: GroupId) -> object:
+        """What it holds."""
+        return dict(self.store.replica.groups[group].tips)
+
+
+class Lab:
+    """Makes sites, and waits for what they do."""
+
+    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+
+    async def site(self, name: str, *, tls: bool | ServerTls = False, rules: ChannelRules = NO_RULES, endpoint: str | None = None) -> Site:
+        """A running peer, reached at `endpoint` where that is not its listener."""
+        folder = self._folder / name
+        (folder / "keys").mkdir(parents=True)
+        keys = KeyFiles(folder / "keys")
+        key = keys.create_peer_key()
+        database = await self._stack.enter_async_context(await open_database(folder / "log.db", "log"))
+        store = await self._stack.enter_async_context(opened_event_store(database, keys, key, wall_ms))
+        site: Site
+        errors: list[Exception] = []
+
+        async def decide(group: GroupId, invitation: bytes, peer: PeerId, joiner: str) -> None:
+            entry = store.replica.groups[group].roster.invites.get(invitation) if group in store.replica.groups else None
+            if entry is None:
+                raise InvitationRefusedError("unknown invitation")
+            site.admitted.append(peer)
+            await store.write(group, LogKind.CONTROL, [member_set(peer, joiner, entry.role, invite=invitation)])
+
+        async def open_group(invitation: Invitation, genesis: bytes) -> None:
+            await store.create_group(read_genesis(genesis, invitation.group))
+            await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
+
+        async def read_blob(_group: GroupId, blob: BlobId, start: int, size: int) -> bytes | None:
+            data = site.blobs.get(blob)
+            return None if data is None else data[start : start + size]
+
+        def report(_event: str, error: Exception) -> None:
+            errors.append(error)
+
+        parts = LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group, read_blob, report, channel_rules=rules)
+        links = PeerLinks(parts)
+        shown = own_tls(key) if tls is True else tls or None
+        listener = PeerListener(links, "127.0.0.1", 0, tls=shown, rules=rules)
+        heard = await listener.start(())
+        links.endpoint = endpoint or heard
+        running = asyncio.create_task(links.run())
+
+        async def stop() -> None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await listener.stop()
+
+        self._stack.push_async_callback(stop)
+        site = Site(name, key, store, links, links.endpoint, heard, errors=errors)
+        return site
+
+    async def found(self, site: Site) -> GroupId:
+        """A group that `site` owns."""
+        genesis = Genesis("lab", (site.key.peer_id,), os.urandom(32), wall_ms(), {})
+        await site.store.create_group(genesis)
+        return genesis.group
+
+    async def invitation(self, site: Site, group: GroupId, role: Role = Role.WRITER) -> Invitation:
+        """From an admin."""
+        seed = os.urandom(32)
+        await site.store.write(group, LogKind.CONTROL, [invite(KeyPair(seed).public, role, wall_ms() + 60_000)])
+        return Invitation(group, "lab", site.key.peer_id, site.key.peer_id, site.endpoint, role, wall_ms() + 60_000, seed)
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        """Until `condition` holds."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():  # noqa: ASYNC110  (what is waited for has no event of its own)
+                await asyncio.sleep(0)
+
+
+def wall_ms() -> int:
+    """Unix time."""
+    return time.time_ns() // 1_000_000
+
+
+def target(site: Site, endpoint: str = "") -> "Target":
+    """`site`, as somebody to dial."""
+    return Target(site.key.peer_id, site.name, (endpoint or site.endpoint,))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Somebody to dial."""
+
+    peer: PeerId
+    name: str
+    endpoints: tuple[str, ...]
+    source: str = "manual"
+    paused: bool = False
