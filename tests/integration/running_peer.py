@@ -26,6 +26,7 @@ class RunningPeer:
     root: Path
     url: str
     token: str
+    listen: str
     http: aiohttp.ClientSession
 
     async def call(self, method: str, path: str, *, status: int | None = None, model: type[BaseModel] | None = None, **options: Any) -> Any:
@@ -59,7 +60,7 @@ class RunningPeer:
 
 
 @asynccontextmanager
-async def running_peer(root: Path, name: str, **settings: str) -> AsyncIterator[RunningPeer]:
+async def running_peer(root: Path, name: str, **settings: object) -> AsyncIterator[RunningPeer]:
     """A peer on `root`, which is set up if it is empty."""
     directory = DataDirectory(root)
     if not directory.exists:
@@ -81,7 +82,7 @@ async def running_peer(root: Path, name: str, **settings: str) -> AsyncIterator[
     site = await ready
     token = directory.token_file.read_text().strip()
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
-        yield RunningPeer(site["peer_id"], root, f"http://{site['admin']}", token, http)
+        yield RunningPeer(site["peer_id"], root, f"http://{site['admin']}", token, site["listen"], http)
     stop.set()
     async with asyncio.timeout(DEADLINE_S):
         await task

@@ -1,11 +1,13 @@
 """Settings: strict, named, documented, with an example that loads."""
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from peer.config import Config, check_endpoint, default_directory, load_config, parse_address, read_config, render_config
+from peer.core.endpoint import WireGuardNetwork
 from peer.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +39,25 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     assert (config.name, config.fetch, config.advertise) == ("from-outside", "none", ["https://a.example:1"])
 
 
+def test_networks_and_keys_are_read(tmp_path: Path) -> None:
+    config = load_config(
+        write(
+            tmp_path,
+            f"""
+            advertise = ["http://10.8.0.1:7850", "https://a.example:1#spki={"cd" * 32}"]
+            wireguard = ["10.8.0.0/24@wg0"]
+            channel_keys = ["{"ab" * 32}"]
+            proxies = ["192.0.2.5"]
+            connections_exempt = ["127.0.0.0/8"]
+            """,
+        )
+    )
+
+    assert config.wireguard_networks == (WireGuardNetwork(ip_network("10.8.0.0/24"), "wg0"),)
+    assert (config.proxy_keys, config.proxy_addresses) == ((b"\xab" * 32,), {ip_address("192.0.2.5")})
+    assert config.exempt_networks == (ip_network("127.0.0.0/8"),)
+
+
 def test_variables_of_the_command_line_are_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RECMESH_DATA", "RECMESH_URL", "RECMESH_TOKEN", "RECMESH_FAILPOINT"):
         monkeypatch.setenv(name, "x")
@@ -59,6 +80,20 @@ def test_variables_of_the_command_line_are_no_settings(tmp_path: Path, monkeypat
         ('advertise = ["ftp://a:1"]', "advertise"),
         ('listen = "none"\nadvertise = ["https://a:1"]', "advertise"),
         ('listen = "127.0.0.1:9"\nadmin = "127.0.0.1:9"', "admin"),
+        ('tls_cert = "/etc/a.crt"', "tls_cert"),
+        ('tls_cert = "a.crt"\ntls_key = "a.key"', "tls_cert"),
+        (f'tls_cert = "/a"\ntls_key = "/b"\nadvertise = ["https://a:1"]\nchannel_keys = ["{"ab" * 32}"]', "channel_keys"),
+        (f'channel_keys = ["{"ab" * 32}"]', "channel_keys"),
+        ('channel_keys = ["abc"]\nadvertise = ["https://a:1"]', "channel_keys"),
+        ('proxies = ["127.0.0.1"]', "proxies"),
+        (f'proxies = ["proxy.example"]\nchannel_keys = ["{"ab" * 32}"]\nadvertise = ["https://a:1"]', "proxies"),
+        ('wireguard = ["10.8.0.0/24"]', "wireguard"),
+        ('wireguard = ["0.0.0.0/0@wg0"]', "wireguard"),
+        ('wireguard = ["10.8.0.0/24@wg0"]\nadvertise = ["http://10.9.0.1:7850"]', "advertise"),
+        ('connections_exempt = ["10.8.0.1/24"]', "connections_exempt"),
+        ("connections_per_address = 0", "connections_per_address"),
+        ("peer_events_per_second = 99", "peer_events_per_second"),
+        ("peer_bytes_per_second = 65535", "peer_bytes_per_second"),
         ('fetch = "some"', "fetch"),
         ('log_level = "loud"', "log_level"),
         ("name = ", "TOML"),
@@ -89,11 +124,11 @@ def test_every_key_is_documented_and_no_other() -> None:
 
 
 def test_what_init_writes_is_read_back(tmp_path: Path) -> None:
-    write(tmp_path, render_config({"name": "a", "listen": "127.0.0.1:1", "admin": "[::1]:2"}))
+    write(tmp_path, render_config({"name": "a", "listen": "127.0.0.1:1", "admin": "[::1]:2", "connections_per_address": 7}))
 
     config = load_config(tmp_path)
 
-    assert (config.name, config.listen, config.admin) == ("a", "127.0.0.1:1", "[::1]:2")
+    assert (config.name, config.listen, config.admin, config.connections_per_address) == ("a", "127.0.0.1:1", "[::1]:2", 7)
     assert config.admin_address == ("::1", 2)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -11,11 +12,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from peer.errors import ChannelKeyMismatchError, MeshError
+from peer.errors import ChannelKeyMismatchError, MeshError, TlsInvalidError, TlsKeyExposedError
 from peer.transport.channel import NO_RULES
 from peer.transport.pinning import Dialled
-from peer.transport.tls import certificate, check_pin, client_context, peer_spki_sha256, server_context, spki_sha256
+from peer.transport.tls import certificate, check_pin, client_context, operator_tls, peer_spki_sha256, server_context, spki_sha256
 from tests.blob_site import MEMBER, SERVER
+from tests.tls_proxy import make_certificate
 
 
 class Shown:
@@ -58,6 +60,43 @@ def test_what_is_no_certificate_is_refused(der: bytes | None) -> None:
         check_pin(Shown(der), SERVER.peer_id)
     with pytest.raises(ChannelKeyMismatchError):
         check_pin(None, SERVER.peer_id)
+
+
+def test_an_operators_certificate_is_bound_by_its_key(tmp_path: Path) -> None:
+    files = make_certificate(tmp_path)
+
+    assert operator_tls(files.certificate, files.key).channel_key == files.spki
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o601, 0o644, 0o660, 0o666, 0o777])
+def test_a_key_that_others_may_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    files = make_certificate(tmp_path)
+    files.key.chmod(mode)
+
+    with pytest.raises(TlsKeyExposedError) as caught:
+        operator_tls(files.certificate, files.key)
+    assert caught.value.fix == f"chmod 600 {files.key}"
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o700])
+def test_a_key_for_its_owner_and_perhaps_a_group_is_taken(tmp_path: Path, mode: int) -> None:
+    files = make_certificate(tmp_path)
+    files.key.chmod(mode)
+
+    operator_tls(files.certificate, files.key)
+
+
+def test_files_that_are_no_certificate_with_its_key_are_refused_and_nobody_is_asked_for_a_passphrase(tmp_path: Path) -> None:
+    one, other = make_certificate(tmp_path, "one"), make_certificate(tmp_path, "other", kind="rsa")
+    locked = make_certificate(tmp_path, "locked", passphrase=b"secret")
+    junk = tmp_path / "junk"
+    junk.touch(0o600)
+    junk.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    pairs = [(one.certificate, other.key), (locked.certificate, locked.key), (junk, one.key), (one.certificate, junk), (one.key, one.key)]
+    for certificate_file, key_file in [*pairs, (tmp_path / "none", one.key), (one.certificate, tmp_path / "none"), (tmp_path, one.key)]:
+        with pytest.raises(TlsInvalidError) as caught:
+            operator_tls(certificate_file, key_file)
+        assert "BEGIN" not in caught.value.text
 
 
 def test_both_sides_speak_tls_1_3_alone() -> None:
