@@ -19,13 +19,12 @@ from peer.core.control import (
     InviteSet,
     LogSeal,
     MemberSet,
-    Point,
     Role,
 )
 from peer.core.identity import EventId, LogId, PeerId
-from peer.core.standing import Decision, Place, Rank, Standing, speaking, stand
+from peer.core.standing import Decision, Place, Rank, Seal, Standing, is_sealed, speaking, stand
 
-NOBODY = Standing(None, (), {})
+NOBODY = Standing(None, (), ())
 
 
 class Member(NamedTuple):
@@ -95,6 +94,10 @@ class _Authored(NamedTuple):
     @property
     def event_id(self) -> EventId:
         return self.entry.event.id
+
+    @property
+    def log(self) -> LogId:
+        return self.entry.event.header.log
 
 
 @dataclass(slots=True)
@@ -190,15 +193,13 @@ class _Evaluation:
         seals = self._seals(author)
         for each in author.waiting:
             place = self._place(author, each.entry)
-            if place.role >= Role.ADMIN and not self._is_sealed(seals, each.entry):
+            if place.role >= Role.ADMIN and not is_sealed(seals, each.log, place, partial(self._ancestry.is_under, each.entry.event)):
                 author.ready.setdefault(place.rank, []).append(each)
         for rank in author.ready:
             heapq.heappush(self._heap, (rank, peer, author.version))
 
     def _take(self, rank: Rank, batch: Sequence[_Authored]) -> None:
         """Everything that one author wrote at one rank. Whatever is more senior was taken before."""
-        if self._order and rank <= next(reversed(self._order)):
-            return  # A seal was found not to count when the time of what it sealed had passed.
         self._order[rank] = len(self._order)
         decided: set[PeerId] = set()
         for each in sorted(batch, key=lambda each: (isinstance(each.fact, MemberSet), each.event_id)):
@@ -258,31 +259,32 @@ class _Evaluation:
             author.places[silent] = stand(author.owner, sorted(heard))
         return author.places[silent]
 
-    def _is_sealed(self, seals: Mapping[LogId, tuple[Point, ...]], entry: ControlEvent) -> bool:
-        points = seals.get(entry.event.header.log)
-        return points is not None and not any(self._ancestry.is_under(entry.event, point) for point in points)
+    def _seals(self, author: _Author) -> tuple[Seal, ...]:
+        """What `author` says of its own logs, as far as it counts.
 
-    def _seals(self, author: _Author) -> dict[LogId, tuple[Point, ...]]:
-        """Of which logs of `author` only what is under which points counts.
-
-        A seal counts if its own log is named by no seal, or if it lies under a seal that counts. Seals add up.
+        A seal binds what was written with no more power than it was itself, seals included. It counts if no other binds it, or if it lies under one
+        that counts.
         """
-        written = [(entry, seal) for entry, seal in author.seals if self._place(author, entry).role is not Role.NONE]
-        named = {seal.log for _, seal in written}
-        found: dict[LogId, set[Point]] = {}
-        left = written
+        waiting: list[tuple[ControlEvent, Place, Seal]] = []
+        for entry, fact in author.seals:
+            place = self._place(author, entry)
+            if place.role is not Role.NONE:
+                waiting.append((entry, place, Seal(fact.log, fact.tips, place.role, place.rank)))
+        written = [seal for _, _, seal in waiting]
+        found: list[Seal] = []
         while True:
-            counting = [
-                (entry, seal)
-                for entry, seal in left
-                if entry.event.header.log not in named
-                or any(self._ancestry.is_under(entry.event, point) for point in found.get(entry.event.header.log, ()))
-            ]
+            counting = [each for each in waiting if self._counts(each[0], each[1], written, found)]
             if not counting:
-                return {log: tuple(sorted(points)) for log, points in found.items()}
-            for _, seal in counting:
-                found.setdefault(seal.log, set()).update(seal.tips)
-            left = [each for each in left if each not in counting]
+                return tuple(sorted(set(found)))
+            found += [seal for _, _, seal in counting]
+            waiting = [each for each in waiting if each not in counting]
+
+    def _counts(self, entry: ControlEvent, place: Place, written: Sequence[Seal], counting: Sequence[Seal]) -> bool:
+        """Whether a seal counts: its log is bound by none of those `written`, or it lies under one of those that count already."""
+        log, under = entry.event.header.log, partial(self._ancestry.is_under, entry.event)
+        if not any(seal.log == log and seal.binds(place) for seal in written):
+            return True
+        return any(seal.log == log and seal.binds(place) and any(under(point) for point in seal.tips) for seal in counting)
 
     # What comes out
 

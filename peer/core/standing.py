@@ -4,7 +4,7 @@ A decision is silent at the events under its cut. At an event, a decision counts
 the peer; among those that count and that no other replaces the lowest role wins. There is no today in this: a role belongs to an event.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -47,6 +47,20 @@ class Place(NamedTuple):
     """The decisions that speak, count, and are not replaced."""
 
 
+class Seal(NamedTuple):
+    """A `log.seal` that counts."""
+
+    log: LogId
+    tips: tuple[Point, ...]
+    role: Role
+    """Of its author at the seal."""
+    rank: Rank
+
+    def binds(self, place: Place) -> bool:
+        """True if it speaks about events that the author wrote at `place`: nobody undoes with less power what it did with more."""
+        return self.role >= place.role and (place.role < Role.ADMIN or self.rank <= place.rank)
+
+
 class Standing(NamedTuple):
     """All that counts about one peer."""
 
@@ -54,8 +68,8 @@ class Standing(NamedTuple):
     """Its place among the owners of the group."""
     decisions: tuple[Decision, ...]
     """The most senior author first."""
-    seals: Mapping[LogId, tuple[Point, ...]]
-    """Of these logs of the peer only events under these points count."""
+    seals: tuple[Seal, ...]
+    """What this peer said of its own logs. Of a log only what lies under its seals counts."""
 
     @property
     def now(self) -> Place:
@@ -69,15 +83,13 @@ class Standing(NamedTuple):
 
     def points(self, log: LogId) -> tuple[Point, ...]:
         """All points of `log` on which roles depend."""
-        cuts = {point for decision in self.decisions for point in decision.cut if point.log == log}
-        return tuple(sorted(cuts.union(self.seals.get(log, ()))))
+        points = {point for decision in self.decisions for point in decision.cut if point.log == log}
+        return tuple(sorted(points.union(*(seal.tips for seal in self.seals if seal.log == log))))
 
     def role_at(self, log: LogId, under: Under) -> Role:
         """The role at an event of `log`, none if the log is sealed below it."""
-        seal = self.seals.get(log)
-        if seal is not None and not any(under(point) for point in seal):
-            return Role.NONE
-        return stand(self.owner, speaking(self.decisions, log, under)).role
+        place = stand(self.owner, speaking(self.decisions, log, under))
+        return Role.NONE if is_sealed(self.seals, log, place, under) else place.role
 
     def reach(self, log: LogId) -> int | None:
         """The height above which no event of `log` counts; None if there is no such height, 0 if none counts at all."""
@@ -88,6 +100,12 @@ class Standing(NamedTuple):
     def _counts_up_to(self, log: LogId, height: int) -> bool:
         """True if an event of that height may count, if it lies under all points that are no lower."""
         return self.role_at(log, lambda point: point.height >= height) is not Role.NONE
+
+
+def is_sealed(seals: Iterable[Seal], log: LogId, place: Place, under: Under) -> bool:
+    """True if an event of `log`, written at `place`, lies beyond what its author's seals of the log leave. Seals add up."""
+    binding = [seal for seal in seals if seal.log == log and seal.binds(place)]
+    return bool(binding) and not any(under(point) for seal in binding for point in seal.tips)
 
 
 def speaking(decisions: Iterable[Decision], log: LogId, under: Under) -> tuple[Decision, ...]:
