@@ -15,7 +15,7 @@ from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.run import Run
 from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.messages import Error, Events, Have, Hello, LogEntry, Message, Ping, Pong, Proof, Rejected, decode_message, encode_message
-from tests.integration.test_links import Lab, Site
+from tests.link_lab import Lab, Site
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import events_of, have_of
 

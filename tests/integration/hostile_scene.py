@@ -13,7 +13,7 @@ from peer.core.hashing import event_hash
 from peer.core.identity import EventId, GroupId
 from peer.core.run import signed_bytes
 from tests.integration.hostile_peer import HostilePeer, admit, hostile_peer, rows
-from tests.integration.test_links import Lab, Site
+from tests.link_lab import Lab, Site
 from tests.samples import SampleLog, key_pair
 
 EVENTS = 3
