@@ -105,6 +105,13 @@ class NotAllowedError(RequestError):
     status = 403
 
 
+class RemovedFromGroupError(RequestError):
+    """This peer has no role in the group any more: what it wrote would count nowhere."""
+
+    code = "removed_from_group"
+    status = 403
+
+
 class TokenInvalidError(RequestError):
     """The admin API was called without a valid token."""
 
@@ -260,6 +267,12 @@ class BodyMismatchError(EventRejectedError):
     """A body that has not the size or hash that its header promises."""
 
     code = "body_mismatch"
+
+
+class TooManyLogsError(EventRejectedError):
+    """A new log of somebody who has too many unsealed ones in the group. It waits: nothing is wrong with it."""
+
+    code = "too_many_logs"
 
 
 class RunTooLongError(EventRejectedError):

@@ -94,7 +94,7 @@ class Story:
     def write(self, author: str, draft: Draft) -> Event:
         """`author` writes `draft`."""
         event = self.logs[author].write(draft).last
-        self.events.append(StoredEvent(len(self.events) + 1, GROUP, LogKind.DATA, key_pair(author).peer_id, event))
+        self.events.append(StoredEvent(len(self.events) + 1, GROUP, LogKind.DATA, key_pair(author).peer_id, event, PEOPLE[author]))
         return event
 
     def create(self, author: str = "alice", name: str = "run") -> EventId:

@@ -5,12 +5,24 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from peer.core.certificate import Certificate, LogKind
+from peer.core.control import Point, Role
 from peer.core.event import Event
 from peer.core.frontier import Tips
 from peer.core.group import Genesis, Invitation
 from peer.core.identity import BlobId, EventId, GroupId, LogId, PeerId
+from peer.core.judging import Judgement
 from peer.core.roster import Roster
 from peer.core.run import Draft, Run
+
+
+class Fork(NamedTuple):
+    """A log that goes on in more than one way after one of its events. Both ways count."""
+
+    log: LogId
+    author: PeerId
+    kind: LogKind
+    height: int
+    """Of the last event that both have, 0 if they have none."""
 
 
 class GroupView(Protocol):
@@ -28,12 +40,31 @@ class GroupView(Protocol):
 
     @property
     def tips(self) -> Mapping[LogId, Tips]:
-        """What is held of each log."""
+        """What is held of each log and counts: clipped at cuts and seals; logs of which nothing counts are not in it."""
         ...
 
     @property
     def certificates(self) -> Mapping[LogId, Certificate]:
         """Whose logs these are."""
+        ...
+
+    @property
+    def judgement(self) -> Judgement:
+        """Which role each held event has. Another object whenever one may have changed."""
+        ...
+
+    @property
+    def quarantined(self) -> int:
+        """How many held events do not count: beyond a cut or seal, by somebody without a role, voided."""
+        ...
+
+    @property
+    def forks(self) -> Sequence[Fork]:
+        """Where logs have forked, by log and height."""
+        ...
+
+    def reach(self, certificate: Certificate) -> int | None:
+        """The height above which nothing of that log is of use; None if there is none, 0 if nothing of it is."""
         ...
 
 
@@ -58,7 +89,7 @@ class Commit(NamedTuple):
     run: Run
     """The new events only."""
     tips: Tips
-    """All tips of the log afterwards."""
+    """All tips of the log afterwards, of what counts."""
     position: int
     """This peer's own position of the last event; means nothing to others."""
 
@@ -71,6 +102,8 @@ class StoredEvent(NamedTuple):
     kind: LogKind
     author: PeerId
     event: Event
+    role: Role
+    """The author's at this event, by what this peer held when it was read; none if the event does not count."""
 
 
 class Page(NamedTuple):
@@ -93,15 +126,32 @@ class EventStore(Protocol):
     async def append(self, certificate: Certificate, run: Run) -> None:
         """Store a verified run and return when it is durable. Events that are held already are passed over.
 
-        Raises `LogGapError` or `ClockNotIncreasingError` if it does not follow what is held, `StoreError` when the disk fails.
+        Raises `LogGapError` or `ClockNotIncreasingError` if it does not follow what is held, `TooManyLogsError` if it has to wait until its author
+        has sealed other logs (the run is good), `StoreError` when the disk fails.
         """
         ...
 
     async def write(self, group: GroupId, kind: LogKind, drafts: Sequence[Draft], then: Sequence[LaterDrafts] = ()) -> Sequence[StoredEvent]:
         """Link, sign and append events of this peer, in its open log. Returns when they are durable: all of them, or none.
 
-        Each of `then` makes further drafts that name earlier events of the same write.
+        Each of `then` makes further drafts that name earlier events of the same write. Raises `RemovedFromGroupError` without a role in the group.
         """
+        ...
+
+    async def rotate_log(self, group: GroupId, kind: LogKind) -> LogId | None:
+        """Let the next write open a new log with a new key. Returns the log that was written on so far, None if there was none."""
+        ...
+
+    async def seal_points(self, group: GroupId, log: LogId) -> Sequence[Point]:
+        """The full frontier of a log: a seal with these points lets all that is held of it count. Raises `NotFoundError` if it is not held."""
+        ...
+
+    async def cut(self, group: GroupId, peer: PeerId) -> Sequence[Point]:
+        """Points that keep everything by `peer` that is held and counts: the cut of a removal or another role."""
+        ...
+
+    async def events_beyond(self, group: GroupId, peer: PeerId, points: Sequence[Point]) -> Mapping[LogId, int]:
+        """How many events by `peer` that are held and count a cut with these points would leave out, by log; logs without any are not in it."""
         ...
 
     async def create_group(self, genesis: Genesis) -> None:
@@ -129,6 +179,10 @@ class EventStore(Protocol):
 
     async def group_events(self, group: GroupId, position: int, count_max: int) -> Sequence[StoredEvent]:
         """Events of one group above `position`, in this peer's own order; fewer than asked for if they are large, none only at the end."""
+        ...
+
+    async def roles(self, group: GroupId, events: Sequence[EventId]) -> Mapping[EventId, Role]:
+        """The roles at those of `events` that are held; none for what does not count."""
         ...
 
     async def event(self, event_id: EventId) -> StoredEvent | None:

@@ -7,12 +7,13 @@ failed nobody knows what the disk holds: the store refuses everything until the 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple, NoReturn
 
 from peer.core.certificate import Certificate, LogKind
+from peer.core.control import Point, Role
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
 from peer.core.interfaces import CommitListener, LaterDrafts, Page, StoredEvent
@@ -163,6 +164,35 @@ class SqliteEventStore:
         """As `EventStore.event`."""
         position, of_branch = self.position, self._groups.of_branch()
         return await self._database.read(lambda connection: read_one_event(connection, event_id, position, of_branch))
+
+    async def roles(self, group: GroupId, events: Sequence[EventId]) -> Mapping[EventId, Role]:
+        """As `EventStore.roles`."""
+        found = [await self.event(event_id) for event_id in events]
+        return {stored.event.id: stored.role for stored in found if stored is not None and stored.group == group}
+
+    async def rotate_log(self, group: GroupId, kind: LogKind) -> LogId | None:
+        """As `EventStore.rotate_log`."""
+        writing = self._own.open_logs.pop((self._group(group).group, kind), None)
+        return writing.certificate.log if writing else None
+
+    async def seal_points(self, group: GroupId, log: LogId) -> Sequence[Point]:
+        """As `EventStore.seal_points`."""
+        record = self._log(group, log)
+        if record is None:
+            raise NotFoundError(f"no log {log.hex()[:12]} is held here")
+        return [Point(log, tip.height, tip.event_id) for tip in record.tips]
+
+    async def cut(self, group: GroupId, peer: PeerId) -> Sequence[Point]:
+        """As `EventStore.cut`."""
+        view = self._group(group)
+        return [Point(log, *tip) for log, tips in view.tips.items() if view.certificates[log].peer == peer for tip in tips]
+
+    async def events_beyond(self, group: GroupId, peer: PeerId, points: Sequence[Point]) -> Mapping[LogId, int]:
+        """As `EventStore.events_beyond`."""
+        heights = {point.log: point.height for point in points}
+        logs = [record for record in self._group(group).logs.values() if record.certificate.peer == peer]
+        beyond = {record.certificate.log: record.events - heights.get(record.certificate.log, 0) for record in logs}
+        return {log: count for log, count in beyond.items() if count > 0}
 
     def counts(self, group: GroupId) -> GroupCounts:
         """How much of `group` is here. Raises `NotFoundError` for one that is not held."""

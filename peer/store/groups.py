@@ -13,6 +13,8 @@ from peer.core.control import ControlEvent
 from peer.core.frontier import Tip, Tips, sorted_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
+from peer.core.interfaces import Fork
+from peer.core.judging import Judgement
 from peer.core.roster import Roster, evaluate
 
 
@@ -83,6 +85,30 @@ class GroupRecord:
     hlc: int = 0
     """The highest clock seen in the group."""
     events: int = 0
+
+    @property
+    def judgement(self) -> Judgement:
+        """Which role each held event has."""
+        return Judgement(self.roster)
+
+    @property
+    def quarantined(self) -> int:
+        """How many held events do not count."""
+        return 0
+
+    @property
+    def forks(self) -> list[Fork]:
+        """Where logs have forked, by log and height."""
+        found = [
+            Fork(log, record.certificate.peer, record.certificate.kind, branch.fork_height)
+            for log, record in self.logs.items()
+            for branch in record.branches[1:]
+        ]
+        return sorted(found, key=lambda fork: (fork.log, fork.height))
+
+    def reach(self, certificate: Certificate) -> int | None:
+        """The height above which nothing of that log is of use."""
+        return self.roster.standing(certificate.peer).reach(certificate.log)
 
     @property
     def counts(self) -> GroupCounts:

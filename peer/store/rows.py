@@ -72,7 +72,8 @@ def stored_events(rows: Iterable[EventRow], of_branch: BranchLookup) -> list[Sto
     for position, branch, event_id, header, body in rows:
         group, log = of_branch(branch)
         certificate = log.certificate
-        events.append(StoredEvent(position, group.group, certificate.kind, certificate.peer, held_event(header, EventId(event_id), body)))
+        role = group.judgement.role(certificate.peer, EventId(event_id))
+        events.append(StoredEvent(position, group.group, certificate.kind, certificate.peer, held_event(header, EventId(event_id), body), role))
         size += len(header) + len(body)
         if size >= READ_BYTES_MAX:
             break

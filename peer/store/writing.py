@@ -284,7 +284,8 @@ class Batch:
             branch = None if record is None else next(each for each in record.branches if each.tip == run.first.header.previous)
             commit = self._store(connection, group, record, certificate, branch, run)
             start = commit.position - len(run.events) + 1
-            events += [StoredEvent(position, group_id, kind, certificate.peer, event) for position, event in enumerate(run.events, start)]
+            role = group.roster.role(certificate.peer)
+            events += [StoredEvent(position, group_id, kind, certificate.peer, event, role) for position, event in enumerate(run.events, start)]
         if fence is not None:
             sql = "INSERT OR REPLACE INTO open_logs (group_no, kind, log, inode, ctime_ns) VALUES (?, ?, ?, ?, ?)"
             connection.execute(sql, (group.number, int(kind), certificate.log, *fence))

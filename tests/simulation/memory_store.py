@@ -14,7 +14,8 @@ from peer.core.event import Event, check_follows
 from peer.core.frontier import Tip, Tips, extend_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
-from peer.core.interfaces import Commit, Page
+from peer.core.interfaces import Commit, Fork, Page
+from peer.core.judging import Judgement
 from peer.core.roster import Roster, evaluate
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
@@ -30,6 +31,17 @@ class MemoryGroup:
     certificates: dict[LogId, Certificate] = field(default_factory=dict)
     events: dict[LogId, dict[EventId, Event]] = field(default_factory=dict)
     signatures: dict[EventId, bytes] = field(default_factory=dict)
+    quarantined: int = 0
+    forks: Sequence[Fork] = ()
+
+    @property
+    def judgement(self) -> Judgement:
+        """Which role each held event has."""
+        return Judgement(self.roster)
+
+    def reach(self, certificate: Certificate) -> int | None:
+        """As `GroupView.reach`."""
+        return self.roster.standing(certificate.peer).reach(certificate.log)
 
 
 class MemoryStore:
