@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.checking import make_backups, make_verification
 from peer.config import Config, load_config
-from peer.core.endpoint import may_be_dialled_plain
+from peer.core.endpoint import LOOPBACK_NETWORKS, may_be_dialled_plain
 from peer.core.group import Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.errors import MeshError, RecordInvalidError, StoreCorruptError
@@ -49,8 +50,11 @@ from peer.store.tokens import TokenFile, read_own_token
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.blob_sources import BlobSources
 from peer.transport.channel import ChannelRules
+from peer.transport.connection import now_ms as link_time_ms
+from peer.transport.door import Crowding
 from peer.transport.links import LinkParts, PeerLinks
 from peer.transport.listener import PeerListener
+from peer.transport.pace import Pace
 from peer.transport.pinning import pinned
 from peer.transport.signatures import RequestVerifier
 from peer.transport.tls import ServerTls, operator_tls, own_tls
@@ -290,6 +294,7 @@ def _link_parts(core: Core, config: Config, manual: ManualPeerResolver, joining:
         lambda event, error: _log.error(event, exc_info=error),
         record,
         endpoints_in,
+        Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
         ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys),
     )
 
@@ -300,13 +305,21 @@ async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, lin
     if address is None:
         return "none"
     tls = _listener_tls(core.key, config)
-    listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules)
+    listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=_crowding(config))
     routes = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, RequestVerifier(core.key.peer_id)).routes()
     url = await listener.start(routes)
     stack.push_async_callback(listener.stop)
     shown = tls.channel_key if tls else next(iter(config.proxy_keys), None)
     links.endpoint = pinned(config.advertise[0] if config.advertise else url, core.key.peer_id, shown)
     return url
+
+
+def _crowding(config: Config) -> Crowding:
+    """Who may have how many connections; what proxies bring is from many."""
+    proxies = [ip_network(each) for each in config.proxy_addresses]
+    if config.proxy_keys and not proxies:
+        proxies = [ip_network(each) for each in LOOPBACK_NETWORKS]
+    return Crowding(config.connections_per_address, (*config.exempt_networks, *proxies))
 
 
 def _listener_tls(key: KeyPair, config: Config) -> ServerTls | None:

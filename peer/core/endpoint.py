@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 ENDPOINT_CHARACTERS_MAX = 256
 SCHEMES = ("https", "http")
 LOOPBACK_NAME = "localhost"
+LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 PIN_PREFIX = "spki="
 CHANNEL_KEY_SIZE = 32
 

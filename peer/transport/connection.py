@@ -5,6 +5,8 @@ ends the node.
 """
 
 import asyncio
+import contextlib
+import socket as sockets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import NamedTuple, Protocol, assert_never
@@ -28,11 +30,21 @@ from peer.errors import (
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
 from peer.sync.session import SyncSession
+from peer.transport.pace import Pace
 
 QUEUE_BYTES_MAX = 16 * 1024 * 1024
-"""Bytes that may wait to be sent; a reader slower than that is cut off."""
+"""Bytes that may wait to be sent on a link; a reader slower than that is cut off."""
+
+QUEUES_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes that may wait on all links together; who then lets more than its share wait is cut off."""
+
+QUEUE_BYTES_SHARE = 1024 * 1024
+CONTROL_FRAMES_MAX = 64
+"""WebSocket pings and pongs that may come on a link between two messages; our own protocol has its own."""
 
 CLOSE_TIMEOUT_S = 2.0
+"""How long the other side has to read what was still to be said; then the connection is cut."""
+
 BLOB_TIMEOUT_S = 60.0
 
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
@@ -67,6 +79,10 @@ class Owner(Protocol):
         """A bug of ours ended a link: tell the operator."""
         ...
 
+    def queued_bytes(self) -> int:
+        """What waits to be sent on all links."""
+        ...
+
 
 class Performers(Protocol):
     """Who does what a session asks for beside sending."""
@@ -74,6 +90,7 @@ class Performers(Protocol):
     store: EventStore
     decide_join: DecideJoinCall
     read_blob: ReadBlobCall
+    pace: Pace
 
 
 def now_ms() -> int:
@@ -85,10 +102,19 @@ class Connection:
     """A session with its socket."""
 
     def __init__(
-        self, socket: Socket, session: SyncSession, owner: Owner, performers: Performers, *, number: int, attempt: JoinAttempt | None = None
+        self,
+        socket: Socket,
+        session: SyncSession,
+        owner: Owner,
+        performers: Performers,
+        *,
+        number: int,
+        attempt: JoinAttempt | None = None,
     ) -> None:
         """`attempt` is the join that this connection is for, if it is for one."""
         self.number = number
+        self.came_from: str | None = None
+        """Whom it is counted to while nobody has proved anything."""
         self.session = session
         self.remote: fx.Established | None = None
         self.end: fx.CloseLink | None = None
@@ -104,6 +130,9 @@ class Connection:
         self._wants = 0
         self._wanted: dict[int, asyncio.Future[bytes]] = {}
         self._sender: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+        self._cutting: asyncio.TimerHandle | None = None
+        self._events_received = 0
 
     async def run(self) -> None:
         """Serve until either side ends it."""
@@ -112,8 +141,10 @@ class Connection:
             self.feed(fx.Opened())
             await self._receive_all()
         finally:
-            self._stop_sending()
+            self._begin_closing()
             await self._finish()
+            if self._cutting is not None:
+                self._cutting.cancel()
 
     def feed(self, fact: fx.Fact) -> None:
         """Give a fact to the session and do what it asks for. Raises nothing: who tells of a commit has others to tell."""
@@ -130,13 +161,39 @@ class Connection:
         """End it from this side."""
         if self.end is None:
             self.end = fx.CloseLink(code, text)
-        self._stop_sending()
+        self._begin_closing()
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be sent."""
+        return self._outgoing_bytes
 
     async def _receive_all(self) -> None:
+        controls = 0
         async for message in self._socket:
-            if message.type is not aiohttp.WSMsgType.BINARY or self.end is not None:
+            if self.end is not None:
                 break
-            self.feed(fx.FrameReceived(message.data))
+            if message.type is aiohttp.WSMsgType.BINARY:
+                controls = 0
+                self.feed(fx.FrameReceived(message.data))
+                await self._keep_pace(len(message.data))
+            elif message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG) and controls < CONTROL_FRAMES_MAX:
+                controls += 1
+                if message.type is aiohttp.WSMsgType.PING:
+                    await self._socket.pong(message.data)
+            else:
+                break
+
+    async def _keep_pace(self, size: int) -> None:
+        """Let them wait who send faster than they may: what they send stays in their own queue meanwhile."""
+        events, self._events_received = self._events_received, 0
+        if self.remote is None:
+            return
+        wait_ms = self._performers.pace.take(self.remote.remote, events=events, size=size)
+        if wait_ms:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._closing.wait()
 
     async def _send_all(self) -> None:
         try:
@@ -148,8 +205,19 @@ class Connection:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await self._socket.close()
 
-    def _stop_sending(self) -> None:
+    def _begin_closing(self) -> None:
+        """Send what is queued, for a while: whoever does not read it would keep us for ever."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
         self._outgoing.put_nowait(None)
+        self._cutting = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
+
+    def _cut(self) -> None:
+        connected = self._socket.get_extra_info("socket")
+        if connected is not None:
+            with contextlib.suppress(OSError):
+                connected.shutdown(sockets.SHUT_RDWR)
 
     async def _finish(self) -> None:
         """Wait for what is under way; runs that the store took are stored whatever becomes of the link."""
@@ -171,6 +239,7 @@ class Connection:
                 self.remote = effect
                 self._owner.established(self, effect)
             case fx.StoreRun():
+                self._events_received += len(effect.run.events)
                 self._spawn(self._store_run(effect))
             case fx.ReadRuns():
                 self._spawn(self._read_runs(effect))
@@ -196,8 +265,11 @@ class Connection:
     def _enqueue(self, frame: bytes, *, pushing: bool) -> None:
         if pushing:
             failpoint("push.before_send")
+        if self._closing.is_set():
+            return
         self._outgoing_bytes += len(frame)
-        if self._outgoing_bytes > QUEUE_BYTES_MAX:
+        waiting = self._outgoing_bytes
+        if waiting > QUEUE_BYTES_MAX or (waiting > QUEUE_BYTES_SHARE and self._owner.queued_bytes() > QUEUES_BYTES_MAX):
             self.close(ReaderTooSlowError.code, "the other side does not read what it is sent")
             return
         self._outgoing.put_nowait(frame)

@@ -33,6 +33,7 @@ class Server(Protocol):
         dialled: PeerId | None,
         channel_key: bytes,
         attempt: JoinAttempt | None = None,
+        came_from: str | None = None,
     ) -> Connection:
         """Until it ends."""
         ...
@@ -68,6 +69,7 @@ async def dial(
                     max_msg_size=FRAME_SIZE_MAX,
                     timeout=ClientWSTimeout(ws_close=CONNECT_TIMEOUT_S),
                     compress=0,
+                    autoping=False,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(endpoint, error) from error

@@ -10,11 +10,22 @@ import resource
 import socket as sockets
 import ssl
 from functools import partial
+from ipaddress import IPv6Network
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from peer.core.endpoint import IpNetwork, read_ip
+
 CONNECTIONS_MAX = 256
+PER_ADDRESS_MAX = 64
+"""Connections of one address, or one /64 of IPv6, unless the operator says otherwise."""
+
+HEADER_LINE_MAX = 8190
+"""Bytes of the first line of a request, and of each header."""
+
+HEADERS_MAX = 64
 BACKLOG = 128
 SILENT_MAX_S = 10.0
 """How long a connection may stay before its first request, within one, and between two."""
@@ -22,16 +33,46 @@ ACCEPT_PAUSE_S = 0.2
 """After the system could not accept."""
 
 
+class Crowding(NamedTuple):
+    """How many connections an address may have."""
+
+    per_address: int = PER_ADDRESS_MAX
+    exempt: tuple[IpNetwork, ...] = ()
+    """Networks that only the limit for all holds for: proxies, above all."""
+
+    def source_of(self, host: str) -> str | None:
+        """Whom a connection from `host` is counted to: an address, the /64 of an IPv6 address, or nobody."""
+        address = read_ip(host)
+        if address is None or any(address in network for network in self.exempt):
+            return None
+        return str(address) if address.version == 4 else str(IPv6Network((int(address) >> 64 << 64, 64)))  # noqa: PLR2004
+
+
+NO_EXEMPTIONS = Crowding()
+
+
 class Door:
     """Accepts connections for one application."""
 
-    def __init__(self, app: web.Application, context: ssl.SSLContext | None, *, stop_timeout_s: float) -> None:
+    def __init__(self, app: web.Application, context: ssl.SSLContext | None, *, stop_timeout_s: float, crowding: Crowding = NO_EXEMPTIONS) -> None:
         """With a `context`, connections speak TLS."""
         self._context = context
-        self._runner = web.AppRunner(app, access_log=None, logger=_junk_left_out(), keepalive_timeout=SILENT_MAX_S, shutdown_timeout=stop_timeout_s)
+        self._crowding = crowding
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_junk_left_out(),
+            keepalive_timeout=SILENT_MAX_S,
+            shutdown_timeout=stop_timeout_s,
+            max_line_size=HEADER_LINE_MAX,
+            max_field_size=HEADER_LINE_MAX,
+            max_headers=HEADERS_MAX,
+        )
         self._room = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._listening: list[sockets.socket] = []
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._arriving: dict[asyncio.Task[None], str | None] = {}
+        """Whom each of them is counted to."""
+        self._arrived: dict[asyncio.BaseProtocol, str | None] = {}
 
     async def open(self, host: str, port: int) -> int:
         """Accept from now on; returns the port. Raises `OSError`."""
@@ -64,19 +105,20 @@ class Door:
     def _accept(self, listening: sockets.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
-            arrived, _ = listening.accept()
+            arrived, address = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError:  # No descriptors are left, say: asked again at once, it would be the same.
             loop.remove_reader(listening)
             loop.call_later(ACCEPT_PAUSE_S, self._go_on, listening)
             return
-        if self._inside >= self._room:
+        source = self._crowding.source_of(str(address[0]))
+        if not self._has_room(source):
             arrived.close()
             return
         arrived.settimeout(0)
-        task = loop.create_task(self._let_in(arrived))
-        self._arriving.add(task)
+        task = loop.create_task(self._let_in(arrived, source))
+        self._arriving[task] = source
         task.add_done_callback(partial(self._has_arrived, arrived))
 
     def _go_on(self, listening: sockets.socket) -> None:
@@ -84,21 +126,28 @@ class Door:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _has_arrived(self, arrived: sockets.socket, task: asyncio.Task[None]) -> None:
-        self._arriving.discard(task)
+        del self._arriving[task]
         if task.cancelled():
             arrived.close()
 
-    @property
-    def _inside(self) -> int:
+    def _has_room(self, source: str | None) -> bool:
         assert self._runner.server is not None
-        return len(self._arriving) + len(self._runner.server.connections)
+        inside = self._runner.server.connections
+        self._arrived = {each: its for each, its in self._arrived.items() if each in inside}
+        if len(self._arriving) + len(inside) >= self._room:
+            return False
+        of_source = [*self._arriving.values(), *self._arrived.values()].count(source)
+        return source is None or of_source < self._crowding.per_address
 
-    async def _let_in(self, arrived: sockets.socket) -> None:
+    async def _let_in(self, arrived: sockets.socket, source: str | None) -> None:
         """From here on it is the application's, which counts it."""
         assert self._runner.server is not None
         timeout_s = SILENT_MAX_S if self._context is not None else None
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._runner.server, arrived, ssl=self._context, ssl_handshake_timeout=timeout_s)
+            _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+                self._runner.server, arrived, ssl=self._context, ssl_handshake_timeout=timeout_s
+            )
+            self._arrived[protocol] = source
         except OSError:
             arrived.close()  # Not our protocol, or gone already.
 

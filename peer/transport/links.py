@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -25,13 +25,21 @@ from peer.sync.sources import Sources
 from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, Socket, now_ms
 from peer.transport.dialler import Dialler, dial
+from peer.transport.pace import Pace
 from peer.transport.status import link_status
 
 TICK_S = 1.0
 LEARN_TIMEOUT_S = 5.0
 LEARN_POLL_S = 0.02
 UNPROVEN_MAX = 64
-"""Connections at once whose other end has not yet proved who it is."""
+"""Connections at once whose other end dialled us and has not yet proved who it is."""
+
+UNPROVEN_PER_ADDRESS_MAX = 16
+"""Those of them that one address may have."""
+
+EVENTS_PER_SECOND = 200_000
+BYTES_PER_SECOND = 256 * 1024 * 1024
+"""What one peer may send at most, unless the operator says otherwise."""
 
 PROCESS_SIZE = 16
 
@@ -58,6 +66,8 @@ class LinkParts:
     """Our signed peer record, for whoever we meet."""
     read_record: Callable[[PeerId, bytes], Sequence[str]] = lambda _peer, _record: ()
     """The endpoints in theirs, or none if it is not theirs."""
+    pace: Pace = field(default_factory=lambda: Pace(EVENTS_PER_SECOND, BYTES_PER_SECOND, now_ms))
+    """How fast each peer may send."""
     channel_rules: ChannelRules = NO_RULES
     """What the operator knows of the networks around."""
 
@@ -71,6 +81,7 @@ class PeerLinks:
         self.decide_join = parts.decide_join
         self.read_blob = parts.read_blob
         self.channel_rules = parts.channel_rules
+        self.pace = parts.pace
         self._parts = parts
         self._surroundings = Surroundings(parts.replica, Sources())
         self._connections: dict[int, Connection] = {}
@@ -157,9 +168,13 @@ class PeerLinks:
         dialled: PeerId | None,
         channel_key: bytes,
         attempt: JoinAttempt | None = None,
+        came_from: str | None = None,
     ) -> Connection:
-        """Run a session on `socket` until it ends. `dialled` is who should be at the other end, None if they dialled us."""
-        if len(self._connections) - len(self._facts) >= UNPROVEN_MAX:
+        """Run a session on `socket` until it ends. `dialled` is who should be at the other end, None if they dialled us.
+
+        `came_from` is whom their connections are counted to, None for nobody.
+        """
+        if dialled is None and not self._has_room(came_from):
             await socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
             raise TransportError("too many connections that have not proved who they are")
         parts = self._parts
@@ -167,12 +182,23 @@ class PeerLinks:
         self._numbers += 1
         session = SyncSession(Handshake(local, dialled), self._surroundings, self._numbers, now_ms(), attempt.request if attempt else None)
         connection = Connection(socket, session, self, self, number=self._numbers, attempt=attempt)
+        connection.came_from = came_from
         self._connections[connection.number] = connection
         try:
             await connection.run()
         finally:
             self._ended(connection)
         return connection
+
+    def _has_room(self, came_from: str | None) -> bool:
+        """Whether one more that dialled us may try to prove who it is."""
+        unproven = [each for number, each in self._connections.items() if number not in self._facts and not each.session.we_dialled]
+        of_address = sum(each.came_from == came_from for each in unproven) if came_from is not None else 0
+        return len(unproven) < UNPROVEN_MAX and of_address < UNPROVEN_PER_ADDRESS_MAX
+
+    def queued_bytes(self) -> int:
+        """What waits to be sent on all links."""
+        return sum(each.queued_bytes for each in self._connections.values())
 
     def established(self, connection: Connection, effect: fx.Established) -> None:
         """Keep one link of two with the same pair of peer and incarnation."""

@@ -10,9 +10,9 @@ from aiohttp import web
 from peer.errors import PortInUseError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
-from peer.transport.channel import CHANNEL_KEY, NO_RULES, ChannelRules, protected
+from peer.transport.channel import CHANNEL_KEY, NO_RULES, ChannelRules, protected, socket_addresses
 from peer.transport.dialler import LINK_PATH, Server
-from peer.transport.door import Door
+from peer.transport.door import NO_EXEMPTIONS, Crowding, Door
 from peer.transport.tls import ServerTls
 
 BODY_SIZE_MAX = 64 * 1024
@@ -23,12 +23,15 @@ ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 class PeerListener:
     """Where other peers reach this one."""
 
-    def __init__(self, server: Server, host: str, port: int, *, tls: ServerTls | None, rules: ChannelRules = NO_RULES) -> None:
+    def __init__(
+        self, server: Server, host: str, port: int, *, tls: ServerTls | None, rules: ChannelRules = NO_RULES, crowding: Crowding = NO_EXEMPTIONS
+    ) -> None:
         """Without `tls` only connections are served that `rules` allow to be plain."""
         self._server = server
         self._host, self._port = host, port
         self._tls = tls
         self._rules = rules
+        self._crowding = crowding
         self._door: Door | None = None
 
     async def start(self, routes: Iterable[web.RouteDef]) -> str:
@@ -36,7 +39,7 @@ class PeerListener:
         own_key = self._tls.channel_key if self._tls else NO_CHANNEL_KEY
         app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key)])
         app.add_routes([web.get(LINK_PATH, self._link), *routes])
-        self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S)
+        self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S, crowding=self._crowding)
         try:
             port = await self._door.open(self._host, self._port)
         except OSError as error:
@@ -50,12 +53,13 @@ class PeerListener:
             await self._door.close()
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(max_msg_size=FRAME_SIZE_MAX, compress=False, timeout=CLOSE_TIMEOUT_S)
+        socket = web.WebSocketResponse(max_msg_size=FRAME_SIZE_MAX, compress=False, timeout=CLOSE_TIMEOUT_S, autoping=False)
         if not socket.can_prepare(request).ok:
             return web.json_response({"code": "protocol_violation"}, status=400)
         await socket.prepare(request)
         try:
-            await self._server.serve(socket, dialled=None, channel_key=request[CHANNEL_KEY])
+            came_from = self._crowding.source_of(socket_addresses(request.transport)[1])
+            await self._server.serve(socket, dialled=None, channel_key=request[CHANNEL_KEY], came_from=came_from)
         except TransportError:
             await socket.close()
         return socket
