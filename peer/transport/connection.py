@@ -6,13 +6,11 @@ ends the node.
 
 import asyncio
 import contextlib
-import socket as sockets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import NamedTuple, Protocol, assert_never
 
 import aiohttp
-from aiohttp import web
 
 from peer.core.group import read_genesis
 from peer.core.identity import BlobId, GroupId, PeerId
@@ -30,24 +28,14 @@ from peer.errors import (
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
 from peer.sync.session import SyncSession
+from peer.transport.outgoing import Outgoing, Socket
 from peer.transport.pace import Pace
 
-QUEUE_BYTES_MAX = 16 * 1024 * 1024
-"""Bytes that may wait to be sent on a link; a reader slower than that is cut off."""
-
-QUEUES_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes that may wait on all links together; who then lets more than its share wait is cut off."""
-
-QUEUE_BYTES_SHARE = 1024 * 1024
 CONTROL_FRAMES_MAX = 64
 """WebSocket pings and pongs that may come on a link between two messages; our own protocol has its own."""
 
-CLOSE_TIMEOUT_S = 2.0
-"""How long the other side has to read what was still to be said; then the connection is cut."""
-
 BLOB_TIMEOUT_S = 60.0
 
-Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 OpenGroupCall = Callable[[GroupId, bytes], Awaitable[None]]
 DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
 ReadBlobCall = Callable[[GroupId, BlobId, int, int], Awaitable[bytes | None]]
@@ -122,29 +110,25 @@ class Connection:
         self._owner = owner
         self._performers = performers
         self._attempt = attempt
-        self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._outgoing_bytes = 0
+        self._outgoing = Outgoing(socket, owner.queued_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._pages_read = 0
         self._is_broken = False
         self._wants = 0
         self._wanted: dict[int, asyncio.Future[bytes]] = {}
         self._sender: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
-        self._cutting: asyncio.TimerHandle | None = None
         self._events_received = 0
 
     async def run(self) -> None:
         """Serve until either side ends it."""
-        self._sender = asyncio.create_task(self._send_all())
+        self._sender = asyncio.create_task(self._outgoing.run())
         try:
             self.feed(fx.Opened())
             await self._receive_all()
         finally:
-            self._begin_closing()
+            self._outgoing.close()
             await self._finish()
-            if self._cutting is not None:
-                self._cutting.cancel()
+            self._outgoing.ended()
 
     def feed(self, fact: fx.Fact) -> None:
         """Give a fact to the session and do what it asks for. Raises nothing: who tells of a commit has others to tell."""
@@ -161,12 +145,12 @@ class Connection:
         """End it from this side."""
         if self.end is None:
             self.end = fx.CloseLink(code, text)
-        self._begin_closing()
+        self._outgoing.close()
 
     @property
     def queued_bytes(self) -> int:
         """What waits to be sent."""
-        return self._outgoing_bytes
+        return self._outgoing.waiting
 
     async def _receive_all(self) -> None:
         controls = 0
@@ -193,36 +177,14 @@ class Connection:
         if wait_ms:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_ms / 1000):
-                    await self._closing.wait()
-
-    async def _send_all(self) -> None:
-        try:
-            while (frame := await self._outgoing.get()) is not None:
-                self._outgoing_bytes -= len(frame)
-                await self._socket.send_bytes(frame)
-        except (ConnectionError, aiohttp.ClientError) as error:
-            self.end = self.end or fx.CloseLink(LinkBrokenError.code, str(error) or "the connection broke")
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await self._socket.close()
-
-    def _begin_closing(self) -> None:
-        """Send what is queued, for a while: whoever does not read it would keep us for ever."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        self._outgoing.put_nowait(None)
-        self._cutting = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
-
-    def _cut(self) -> None:
-        connected = self._socket.get_extra_info("socket")
-        if connected is not None:
-            with contextlib.suppress(OSError):
-                connected.shutdown(sockets.SHUT_RDWR)
+                    await self._outgoing.closing.wait()
 
     async def _finish(self) -> None:
         """Wait for what is under way; runs that the store took are stored whatever becomes of the link."""
         assert self._sender is not None
         await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
+        if self._outgoing.error is not None and self.end is None:
+            self.end = fx.CloseLink(LinkBrokenError.code, self._outgoing.error)
         end = self.end or fx.CloseLink(LinkBrokenError.code, "the connection broke")
         self._join_ended(end.code, end.text)
         for answer in self._wanted.values():
@@ -265,14 +227,9 @@ class Connection:
     def _enqueue(self, frame: bytes, *, pushing: bool) -> None:
         if pushing:
             failpoint("push.before_send")
-        if self._closing.is_set():
-            return
-        self._outgoing_bytes += len(frame)
-        waiting = self._outgoing_bytes
-        if waiting > QUEUE_BYTES_MAX or (waiting > QUEUE_BYTES_SHARE and self._owner.queued_bytes() > QUEUES_BYTES_MAX):
+        if not self._outgoing.put(frame):
             self.close(ReaderTooSlowError.code, "the other side does not read what it is sent")
             return
-        self._outgoing.put_nowait(frame)
         if pushing:
             failpoint("push.after_send")
 

@@ -13,7 +13,8 @@ from peer.errors import DuplicateLinkError, MeshError, TransportError
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.sync.reconnect import delay_ms, failures_after
 from peer.transport.channel import CODE_HEADER, ChannelRules
-from peer.transport.connection import Connection, JoinAttempt, Socket, now_ms
+from peer.transport.connection import Connection, JoinAttempt, now_ms
+from peer.transport.outgoing import Socket
 from peer.transport.pinning import Dialled
 
 LINK_PATH = "/sync/v1/link"

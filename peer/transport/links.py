@@ -23,8 +23,9 @@ from peer.sync.reconnect import LinkFacts, new_link_stays
 from peer.sync.session import Surroundings, SyncSession
 from peer.sync.sources import Sources
 from peer.transport.channel import NO_RULES, ChannelRules
-from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, Socket, now_ms
+from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, now_ms
 from peer.transport.dialler import Dialler, dial
+from peer.transport.outgoing import Socket
 from peer.transport.pace import Pace
 from peer.transport.status import link_status
 

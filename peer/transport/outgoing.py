@@ -1,0 +1,79 @@
+"""Frames that wait to be sent on one link. Bounded, on this link and on all together: who does not read is cut off."""
+
+import asyncio
+import contextlib
+import socket as sockets
+from collections.abc import Callable
+
+import aiohttp
+from aiohttp import web
+
+QUEUE_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes that may wait on a link."""
+
+QUEUES_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes that may wait on all links together; who then lets more than its share wait is cut off."""
+
+QUEUE_BYTES_SHARE = 1024 * 1024
+CLOSE_TIMEOUT_S = 2.0
+"""How long the other side has to read what was still to be said; then the connection is cut."""
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+class Outgoing:
+    """The sending half of a connection."""
+
+    def __init__(self, socket: Socket, all_waiting: Callable[[], int]) -> None:
+        """`all_waiting` tells the bytes that wait on all links."""
+        self._socket = socket
+        self._all_waiting = all_waiting
+        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._cutting: asyncio.TimerHandle | None = None
+        self.waiting = 0
+        """Bytes in the queue."""
+        self.closing = asyncio.Event()
+        self.error: str | None = None
+        """Why the connection broke, if it did while something was sent."""
+
+    def put(self, frame: bytes) -> bool:
+        """Send `frame` after what waits. False if too much waits already: then nothing more will be sent."""
+        if self.closing.is_set():
+            return True
+        self.waiting += len(frame)
+        if self.waiting > QUEUE_BYTES_MAX or (self.waiting > QUEUE_BYTES_SHARE and self._all_waiting() > QUEUES_BYTES_MAX):
+            return False
+        self._frames.put_nowait(frame)
+        return True
+
+    def close(self) -> None:
+        """Send what waits, for a while, and no more: whoever does not read it would keep us for ever."""
+        if self.closing.is_set():
+            return
+        self.closing.set()
+        self._frames.put_nowait(None)
+        self._cutting = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
+
+    async def run(self) -> None:
+        """Send until closed, then close the socket."""
+        try:
+            while (frame := await self._frames.get()) is not None:
+                self.waiting -= len(frame)
+                await self._socket.send_bytes(frame)
+        except (ConnectionError, aiohttp.ClientError) as error:
+            self.error = str(error) or "the connection broke"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close()
+
+    def ended(self) -> None:
+        """The connection is gone."""
+        self.waiting = 0
+        if self._cutting is not None:
+            self._cutting.cancel()
+
+    def _cut(self) -> None:
+        connected = self._socket.get_extra_info("socket")
+        if connected is not None:
+            with contextlib.suppress(OSError):
+                connected.shutdown(sockets.SHUT_RDWR)
