@@ -22,7 +22,7 @@ from peer.core.control import (
     Role,
 )
 from peer.core.identity import EventId, LogId, PeerId
-from peer.core.standing import Decision, Place, Rank, Seal, Standing, is_sealed, speaking, stand
+from peer.core.standing import Decision, Place, Rank, Seal, Standing, is_sealed, stand
 
 NOBODY = Standing(None, (), ())
 
@@ -248,14 +248,11 @@ class _Evaluation:
 
     def _place(self, author: _Author, entry: ControlEvent) -> Place:
         """Where the author of `entry` stood at it, by what was decided so far."""
-        log = entry.event.header.log
-        if not any(decision.cut for decision in author.decisions):
-            silent: tuple[int, ...] = ()
-        else:
-            spoken = speaking(author.decisions, log, partial(self._ancestry.is_under, entry.event))
-            silent = tuple(number for number, decision in enumerate(author.decisions) if decision not in spoken)
+        cuts = [(number, decision.cut) for number, decision in enumerate(author.decisions) if decision.cut]
+        silent = tuple(number for number, cut in cuts if self._ancestry.is_under_any(entry.event, cut))
         if silent not in author.places:
-            heard = [decision for number, decision in enumerate(author.decisions) if number not in silent]
+            without = set(silent)
+            heard = [decision for number, decision in enumerate(author.decisions) if number not in without]
             author.places[silent] = stand(author.owner, sorted(heard))
         return author.places[silent]
 

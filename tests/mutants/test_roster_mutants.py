@@ -6,6 +6,8 @@ import pytest
 
 from peer.core import roster, standing
 from peer.core.ancestry import Ancestry
+from peer.core.control import Point
+from peer.core.event import Event
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
 from tests.property import test_roster as histories
 from tests.unit.core import test_standing as rules
@@ -13,12 +15,17 @@ from tests.unit.core import test_standing as rules
 
 def forget_cuts(patch: pytest.MonkeyPatch) -> None:
     """A decision speaks about everything that the peer ever wrote."""
+    change(patch, roster._Evaluation._place, ("if self._ancestry.is_under_any(entry.event, cut)", "if False"))
     change(patch, standing.speaking, ("if not any(point.log == log and under(point) for point in each.cut)", ""))
 
 
 def cut_by_height_alone(patch: pytest.MonkeyPatch) -> None:
     """What is low enough in the log lies under a cut: a fork below it, too."""
-    patch.setattr(Ancestry, "is_under", lambda _self, event, point: event.header.log == point.log and event.height <= point.height)
+
+    def by_height(_ancestry: Ancestry, event: Event, points: tuple[Point, ...]) -> bool:
+        return any(event.header.log == point.log and event.height <= point.height for point in points)
+
+    patch.setattr(Ancestry, "is_under_any", by_height)
 
 
 def decide_on_seniors(patch: pytest.MonkeyPatch) -> None:
@@ -38,7 +45,7 @@ def last_clock_wins(patch: pytest.MonkeyPatch) -> None:
 
 def judge_by_the_newest_role(patch: pytest.MonkeyPatch) -> None:
     """What an author was at the event does not matter: what it is now does."""
-    change(patch, roster._Evaluation._place, ("if not any(decision.cut for decision in author.decisions):", "if True:"))
+    change(patch, roster._Evaluation._place, ("if decision.cut]", "if False]"))
 
 
 def take_in_the_order_of_keys(patch: pytest.MonkeyPatch) -> None:
