@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -17,12 +18,15 @@ from aiohttp import web
 from peer.core.control import Role
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
-from peer.errors import HandshakeFailedError
+from peer.errors import HandshakeFailedError, LimitExceededError
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier
 
 PATH = "/sync/v1/groups/{group:[0-9a-f]{64}}/blobs/{blob:[0-9a-f]{64}}"
 ANSWERS_MAX = 64
 """Blobs that are sent at once; who comes then is asked to come again."""
+
+ANSWERS_PER_PEER_MAX = 16
+"""Those of them that one peer is sent."""
 
 BLOCK_SIZE = 256 * 1024
 """Bytes that are read at a time where the kernel cannot send the file itself."""
@@ -69,7 +73,7 @@ class BlobRoutes:
         self._blobs = blobs
         self._blob_in_group = blob_in_group
         self._verifier = verifier
-        self._answers = 0
+        self._answers: Counter[PeerId] = Counter()
 
     def routes(self) -> list[web.RouteDef]:
         """To be added to the listener's application."""
@@ -88,13 +92,15 @@ class BlobRoutes:
             return _refusal(403, "not_a_member", fresh)
         if not await self._blob_in_group(group, blob) or not self._blobs.has(blob):
             return _refusal(404, "not_found", fresh)
-        if self._answers >= ANSWERS_MAX:
-            return _refusal(503, "busy", {**fresh, "Retry-After": "1"})
-        self._answers += 1
+        if self._answers.total() >= ANSWERS_MAX or self._answers[peer] >= ANSWERS_PER_PEER_MAX:
+            return _refusal(503, LimitExceededError.code, {**fresh, "Retry-After": "1"})
+        self._answers[peer] += 1
         try:
             return await self._send(request, blob, fresh)
         finally:
-            self._answers -= 1
+            self._answers[peer] -= 1
+            if not self._answers[peer]:
+                del self._answers[peer]
 
     def _is_member(self, group: GroupId, peer: PeerId) -> bool:
         view = self._replica.groups.get(group)

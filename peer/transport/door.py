@@ -22,7 +22,7 @@ CONNECTIONS_MAX = 256
 PER_ADDRESS_MAX = 64
 """Connections of one address, or one /64 of IPv6, unless the operator says otherwise."""
 
-HEADER_LINE_MAX = 8190
+HEADER_LINE_MAX = 4096
 """Bytes of the first line of a request, and of each header."""
 
 HEADERS_MAX = 64

@@ -10,12 +10,12 @@ from aiohttp import web
 from peer.errors import PortInUseError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
+from peer.transport.bodies import BODY_SIZE_MAX, limited_bodies
 from peer.transport.channel import CHANNEL_KEY, NO_RULES, ChannelRules, protected, socket_addresses
 from peer.transport.dialler import LINK_PATH, Server
 from peer.transport.door import NO_EXEMPTIONS, Crowding, Door
 from peer.transport.tls import ServerTls
 
-BODY_SIZE_MAX = 64 * 1024
 CLOSE_TIMEOUT_S = 3.0
 ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 
@@ -37,7 +37,7 @@ class PeerListener:
     async def start(self, routes: Iterable[web.RouteDef]) -> str:
         """Listen; returns the URL under which others dial. Raises `PortInUseError`."""
         own_key = self._tls.channel_key if self._tls else NO_CHANNEL_KEY
-        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key)])
+        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), limited_bodies()])
         app.add_routes([web.get(LINK_PATH, self._link), *routes])
         self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S, crowding=self._crowding)
         try:
