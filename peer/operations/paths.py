@@ -13,6 +13,9 @@ from peer.core.access import Caller, Tier
 from peer.errors import PathNotAllowedError, RequestError
 
 ENTRIES_MAX = 100_000
+REFUSED = "a path in the request does not lie in an ingest folder, or leads out of it"
+"""The same words for what is there, what is not, and what cannot be followed."""
+
 FIX = "use a path in a folder that `ingest_folders` lists, or the command line on that machine"
 
 
@@ -27,7 +30,7 @@ class ServerPaths:
     async def allowed(self, caller: Caller, paths: Sequence[str]) -> list[str]:
         """The paths, resolved unless `caller` has the own token. They need not exist: an export makes its folder.
 
-        Raises `PathNotAllowedError`, which does not tell what is on the disk; `RequestError` for what is no path at all.
+        Raises `PathNotAllowedError`, which does not tell what is on the disk, and `RequestError` for what is no path at all.
         """
         if any("\0" in path for path in paths):
             raise RequestError("a path has no NUL character", fix="write the path as the file system has it")
@@ -53,7 +56,7 @@ class ServerPaths:
                 raise PathNotAllowedError("a path in a request is whole and has no `..`", fix=FIX)
             real = _resolve(path)
             if not is_free(real) or not all(is_free(each) for each in _entries(real)):
-                raise PathNotAllowedError("a path in the request does not lie in an ingest folder, or leads out of it", fix=FIX)
+                raise PathNotAllowedError(REFUSED, fix=FIX)
             found.append(str(real))
         return found
 
@@ -63,7 +66,7 @@ def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise PathNotAllowedError("a path in the request cannot be followed", fix=FIX) from error
+        raise PathNotAllowedError(REFUSED, fix=FIX) from error
 
 
 def _entries(folder: Path) -> list[Path]:
