@@ -425,6 +425,12 @@ class LogMissingError(StoreError):
     code = "log_missing"
 
 
+class LogDamagedError(StoreError):
+    """`log.db` was damaged or lost: what could be read of it was taken over into a new one, the rest comes from other peers."""
+
+    code = "log_damaged"
+
+
 class DiskFullError(StoreError):
     """No space to write."""
 

@@ -28,6 +28,11 @@ FAILPOINTS = (
     "tree.before_rename",
     "backup.after_log",
     "backup.before_manifest",
+    "salvage.before_commit",
+    "salvage.after_commit",
+    "salvage.before_swap",
+    "salvage.after_move",
+    "salvage.after_swap",
 )
 
 _name, _, _count = os.environ.get("RECMESH_FAILPOINT", "").partition(":")

@@ -7,8 +7,8 @@ everything that waits to be written becomes durable.
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,7 @@ from peer.core.group import Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.errors import MeshError, RecordInvalidError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
+from peer.one_error import one_error
 from peer.operations.adding import Adding
 from peer.operations.events import Events
 from peer.operations.fetching import Fetching
@@ -45,8 +46,11 @@ from peer.store.database import Database, open_database, remove_database
 from peer.store.directory import DataDirectory, write_durably
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
+from peer.store.known import KnownKeeper
 from peer.store.peers import KnownPeer as StoredPeer
+from peer.store.recovery import recover, reports
 from peer.store.tokens import TokenFile, read_own_token
+from peer.store.upkeep import Upkeep
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.blob_sources import BlobSources
 from peer.transport.channel import ChannelRules
@@ -65,6 +69,9 @@ from resolver.manual import ManualPeerResolver
 ADDRESS_FILE = "admin.address"
 FREE_FLOOR_BYTES = 256 * 1024 * 1024
 """The disk is never filled further than this by bytes from elsewhere."""
+
+REPAIRS_MAX = 2
+"""How often one run of a peer replaces a database that turned out to be damaged."""
 
 SHORT_DIGITS = 8
 _log = get_log("node")
@@ -95,17 +102,38 @@ async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with one_error(), directory.lock():
-        async with running(directory, config) as site:
-            ready(site)
-            await stop.wait()
+    damage: MeshError | None = None
+    repairs = 0
+    with directory.lock():
+        while not stop.is_set():
+            try:
+                with one_error():
+                    async with running(directory, config, damage) as site:
+                        ready(site)
+                        ready = _say_nothing
+                        await stop.wait()
+            except StoreCorruptError as error:
+                repairs += 1
+                if repairs > REPAIRS_MAX:
+                    raise  # This machine cannot be relied on.
+                damage = None if str(directory.views_database) in error.text else error
+                if damage is None:
+                    remove_database(directory.views_database)
+
+
+def _say_nothing(_: dict[str, str]) -> None:
+    """It was said before."""
 
 
 @asynccontextmanager
-async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dict[str, str]]:
-    """A whole peer; gives its id and addresses. The directory is locked by whoever calls. Raises exception groups."""
-    async with opened_core(directory) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
-        manual = await _manual(core.store)
+async def running(directory: DataDirectory, config: Config, damage: MeshError | None = None) -> AsyncIterator[dict[str, str]]:
+    """A whole peer; gives its id and addresses. The directory is locked by whoever calls. Raises exception groups.
+
+    `damage` is what was found wrong with `log.db` when it was open last.
+    """
+    async with opened_core(directory, damage) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+        upkeep = Upkeep(directory, core.store)
+        manual = await _manual(core.store, upkeep.keeper)
         resolver = CompositePeerResolver([manual])
         joining: list[Joining] = []
         links = PeerLinks(_link_parts(core, config, manual, joining, lambda: links))
@@ -144,6 +172,7 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
             tasks.create_task(fetching.run()),
             tasks.create_task(showing.run()),
             tasks.create_task(_follow_links(links, fetching)),
+            tasks.create_task(upkeep.run()),
             links_task,
         ]
         fetching.touched(frozenset())
@@ -152,10 +181,11 @@ async def running(directory: DataDirectory, config: Config) -> AsyncIterator[dic
 
 
 @asynccontextmanager
-async def opened_core(directory: DataDirectory) -> AsyncIterator[Core]:
+async def opened_core(directory: DataDirectory, damage: MeshError | None = None) -> AsyncIterator[Core]:
     """Log, projections and bytes of a directory that the caller has locked."""
     keys = KeyFiles(directory.keys)
     key = keys.peer_key()
+    await recover(directory, key, lambda event, fields: _log.warning(event, **fields), damage)
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(await open_database(directory.log_database, "log", backups=directory.backups))
         store = await stack.enter_async_context(opened_event_store(log, keys, key, now_ms))
@@ -213,6 +243,7 @@ def _services(
         lambda: [transfer.to_json() for transfer in fetcher.transfers],
         resolver.states,
         core.materializer.rebuild,
+        lambda: [each.problem for each in reports(directory)],
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     return Services(
@@ -234,21 +265,24 @@ def _report(event: str, error: BaseException) -> None:
 
 
 class _Book:
-    """The resolver's peer book, kept in `log.db`."""
+    """The resolver's peer book, kept in `log.db`, and in `known.json` as well."""
 
-    def __init__(self, store: SqliteEventStore) -> None:
+    def __init__(self, store: SqliteEventStore, keeper: KnownKeeper) -> None:
         self._store = store
+        self._keeper = keeper
 
     async def save(self, entry: KnownPeer) -> None:
         await self._store.put_peer(StoredPeer(entry.peer, entry.name, entry.endpoints, tuple(sorted(entry.groups)), entry.source, entry.paused))
+        await self._keeper.write()
 
     async def remove(self, peer: PeerId) -> None:
         await self._store.remove_peer(peer)
+        await self._keeper.write()
 
 
-async def _manual(store: SqliteEventStore) -> ManualPeerResolver:
+async def _manual(store: SqliteEventStore, keeper: KnownKeeper) -> ManualPeerResolver:
     entries = [KnownPeer(each.peer_id, each.name, each.endpoints, frozenset(each.groups), each.source, each.paused) for each in await store.peers()]
-    return ManualPeerResolver(_Book(store), entries)
+    return ManualPeerResolver(_Book(store, keeper), entries)
 
 
 def _link_parts(core: Core, config: Config, manual: ManualPeerResolver, joining: list[Joining], links: Callable[[], PeerLinks]) -> LinkParts:
@@ -353,21 +387,3 @@ async def _stop(background: list["asyncio.Task[None]"]) -> None:
     for task in background:
         task.cancel()
     await asyncio.wait(background)
-
-
-@contextmanager
-def one_error() -> Iterator[None]:
-    """Of the errors that end several tasks at once, let out the one that somebody can act on."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the peer: one of ours if there is one."""
-    ours, rest = group.split(MeshError)
-    leaf: BaseException = ours or rest or group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return leaf

@@ -7,7 +7,8 @@ from pathlib import Path
 from peer.blobs.store import FileBlobStore
 from peer.checking import make_verification
 from peer.logs import set_up_logs
-from peer.node import one_error, opened_core
+from peer.node import opened_core
+from peer.one_error import one_error
 from peer.operations.groups import Groups
 from peer.store import backup, backup_verification
 from peer.store.database import remove_database

@@ -71,6 +71,8 @@ class SiteParts(NamedTuple):
     transfers: Callable[[], Sequence[Json]]
     sources: Callable[[], Sequence[AddressSource]]
     rebuild: Callable[[], Awaitable[None]]
+    damages: Callable[[], Sequence[MeshError]]
+    """What happened to the log and was put right, as long as nobody has looked after it."""
 
 
 class Site:
@@ -173,9 +175,8 @@ class Site:
 
     def _problems(self, groups: Sequence[Mapping[str, object]]) -> list[Json]:
         parts = self._parts
-        found: list[Json] = [
-            {"code": error.code, "text": error.text, "fix": error.fix} for error in (parts.failure(), parts.fetching.problem) if error is not None
-        ]
+        errors = (parts.failure(), parts.fetching.problem, *parts.damages())
+        found: list[Json] = [{"code": error.code, "text": error.text, "fix": error.fix} for error in errors if error is not None]
         found += [
             {
                 "code": "log_forked",

@@ -5,6 +5,7 @@ costs one change of threads, whatever it does. A failed disk is a `StoreError`; 
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import sqlite3
@@ -134,13 +135,13 @@ async def open_database(
 
 async def open_read_only(path: Path, schema: str | Path) -> Database:
     """Open the database at `path` without changing a byte of it. It must have the newest version of `schema`."""
-    newest = read_migrations(SCHEMAS / schema)[-1].version
+    migrations = read_migrations(SCHEMAS / schema)
     if not await asyncio.to_thread(path.is_file):
         raise StoreCorruptError(f"{path} is missing", fix="restore it from a backup; without it this site starts empty and asks the other peers")
     reader = await _connect(path, partial(_open_reader, path))
     database = Database(path, "", None, reader)
     try:
-        await database.read(lambda connection: _check_newest(connection, path, newest))
+        await database.read(lambda connection: _check_newest(connection, path, migrations))
     except BaseException:
         await database.close()
         raise
@@ -171,7 +172,7 @@ def as_store_error(error: sqlite3.Error, path: Path) -> Exception:
     """What `error` means to an operator, or `error` itself if it is our own mistake."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
-    if primary in _CORRUPT:
+    if primary in _CORRUPT or code == sqlite3.SQLITE_IOERR_SHORT_READ:
         return StoreCorruptError(f"{path} is damaged: {error}", fix=_fix_for_damage(path))
     if primary == sqlite3.SQLITE_FULL:
         return DiskFullError(f"no space left to write {path}", fix="free some space on this disk, then start the peer again")
@@ -220,7 +221,7 @@ def _migrate_file(path: Path, folder: Path, backups: Path | None) -> None:
     connection: Connection | None = None
     try:
         connection = _open(path)
-        version = _check_origin(connection, path, migrations[-1].version)
+        version = _check_origin(connection, path, migrations)
         if version == 0:
             connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
         elif version < migrations[-1].version and backups is not None:
@@ -237,10 +238,13 @@ def _migrate_file(path: Path, folder: Path, backups: Path | None) -> None:
             connection.close()
 
 
-def _check_origin(connection: Connection, path: Path, newest: int) -> int:
+def _check_origin(connection: Connection, path: Path, migrations: Sequence[Migration]) -> int:
     """The version of the schema in the file, 0 for an empty one."""
+    newest = migrations[-1].version
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if version != newest and tables and _schema(connection) == _newest_schema(migrations):
+        raise StoreCorruptError(f"{path} says that it has version {version}, but has the tables of {newest}", fix=_fix_for_damage(path))
     if version > newest:
         raise DataDirectoryVersionError(
             f"{path} has version {version}; this recmesh knows up to {newest}", fix="install the newer recmesh again, or restore a backup"
@@ -250,8 +254,20 @@ def _check_origin(connection: Connection, path: Path, newest: int) -> int:
     return int(version)
 
 
-def _check_newest(connection: Connection, path: Path, newest: int) -> None:
-    version = _check_origin(connection, path, newest)
+def _schema(connection: Connection) -> list[Row]:
+    return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+
+
+def _newest_schema(migrations: Sequence[Migration]) -> list[Row]:
+    """What the steps make of an empty database."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        for migration in migrations:
+            connection.executescript(migration.sql)
+        return _schema(connection)
+
+
+def _check_newest(connection: Connection, path: Path, migrations: Sequence[Migration]) -> None:
+    version, newest = _check_origin(connection, path, migrations), migrations[-1].version
     if version != newest:
         raise DataDirectoryVersionError(f"{path} has version {version}, not {newest}", fix="start the peer once: it migrates the database")
 

@@ -4,7 +4,8 @@ Uses a connection of its own, so that it works beside a running peer as well as 
 the log, and the writer's checkpoints are held back by one page at most (SQLite's own check of the file apart).
 """
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -72,8 +73,8 @@ class _Before(NamedTuple):
     id: EventId
 
 
-async def verify_log(path: Path, keys: KeyFiles) -> Verification:
-    """Verify everything in the `log.db` at `path`, and that it knows the groups whose log `keys` are here."""
+async def verify_log(path: Path, keys: KeyFiles, pause: Callable[[], Awaitable[None]] | None = None) -> Verification:
+    """Verify everything in the `log.db` at `path`, and that it knows the groups whose log `keys` are here. `pause` is awaited after each page."""
     result = Verification()
     try:
         database = await open_read_only(path, "log")
@@ -86,9 +87,11 @@ async def verify_log(path: Path, keys: KeyFiles) -> Verification:
             await database.read(lambda connection: _check_keys(connection, result, keys))
             lines: list[_Line] = await database.read(lambda connection: list(_read_lines(connection, result)))
             for line in lines:
-                await _verify_line(database, line, result)
+                await _verify_line(database, line, result, pause)
         except StoreCorruptError as error:
             result.found(error, str(path))
+        except sqlite3.Error as error:
+            result.found(StoreCorruptError(f"it cannot be read: {error}"), str(path))
     return result
 
 
@@ -143,12 +146,14 @@ def _read_branches(connection: Connection, log_no: int, certificate: Certificate
         yield _Line(number, parent, fork_height, height, certificate)
 
 
-async def _verify_line(database: Database, line: _Line, result: Verification) -> None:
+async def _verify_line(database: Database, line: _Line, result: Verification, pause: Callable[[], Awaitable[None]] | None) -> None:
     """Walk one branch from where it leaves its parent to its tip, a page at a time."""
     walk = _Walk(line, result)
     await database.read(walk.start)
     while walk.height < line.height:
         await database.read(walk.read_page)
+        if pause is not None:
+            await pause()
     walk.end()
 
 
