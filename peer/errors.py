@@ -112,11 +112,39 @@ class RemovedFromGroupError(RequestError):
     status = 403
 
 
+class NoChangeError(RequestError):
+    """What is asked for is so already."""
+
+    code = "no_change"
+    status = 409
+
+
+class DecisionOverruledError(RequestError):
+    """A decision was written and does not have the effect that it was to have: others decided at the same time."""
+
+    code = "decision_overruled"
+    status = 409
+
+
 class TokenInvalidError(RequestError):
     """The admin API was called without a valid token."""
 
     code = "token_invalid"
     status = 401
+
+
+class MethodNotAllowedError(RequestError):
+    """A route of the admin API that has no such method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class BodyTooLargeError(RequestError):
+    """A request with more bytes than the admin API reads."""
+
+    code = "body_too_large"
+    status = 413
 
 
 class TierTooLowError(RequestError):

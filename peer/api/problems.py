@@ -7,7 +7,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import ValidationError
 
-from peer.errors import ConfigError, EventRejectedError, MeshError, RequestError, StoreError, TokensDamagedError, TransportError
+from peer.errors import (
+    BodyTooLargeError,
+    ConfigError,
+    EventRejectedError,
+    MeshError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RequestError,
+    StoreError,
+    TokensDamagedError,
+    TransportError,
+)
 
 PROBLEM_TYPE = "application/problem+json"
 CODE: web.RequestKey[str] = web.RequestKey("code", str)
@@ -61,7 +72,7 @@ def problems_middleware(report: Report) -> Middleware:
         except ValidationError as error:
             return answer(request, RequestError(f"the request is not as it should be: {_first(error)}", fix="see /openapi.json"), 400)
         except web.HTTPException as error:
-            return answer(request, _HttpError(error), error.status)
+            return answer(request, _http_error(error), error.status)
         except (ConnectionResetError, ConnectionAbortedError):
             raise
         except Exception as error:  # noqa: BLE001  (an edge: a bug in one handler must not take the peer down)
@@ -71,12 +82,10 @@ def problems_middleware(report: Report) -> Middleware:
     return middleware
 
 
-class _HttpError(RequestError):
+def _http_error(error: web.HTTPException) -> RequestError:
     """What the HTTP server itself refuses: no such route, a body that is too large."""
-
-    def __init__(self, error: web.HTTPException) -> None:
-        super().__init__(f"{error.status} {error.reason}", fix="see /openapi.json for the routes")
-        self.code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status, "request_invalid")
+    kind = {404: NotFoundError, 405: MethodNotAllowedError, 413: BodyTooLargeError}.get(error.status, RequestError)
+    return kind(f"{error.status} {error.reason}", fix="see /openapi.json for the routes")
 
 
 def _first(error: ValidationError) -> str:

@@ -86,7 +86,7 @@ async def test_a_path_that_is_not_allowed_tells_nothing_of_what_is_there(peer: R
 
     there, missing, closed = [
         await peer.post(RECORDINGS, {"paths": [path]}, headers=headers, status=403)
-        for path in (str(ingest.parent / "outside" / "b.mcap"), str(ingest.parent / "outside" / "c.mcap"), "/proc/1/root/x")
+        for path in (str(ingest.parent / "outside" / "b.mcap"), str(ingest.parent / "outside" / "c.mcap"), "/proc/1/cwd/x")
     ]
 
     assert there == missing == closed
