@@ -181,6 +181,13 @@ class InvitationRefusedError(RequestError):
     status = 403
 
 
+class NoAdminReachedError(RequestError):
+    """Nobody who may decide on an invitation could be asked."""
+
+    code = "no_admin_reached"
+    status = 503
+
+
 class FileUnreadableError(RequestError):
     """A path that is missing or that may not be read."""
 
