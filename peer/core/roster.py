@@ -132,7 +132,7 @@ class _Evaluation:
         events = {entry.event.id: entry for entry in control}
         self._ancestry = Ancestry(entry.event for entry in events.values())
         self._voids: list[tuple[ControlEvent, EventVoid]] = []
-        self._names: dict[PeerId, tuple[int, EventId, str]] = {}
+        self._names: dict[PeerId, list[tuple[ControlEvent, str]]] = {}
         self._heap: list[tuple[Rank, PeerId, int]] = []
         self._order: dict[Rank, int] = {}
         """The place of each rank in the order of seniority."""
@@ -154,7 +154,7 @@ class _Evaluation:
                 self._take(rank, author.ready.pop(rank, []))
         standings = {peer: self._standing(author) for peer, author in self._authors.items()}
         standings = {peer: each for peer, each in standings.items() if each != NOBODY}
-        members = {peer: self._member(peer, standing.now) for peer, standing in standings.items()}
+        members = {peer: self._member(peer, standing) for peer, standing in standings.items()}
         return Roster(
             {peer: member for peer, member in members.items() if member.role is not Role.NONE},
             {key: self._invite(key, taken) for key, taken in self._invites.items()},
@@ -168,9 +168,7 @@ class _Evaluation:
         match entry.fact:
             case MemberSet() as fact if fact.peer == entry.author:
                 # Nobody is senior to itself: what somebody says about itself is an owner's name and no more.
-                self._names[entry.author] = max(
-                    self._names.get(entry.author, (-1, EventId(b""), "")), (entry.event.header.hlc, entry.event.id, fact.name)
-                )
+                self._names.setdefault(entry.author, []).append((entry, fact.name))
             case (MemberSet() | InviteSet()) as fact:
                 author.waiting.append(_Authored(entry, fact))
                 if isinstance(fact, MemberSet):
@@ -289,10 +287,16 @@ class _Evaluation:
         author.places.clear()
         return Standing(author.owner, tuple(sorted(author.decisions)), self._seals(author))
 
-    def _member(self, peer: PeerId, place: Place) -> Member:
+    def _member(self, peer: PeerId, standing: Standing) -> Member:
+        place = standing.now
         name = place.name
-        if place.role is Role.OWNER and peer in self._names:
-            name = self._names[peer][-1]
+        if place.role is Role.OWNER:
+            counting = [
+                (entry.event.header.hlc, entry.event.id, name)
+                for entry, name in self._names.get(peer, ())
+                if standing.role_at(entry.event.header.log, partial(self._ancestry.is_under, entry.event)) is not Role.NONE
+            ]
+            name = max(counting)[-1] if counting else None
         return Member(peer, name or peer.hex()[:8], place.role)
 
     def _invite(self, key: bytes, taken: Sequence[_Taken]) -> Invite:

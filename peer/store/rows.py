@@ -9,7 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from peer.core.event import Event, held_event
-from peer.core.identity import EventId
+from peer.core.identity import ID_SIZE, EventId
 from peer.core.interfaces import Page, StoredEvent
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import StoreCorruptError
@@ -19,6 +19,9 @@ from peer.store.groups import Branch, GroupRecord, LogRecord
 IDS_PER_QUERY = 256
 READ_BYTES_MAX = 4 * 1024 * 1024
 """About as much is read at once, whatever number of events was asked for."""
+
+PREFIX_MATCHES_MAX = 16
+"""More that begin with the same digits are not looked at: one of them cannot be meant."""
 
 COLUMNS = "position, branch_no, id, header, body"
 
@@ -72,8 +75,9 @@ def stored_events(rows: Iterable[EventRow], of_branch: BranchLookup) -> list[Sto
     for position, branch, event_id, header, body in rows:
         group, log = of_branch(branch)
         certificate = log.certificate
-        role = group.judgement.role(certificate.peer, EventId(event_id))
-        events.append(StoredEvent(position, group.group, certificate.kind, certificate.peer, held_event(header, EventId(event_id), body), role))
+        event = held_event(header, EventId(event_id), body)
+        role = group.judgement.role(certificate.peer, certificate.log, branch, event.height, event.id)
+        events.append(StoredEvent(position, group.group, certificate.kind, certificate.peer, event, role))
         size += len(header) + len(body)
         if size >= READ_BYTES_MAX:
             break
@@ -87,6 +91,16 @@ def read_one_event(connection: Connection, event_id: EventId, position_max: int,
         return None
     sql = f"SELECT {COLUMNS} FROM events WHERE position = ?"  # noqa: S608  (a constant)
     return stored_events(connection.execute(sql, (found.position,)), of_branch)[0]
+
+
+def find_by_prefix(connection: Connection, digits: str, position_max: int, of_branch: BranchLookup) -> list[StoredEvent]:
+    """The first few events whose ids begin with `digits` that are held at positions up to `position_max`."""
+    lowest, highest = (bytes.fromhex(digits.ljust(2 * ID_SIZE, fill)) for fill in "0f")
+    sql = (
+        f"SELECT {COLUMNS} FROM events WHERE substr(id, 1, 8) BETWEEN ? AND ? AND id BETWEEN ? AND ? AND position <= ? "  # noqa: S608  (a constant)
+        f"ORDER BY substr(id, 1, 8) LIMIT {PREFIX_MATCHES_MAX}"
+    )
+    return stored_events(connection.execute(sql, (lowest[:8], highest[:8], lowest, highest, position_max)), of_branch)
 
 
 def read_events_after(connection: Connection, between: tuple[int, int], count_max: int, of_branch: BranchLookup) -> list[StoredEvent]:
