@@ -9,6 +9,7 @@ import logging
 import resource
 import socket as sockets
 import ssl
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Network
 from typing import NamedTuple
@@ -51,6 +52,16 @@ class Crowding(NamedTuple):
 NO_EXEMPTIONS = Crowding()
 
 
+@dataclass(eq=False, slots=True)
+class _Place:
+    """What one connection occupies."""
+
+    source: str | None
+    arriving: asyncio.Task[None] | None = None
+    """Until the application has it, or it is gone."""
+    protocol: asyncio.BaseProtocol | None = None
+
+
 class Door:
     """Accepts connections for one application."""
 
@@ -70,9 +81,7 @@ class Door:
         )
         self._room = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._listening: list[sockets.socket] = []
-        self._arriving: dict[asyncio.Task[None], str | None] = {}
-        """Whom each of them is counted to."""
-        self._arrived: dict[asyncio.BaseProtocol, str | None] = {}
+        self._places: list[_Place] = []
 
     async def open(self, host: str, port: int) -> int:
         """Accept from now on; returns the port. Raises `OSError`."""
@@ -96,7 +105,7 @@ class Door:
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
         self._listening.clear()
-        arriving = list(self._arriving)
+        arriving = [place.arriving for place in self._places if place.arriving is not None]
         for task in arriving:
             task.cancel()
         await asyncio.gather(*arriving, return_exceptions=True)
@@ -112,44 +121,43 @@ class Door:
             loop.remove_reader(listening)
             loop.call_later(ACCEPT_PAUSE_S, self._go_on, listening)
             return
-        source = self._crowding.source_of(str(address[0]))
-        if not self._has_room(source):
+        place = _Place(self._crowding.source_of(str(address[0])))
+        if not self._has_room(place.source):
             arrived.close()
             return
         arrived.settimeout(0)
-        task = loop.create_task(self._let_in(arrived, source))
-        self._arriving[task] = source
-        task.add_done_callback(partial(self._has_arrived, arrived))
+        self._places.append(place)
+        place.arriving = loop.create_task(self._let_in(arrived, place))
+        place.arriving.add_done_callback(partial(_has_arrived, arrived, place))
 
     def _go_on(self, listening: sockets.socket) -> None:
         if listening in self._listening:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
-    def _has_arrived(self, arrived: sockets.socket, task: asyncio.Task[None]) -> None:
-        del self._arriving[task]
-        if task.cancelled():
-            arrived.close()
-
     def _has_room(self, source: str | None) -> bool:
         assert self._runner.server is not None
         inside = self._runner.server.connections
-        self._arrived = {each: its for each, its in self._arrived.items() if each in inside}
-        if len(self._arriving) + len(inside) >= self._room:
+        self._places = [place for place in self._places if place.arriving is not None or place.protocol in inside]
+        if len(self._places) >= self._room:
             return False
-        of_source = [*self._arriving.values(), *self._arrived.values()].count(source)
-        return source is None or of_source < self._crowding.per_address
+        return source is None or sum(place.source == source for place in self._places) < self._crowding.per_address
 
-    async def _let_in(self, arrived: sockets.socket, source: str | None) -> None:
-        """From here on it is the application's, which counts it."""
+    async def _let_in(self, arrived: sockets.socket, place: _Place) -> None:
+        """From here on it is the application's, until that forgets it."""
         assert self._runner.server is not None
         timeout_s = SILENT_MAX_S if self._context is not None else None
         try:
-            _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+            _, place.protocol = await asyncio.get_running_loop().connect_accepted_socket(
                 self._runner.server, arrived, ssl=self._context, ssl_handshake_timeout=timeout_s
             )
-            self._arrived[protocol] = source
         except OSError:
             arrived.close()  # Not our protocol, or gone already.
+
+
+def _has_arrived(arrived: sockets.socket, place: _Place, task: asyncio.Task[None]) -> None:
+    place.arriving = None
+    if task.cancelled():
+        arrived.close()
 
 
 class _NoJunk(logging.Filter):

@@ -7,12 +7,13 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_network
 
 import pytest
 from aiohttp import web
 
 from peer.transport import door
-from peer.transport.tls import server_context
+from peer.transport.tls import client_context, server_context
 from tests.blob_site import SERVER
 
 ROOM = 8
@@ -20,7 +21,7 @@ REQUEST = b"GET /here HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 @contextlib.asynccontextmanager
-async def opened(*, tls: bool = False) -> AsyncIterator[int]:
+async def opened(*, tls: bool = False, crowding: door.Crowding = door.NO_EXEMPTIONS) -> AsyncIterator[int]:
     """A door with something behind it; gives its port."""
 
     async def here(_: web.Request) -> web.Response:
@@ -28,14 +29,14 @@ async def opened(*, tls: bool = False) -> AsyncIterator[int]:
 
     app = web.Application()
     app.add_routes([web.get("/here", here)])
-    opened = door.Door(app, server_context(SERVER) if tls else None, stop_timeout_s=1.0)
+    opened = door.Door(app, server_context(SERVER) if tls else None, stop_timeout_s=1.0, crowding=crowding)
     try:
         yield await opened.open("127.0.0.1", 0)
     finally:
         await opened.close()
 
 
-async def ask(port: int, data: bytes = REQUEST, *, tls: bool = False) -> bytes:
+async def ask(port: int, data: bytes = REQUEST, *, tls: bool = False, host: str = "127.0.0.1") -> bytes:
     """What comes back until the other side closes; nothing if it does not want us."""
     context = None
     if tls:
@@ -44,7 +45,7 @@ async def ask(port: int, data: bytes = REQUEST, *, tls: bool = False) -> bytes:
         context.verify_mode = ssl.CERT_NONE
     try:
         async with asyncio.timeout(10):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=(host, 0))
             writer.write(data)
             answer = await reader.read()
             writer.close()
@@ -89,6 +90,110 @@ async def test_no_more_are_let_in_than_there_is_room_for_and_the_room_is_given_b
             assert await ask(port, tls=tls) == b""
             assert sum(not is_closed(each) for each in held) == ROOM
         await answered(port, tls=tls)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_one_address_has_its_share_of_the_room_and_no_more(*, tls: bool) -> None:
+    """Whoever comes from another one is let in; so is the first again, once it gives up a place."""
+    async with opened(tls=tls, crowding=door.Crowding(3)) as port:
+        with silent(port, 10) as held:
+            assert await ask(port, tls=tls) == b""
+            assert sum(not is_closed(each) for each in held) == 3
+            assert (await ask(port, tls=tls, host="127.0.0.2")).endswith(b"here")
+        await answered(port, tls=tls)
+
+
+async def test_an_exempt_network_has_all_of_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "CONNECTIONS_MAX", ROOM)
+    async with opened(crowding=door.Crowding(3, (ip_network("127.0.0.0/8"),))) as port:
+        with silent(port, ROOM - 1):
+            assert (await ask(port)).endswith(b"here")
+
+
+@pytest.mark.parametrize(
+    ("host", "source"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.2", "192.0.2.2"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::1", "2001:db8:0:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("127.0.0.1", None),
+        ("::ffff:127.0.0.1", None),
+        ("10.8.3.4", None),
+    ],
+)
+def test_connections_are_counted_by_address_and_those_of_ipv6_by_network(host: str, source: str | None) -> None:
+    """One site has 2**64 addresses of IPv6, but one network."""
+    exempt = (ip_network("127.0.0.0/8"), ip_network("10.8.0.0/16"))
+
+    assert door.Crowding(1, exempt).source_of(host) == source
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_who_sends_a_request_byte_by_byte_has_to_leave(monkeypatch: pytest.MonkeyPatch, *, tls: bool) -> None:
+    """Time counts from when the connection stands, not from the last byte."""
+    monkeypatch.setattr(door, "SILENT_MAX_S", 0.3)
+    async with opened(tls=tls) as port:
+        context = client_context() if tls else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(b"GET /here HTTP/1.1\r\nX: ")
+        left = asyncio.create_task(reader.read())
+        sent = 0
+        async with asyncio.timeout(10):
+            while not left.done():
+                writer.write(b"a")
+                sent += 1
+                await asyncio.wait([left], timeout=0.02)
+        assert sent > 1
+        assert not left.result().startswith(b"HTTP/1.1 200")
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /" + b"a" * (door.HEADER_LINE_MAX - 20) + b" HTTP/1.1\r\nHost: x\r\n", 404),
+        (b"GET /" + b"a" * (door.HEADER_LINE_MAX + 10) + b" HTTP/1.1\r\nHost: x\r\n", 400),
+        (b"GET /here HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (door.HEADER_LINE_MAX - 20) + b"\r\n", 200),
+        (b"GET /here HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (door.HEADER_LINE_MAX + 10) + b"\r\n", 400),
+        (b"GET /here HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * (door.HEADERS_MAX - 3), 200),
+        (b"GET /here HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * (door.HEADERS_MAX + 1), 400),
+    ],
+    ids=["target", "long-target", "header", "long-header", "headers", "many-headers"],
+)
+async def test_a_head_has_a_size(head: bytes, status: int) -> None:
+    async with opened() as port:
+        answer = await ask(port, head + b"Connection: close\r\n\r\n")
+
+        assert int(answer.split(maxsplit=2)[1]) == status
+        assert (await ask(port)).endswith(b"here")
+
+
+async def test_a_head_without_end_is_cut_off() -> None:
+    """Headers of the right size, one after the other, for ever."""
+    async with opened() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /here HTTP/1.1\r\n")
+        left = asyncio.create_task(reader.read())
+        sent = 0
+        async with asyncio.timeout(10):
+            while not left.done() and not writer.is_closing():
+                writer.write(b"X: " + b"a" * 1000 + b"\r\n")
+                sent += 1
+                with contextlib.suppress(ConnectionError):
+                    await writer.drain()
+                await asyncio.sleep(0)
+            with contextlib.suppress(ConnectionError):
+                assert b" 400 " in await left
+        assert sent >= door.HEADERS_MAX
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /here HTTP/1.1\r\nHost: "])
