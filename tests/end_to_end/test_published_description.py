@@ -1,0 +1,200 @@
+"""Somebody else's reader of our published description, schemathesis, against a running peer: what the description says holds for any request.
+
+All routes that the description has, with valid and with invalid requests, half of them with ids and paths that are really there, so that they get
+past the door. Two things are left out. `follow` is taken from queries: such an answer does not end. Whether every request that fits the schema is
+accepted (`positive_data_acceptance`) is not asked: JSON Schema cannot say that a recording exists, or that a folder may be read.
+"""
+
+import json
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS
+
+from peer.cli.sample import write_sample
+from peer.errors import MeshError
+from tests.conftest import LONG
+from tests.end_to_end.processes import DEADLINE_S, Site
+
+EXAMPLES = 300 if LONG else 12
+OTHER_PEER = "ab" * 32
+LEFT_OUT = ("positive_data_acceptance",)
+FAILURES_SHOWN = 10
+Schema = Any
+
+
+class World:
+    """A peer with something of each kind, whatever the requests have taken away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ingest = folder / "ingest"
+        self.ingest.mkdir()
+        self.sample = self.ingest / "first.mcap"
+        write_sample(self.sample, 32 * 1024, 1)
+        self.site = Site("solo", folder / "data")
+        self.site.start({"RECMESH_INGEST_FOLDERS": json.dumps([str(self.ingest)])})
+        made = self.site.ask("POST", "tokens", json={"name": "reader-of-descriptions", "tier": "admin"})
+        self.headers = {"Authorization": f"Bearer {made['token']}"}
+        self.url = f"http://127.0.0.1:{self.site.admin}"
+        own = (self.site.folder / "admin.token").read_text().strip()
+        self._own = httpx.Client(base_url=f"{self.url}/api/v1/", headers={"Authorization": f"Bearer {own}"}, timeout=DEADLINE_S)
+        self.numbers = iter(range(10**9))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.nowhere = f"https://127.0.0.1:{free.getsockname()[1]}"
+
+    def ask(self, method: str, path: str, **arguments: Any) -> Any:
+        """What the peer says to its own token."""
+        answer = self._own.request(method, path, **arguments)
+        answer.raise_for_status()
+        return answer.json()
+
+    def stop(self) -> int:
+        """Its exit status."""
+        self._own.close()
+        return self.site.stop()
+
+    def furnish(self) -> None:
+        """Put back what was there at first."""
+        ask = self.ask
+        if "lab" not in {each["name"] for each in ask("GET", "sync/groups")}:
+            ask("POST", "sync/groups", json={"name": "lab", "owners": [OTHER_PEER]})
+        if "first" not in {each["name"] for each in ask("GET", "recordings", params={"group": "lab"})["recordings"]}:
+            if not self.sample.exists():
+                write_sample(self.sample, 32 * 1024, 1)
+            ask("POST", "recordings", json={"paths": [str(self.sample)], "name": "first", "group": "lab"})
+        if "spare" not in {each["name"] for each in ask("GET", "tokens")}:
+            ask("POST", "tokens", json={"name": "spare"})
+
+    def path_parameters(self, path: str) -> dict[str, str]:
+        """What is really there, for each parameter of `path`."""
+        events = self.ask("GET", "sync/groups/lab/events")["events"]
+        invitations = self.ask("GET", "sync/groups/lab/invitations")
+        first = {"/api/v1/sync/groups": "lab", "/api/v1/sync/peers": OTHER_PEER, "/api/v1/recordings": "first", "/api/v1/tokens": "spare"}
+        known = {
+            "id": next((value for start, value in first.items() if path.startswith(start)), "lab"),
+            "name": "spare",
+            "peer": OTHER_PEER,
+            "index": "0",
+            "event": events[-1]["event_id"] if events else "0" * 64,
+            "invitation": invitations[0]["id"] if invitations else "0" * 64,
+        }
+        known["key"] = known["invitation"]
+        return known
+
+    def plausible(self, body: dict[str, Any]) -> dict[str, Any]:
+        """`body` with things that are really there in the places where only such things do anything."""
+        there = {
+            "paths": [str(self.sample)],
+            "directory": str(self.ingest / f"new-{next(self.numbers)}"),
+            "group": "lab",
+            "groups": ["lab"],
+            "shared_groups": ["lab"],
+            "owners": [OTHER_PEER],
+            "peer_id": OTHER_PEER,
+            "peer": OTHER_PEER,
+            "name": f"name-{next(self.numbers)}",
+        }
+        return {key: there.get(key, value) for key, value in body.items()}
+
+    def harmless(self, body: dict[str, Any]) -> dict[str, Any]:
+        """`body` with addresses that lead nowhere beyond this machine."""
+        return {key: self.nowhere if "endpoint" in key and isinstance(value, str) and "://" in value else value for key, value in body.items()}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    assert made.site.is_running
+    assert made.stop() == 0
+
+
+def all_codes(error: type[MeshError] = MeshError) -> set[str]:
+    return {error.code}.union(*(all_codes(each) for each in error.__subclasses__()))
+
+
+def test_what_the_description_says_holds_for_any_request(world: World) -> None:
+    world.furnish()
+    document = world.ask("GET", "../../openapi.json")
+    document.pop("security")  # Tokens have tests of their own: here all requests get past that door.
+    schema = schemathesis.openapi.from_dict(document)
+    statuses: Counter[str] = Counter()
+    failures: list[str] = []
+    operations = [result.ok() for result in schema.get_all_operations()]
+    assert len(operations) == sum(len(methods) for methods in document["paths"].values())
+
+    for operation in operations:
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            if mode is GenerationMode.NEGATIVE and not (list(operation.iter_parameters()) or operation.body):
+                continue
+            failures += try_operation(world, operation, mode, statuses)
+
+    shown = "\n".join(failures[:FAILURES_SHOWN])
+    assert not failures, f"{len(failures)} failures, of these kinds: {sorted({each.split(':')[0] for each in failures})}\n{shown}"
+    answered = {label: {status: count for (each, status), count in sorted(statuses.items()) if each == label} for label, _ in statuses}
+    reached = [label for label, counts in answered.items() if any(status < 300 for status in counts)]
+    assert sum(statuses.values()) >= EXAMPLES * len(operations)
+    assert len(reached) >= 0.7 * len(operations), f"too few routes did anything: {answered}"
+
+
+def try_operation(world: World, operation: Schema, mode: GenerationMode, statuses: Counter[tuple[str, int]]) -> list[str]:
+    """Send many requests to one route; what was wrong with the answers."""
+    failures: list[str] = []
+    excluded = [CHECKS.get_one(name) for name in LEFT_OUT]
+    codes = all_codes()
+
+    def check(case: Any, response: Any) -> None:
+        try:
+            case.validate_response(response, excluded_checks=excluded, headers=world.headers)
+            if response.status_code >= 400:
+                code = response.json()["code"]
+                assert code in codes, f"unknown code {code}"
+        except (AssertionError, ExceptionGroup, KeyError, ValueError) as error:
+            failures.append(f"{operation.label} {mode.value}: {error}")
+
+    send = sender(world, operation, mode, statuses, check)
+    try:
+        send()
+    except Unsatisfiable:
+        assert mode is GenerationMode.NEGATIVE, f"no valid request to {operation.label} can be made"
+    return failures
+
+
+def sender(
+    world: World, operation: Schema, mode: GenerationMode, statuses: Counter[tuple[str, int]], check: Callable[[Any, Any], None]
+) -> Callable[[], None]:
+    """The test of one route, to be called."""
+    world.furnish()
+    there = world.path_parameters(operation.path)
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, database=None, derandomize=not LONG, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
+    def send(case: Any, known: bool) -> None:  # noqa: FBT001  (a drawn value)
+        if case.query:
+            case.query.pop("follow", None)
+        if isinstance(case.body, dict):
+            case.body = world.harmless(case.body)
+        if known:
+            case.path_parameters = {name: there.get(name, value) for name, value in (case.path_parameters or {}).items()}
+            if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
+                case.body = world.plausible(case.body)
+        response = case.call(base_url=world.url, headers=world.headers, timeout=DEADLINE_S)
+        statuses[operation.label, response.status_code] += 1
+        check(case, response)
+        if operation.method != "get" and response.status_code < 300:
+            world.furnish()
+
+    return send
