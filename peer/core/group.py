@@ -75,6 +75,10 @@ class Invitation(NamedTuple):
     expires_ms: int
     seed: bytes
 
+    def __repr__(self) -> str:
+        """Without the private half: an invitation may end up in a log line."""
+        return f"Invitation({self.group_name!r}, {self.key.public.hex()[:12]})"
+
     @property
     def key(self) -> KeyPair:
         """The key that the group's control log names in its `invite` event."""

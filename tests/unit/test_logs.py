@@ -1,0 +1,55 @@
+"""Log lines hold no secret, though the frames that an error passed through do."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from peer.core.group import Invitation
+from peer.core.identity import GroupId, KeyPair, PeerId
+from peer.core.roster import Role
+from peer.logs import get_log, set_up_logs
+
+SEED = bytes(range(100, 132))
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+
+
+def fail(secret: bytes) -> None:
+    told = secret.hex()
+    raise ValueError(len(told))
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_shows_no_values(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs("debug", form)
+
+    try:
+        fail(SEED)
+    except ValueError as error:
+        get_log("test").error("it failed", exc_info=error)
+        logging.getLogger("elsewhere").exception("it failed")
+
+    shown = capsys.readouterr().err
+    assert shown.count("ValueError") >= 2
+    assert "test_logs.py" in shown
+    assert SEED.hex() not in shown
+    assert repr(SEED) not in shown
+
+
+def test_keys_and_invitations_show_what_is_public_alone() -> None:
+    key = KeyPair(SEED)
+    invitation = Invitation(GroupId(b"g" * 32), "lab", PeerId(b"p" * 32), PeerId(b"p" * 32), "https://a:1", Role.WRITER, 1, SEED)
+
+    for shown in (repr(key), str(key), repr(invitation), str(invitation), f"{[invitation]}"):
+        assert SEED.hex() not in shown
+        assert repr(SEED)[2:-1] not in shown
+        assert key.public.hex()[:12] in shown
