@@ -1,0 +1,130 @@
+"""Hosts of the test's own: network namespaces on this machine, joined by virtual cables. Nothing leaves it."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND_TIMEOUT_S = 120
+NEEDS = "network namespaces"
+
+
+def why_not() -> str | None:
+    """Why no namespaces can be made here; None if they can: then whatever fails is a failure."""
+    if os.geteuid() != 0:
+        return f"network namespaces need root, and this is user {os.geteuid()}"
+    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
+        return "network namespaces are not allowed here"
+    if shutil.which("ip") is None:
+        assert os.environ.get("CI") != "true", "the build machine has to have the package iproute2"
+        return "there is no `ip` command: install iproute2"
+    return None
+
+
+def needs_namespaces() -> None:
+    """Skip, loudly, where there can be none."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@dataclass
+class Host:
+    """One of them, with a peer on it."""
+
+    name: str
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    process: "subprocess.Popen[str] | None" = None
+
+    @property
+    def namespace(self) -> str:
+        """As the system calls it."""
+        return f"recmesh-{os.getpid()}-{self.name}"
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """What a command says that runs on this host."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.namespace, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **self.settings},
+        )
+        assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
+        return done.stdout if done.returncode == 0 else done.stderr
+
+    def recmesh(self, *arguments: str, check: bool = True) -> str:
+        """A command of ours, on this host's peer."""
+        return self.run(sys.executable, "-m", "peer.cli", "--data", str(self.folder), *arguments, check=check)
+
+    def json(self, *arguments: str) -> Any:
+        """What it prints with `--json`."""
+        return json.loads(self.recmesh("--json", *arguments))
+
+    def start(self, **settings: str) -> None:
+        """Serve, with these settings from now on."""
+        self.settings.update({f"RECMESH_{key.upper()}": value for key, value in settings.items()})
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespace, sys.executable, "-m", "peer.cli", "--data", str(self.folder), "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **self.settings},
+        )
+        assert self.process.stdout is not None
+        assert "ready" in self.process.stdout.readline()
+
+    def stop(self) -> None:
+        """End it the way an operator does. `ip netns exec` becomes the peer itself, so this is its process."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        assert self.process.wait(timeout=20) == 0
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+
+
+@contextlib.contextmanager
+def hosts(folder: Path, *names: str) -> Iterator[list[Host]]:
+    """Hosts with nothing but loopback."""
+    made: list[Host] = []
+    try:
+        for name in names:
+            host = Host(name, folder / name)
+            _ip("netns", "add", host.namespace)
+            made.append(host)
+            host.run("ip", "link", "set", "lo", "up")
+        yield made
+    finally:
+        for host in made:
+            if host.process is not None:
+                host.process.kill()
+                host.process.wait(timeout=20)
+            _ip("netns", "del", host.namespace)
+
+
+def cable(one: Host, other: Host, interface: str, addresses: tuple[str, str]) -> None:
+    """An interface of this name on both, each with its address and network."""
+    ends = [f"rm{os.getpid() % 100_000}{side}" for side in "ab"]
+    _ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+    for host, end, address in zip((one, other), ends, addresses, strict=True):
+        _ip("link", "set", end, "netns", host.namespace, "name", interface)
+        host.run("ip", "address", "add", address, "dev", interface)
+        host.run("ip", "link", "set", interface, "up")
+
+
+def _ip(*arguments: str) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S)
+    assert done.returncode == 0, f"ip {arguments}: {done.stderr}"
