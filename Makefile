@@ -2,14 +2,16 @@
 
 PYTHON ?= python3
 SEEDS ?= 1000
+FUZZ_SECONDS ?= 60
 WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ENGINE := $(VENV)/.engine
 PYTEST := $(BIN)/python -m pytest -ra
 
-.PHONY: help demo test test-long check format bench simulate fuzz requirements hooks clean
+.PHONY: help demo test test-long check format bench simulate fuzz fuzz-engine requirements hooks clean
 
 help:
 	@echo "make demo                  set up, then show three peers sharing a recording"
@@ -19,7 +21,8 @@ help:
 	@echo "make format                put the format right"
 	@echo "make bench                 measure"
 	@echo "make simulate SEEDS=1000   run the protocol under that many seeds"
-	@echo "make fuzz                  random input for everything that reads bytes from elsewhere"
+	@echo "make fuzz FUZZ_SECONDS=60  coverage-guided input for everything that reads bytes from elsewhere, so long for each reader"
+	@echo "make fuzz-engine           set up what that needs, and nothing else does"
 	@echo "make requirements          pin the requirements anew"
 	@echo "make hooks                 run make check before each commit in this clone"
 
@@ -58,8 +61,15 @@ bench: $(READY)
 simulate: $(READY)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-fuzz: $(READY)
-	RECMESH_TEST_LONG=1 $(PYTEST) tests/property
+# The engine is no part of the environment that everything else needs: there is none for some machines.
+$(ENGINE): $(READY) requirements/fuzz.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@touch $(ENGINE)
+
+fuzz-engine: $(ENGINE)
+
+fuzz: $(ENGINE)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # pip-tools is no part of the environment: it is needed here alone, and not pinned by what it pins.
 PIP_COMPILE = $(PYTHON) -m piptools compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -68,6 +78,7 @@ PIP_COMPILE = $(PYTHON) -m piptools compile --quiet --upgrade --generate-hashes 
 requirements:
 	$(PIP_COMPILE) --output-file requirements/runtime.txt pyproject.toml
 	$(PIP_COMPILE) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml
+	$(PIP_COMPILE) --output-file requirements/fuzz.txt requirements/fuzz.in
 
 hooks:
 	printf '#!/bin/sh\nexec make check\n' > "$$(git rev-parse --git-path hooks)/pre-commit"

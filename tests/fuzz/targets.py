@@ -1,0 +1,190 @@
+"""All targets, each with the seeds that a fuzzer starts from. Seeds are made here, by the code that writes what is read: none lies in a file."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from gossip.record import PeerRecord, Reachability, sign_record
+from materializer import bodies
+from materializer.bodies import RecordingTag
+from peer.core.control import Point, Role, event_void, invite, log_seal, member_set
+from peer.core.encoding import encode
+from peer.core.frontier import Tip
+from peer.core.group import CHECKSUM_SIZE, Genesis, Invitation
+from peer.core.identity import BlobId, EventId
+from peer.core.run import Draft
+from peer.sync import messages
+from peer.sync.messages import Message, encode_message
+from tests.frame_attack import Attack
+from tests.fuzz import readers, sites
+from tests.fuzz.pieces import join
+from tests.fuzz.readers import BODY_TYPES, CONTROL_TYPES, labelled
+from tests.histories import chunk_body, create_body, facts_of
+from tests.samples import GROUP, SampleLog, genesis, key_pair, note, parts
+from tests.sync_site import events_of, have_of
+
+ID = EventId(bytes(32))
+BLOB = BlobId(bytes(32))
+
+
+class Target(NamedTuple):
+    """Something that reads bytes."""
+
+    run: Callable[[bytes], None]
+    """Raises for what is a bug."""
+    seeds: Callable[[], Iterable[bytes]]
+    size_max: int = 4096
+
+
+def _values() -> Iterable[bytes]:
+    values: list[object] = [None, True, 0, -1, 2**64 - 1, -(2**64), b"bytes", "text", [], {}, [1, [2, {"a": 1}]], {"a": 1, "bb": [b""]}]
+    return [encode(value) for value in values]
+
+
+def _runs() -> Iterable[bytes]:
+    log = SampleLog("mallory")
+    for drafts in ([note()], [note(1), note(2)], [Draft("test.refs", b"", [ID]), Draft("ü" * 32, bytes(100))]):
+        run = log.write(*drafts)
+        yield from labelled(range(8), join([run.signature, *(piece for part in parts(run) for piece in part)]))
+
+
+def _certificates() -> Iterable[bytes]:
+    return labelled((0, 1), SampleLog("mallory").certificate.to_bytes())
+
+
+def _geneses() -> Iterable[bytes]:
+    return [genesis().to_bytes(), Genesis("lab", (key_pair("alice").peer_id, key_pair("bob").peer_id), bytes(32), 0, {"a": [1]}).to_bytes()]
+
+
+def _invitations() -> Iterable[bytes]:
+    alice = key_pair("alice").peer_id
+    made = Invitation(GROUP, "lab", alice, alice, "https://127.0.0.1:7850", Role.WRITER, 1, bytes(32))
+    fields = encode([1, GROUP, "lab", alice, alice, made.endpoint, int(Role.WRITER), 1, bytes(32)])
+    assert CHECKSUM_SIZE
+    return [b"\0" + made.to_text().encode(), b"\1" + fields]
+
+
+def _messages() -> list[Message]:
+    attack = Attack(member=True)
+    group, log = attack.group.id, attack.alices.certificate.log
+    attack.logs[0].write_notes(1)
+    said: list[Message] = [
+        messages.Want(group, log, (), search=False),
+        messages.Want(group, log, (ID,), search=True),
+        messages.Unwant(group, log),
+        messages.Unknown(group, log),
+        messages.Rejected(group, log, "log_gap"),
+        messages.Credit(1000),
+        messages.BlobWant(1, group, BLOB, 0, 10),
+        messages.BlobPart(1, "", b"bytes"),
+        messages.Ping(1),
+        messages.Pong(1),
+        messages.Error("not_a_member", "no", group),
+        messages.Error("not_a_member", "no", b""),
+        messages.Proof(bytes(64), joining=True),
+        messages.Join(group, bytes(32), bytes(64), "bob"),
+        messages.Joined(group, genesis().to_bytes()),
+        messages.Hello((1,), key_pair("mallory").peer_id, bytes(32), bytes(16), bytes(16), "mallory", b""),
+        have_of(group, *attack.logs[:1]),
+        messages.Have(group, complete=False, more=True, logs=(messages.LogEntry(log, b"", (Tip(1, ID), Tip(9, ID))),)),
+    ]
+    return said
+
+
+def _frames() -> Iterable[bytes]:
+    return [encode_message(message) for message in _messages()]
+
+
+def _sessions() -> Iterable[bytes]:
+    attack = Attack(member=True)
+    log, other = attack.logs[:2]
+    good = log.write_notes(2)
+    more = log.write_notes(1)
+    fork = other.write_notes(1)
+    lines: list[list[Message]] = [[message] for message in _messages()]
+    lines.append([have_of(attack.group.id, log), events_of(attack.group.id, good), events_of(attack.group.id, more)])
+    lines.append([have_of(attack.group.id, log), events_of(attack.group.id, more), events_of(attack.group.id, good)])
+    lines.append([have_of(attack.group.id, log, other), events_of(attack.group.id, fork), events_of(attack.group.id, good)])
+    for line in lines:
+        for orders in (b"\0", b"\1", b"\3", b"\7"):
+            yield b"\0" + join(orders + encode_message(message) for message in line)
+    yield b"\1" + join(b"\0" + encode_message(message) for message in _messages()[-3:])
+
+
+def _drafts(recording: EventId = ID, chunk: EventId = ID) -> list[Draft]:
+    body = chunk_body(recording)
+    return [
+        bodies.recording_create(create_body("run")),
+        bodies.chunk_add(body),
+        bodies._draft(bodies.CHUNK_TOPICS, bodies.ChunkTopics(recording, chunk, body.topics)),
+        bodies.attachment_add(recording, "metadata.yaml", facts_of(b"bytes")),
+        bodies.recording_finalize(recording, bytes(32), [chunk]),
+        bodies._draft(bodies.RECORDING_FINALIZE, bodies.RecordingFinalize(recording, bytes(32), None, bytes(32))),
+        bodies._draft(bodies.RECORDING_TAG, RecordingTag(recording, "good", present=True)),
+    ]
+
+
+def _bodies() -> Iterable[bytes]:
+    return [bytes([BODY_TYPES.index(draft.type)]) + draft.body for draft in _drafts()]
+
+
+def _controls() -> Iterable[bytes]:
+    log = SampleLog("mallory").certificate.log
+    points = [Point(log, 1, ID), Point(log, 9, ID)]
+    peer = key_pair("bob").peer_id
+    drafts = [
+        member_set(peer, "bob", Role.ADMIN, cut=points, invite=bytes(32)),
+        invite(bytes(32), Role.NONE, 0),
+        event_void(ID),
+        log_seal(log, points),
+    ]
+    return [bytes([CONTROL_TYPES.index(draft.type)]) + draft.body for draft in drafts]
+
+
+def _manifests() -> Iterable[bytes]:
+    chunks = [bodies.chunk_add(chunk_body(ID, index, source_name=name)).body for index, name in enumerate(("a.mcap", "A.mcap", "../x"))]
+    drafts = [draft.body for draft in _drafts()]
+    return [join(drafts), join([drafts[0], *chunks]), join([drafts[3], drafts[3]])]
+
+
+def _projections() -> Iterable[bytes]:
+    first, second = EventId(bytes(32)), EventId(b"\1" * 32)
+    pieces = [bytes([8 * BODY_TYPES.index(draft.type)]) + draft.body for draft in _drafts(first, second)]
+    yield join(pieces)
+    yield join(reversed(pieces))
+    yield join(bytes([piece[0] | 5]) + piece[1:] for piece in pieces)
+    yield from (join([piece]) for piece in pieces)
+
+
+def _records() -> Iterable[bytes]:
+    record = PeerRecord(key_pair("mallory").peer_id, 1, ("https://127.0.0.1:7850", "http://[::1]:80"), Reachability.DIALLABLE, 60)
+    return [b"\0" + sign_record(key_pair("mallory"), record).data, b"\1" + record.to_bytes()]
+
+
+def _requests() -> Iterable[bytes]:
+    path = f"/sync/v1/groups/{GROUP.hex()}/blobs/{BLOB.hex()}".encode()
+    components = b'("@method" "@path" "@query" "recmesh-destination");keyid="00";nonce="00";tag="recmesh/http/v1"'
+    made = join([b"GET", path, b"", b"Signature-Input:recmesh=" + components, b"Signature:recmesh=:AA==:", b"Recmesh-Destination:00"])
+    posted = join([b"POST", b"/sync/v1/handshake?a=b", b"frame", b"Content-Digest:sha-256=:AA==:"])
+    return [*labelled((0, 1), made), *labelled((0, 1), posted), b"\1" + join([b"GET", path, b"", b"Range:bytes=0-1"])]
+
+
+def _ranges() -> Iterable[bytes]:
+    return [b"\x01\x00" + text for text in (b"bytes=0-9", b"bytes=-5", b"bytes=5-", b"bytes=0-0,2-3")]
+
+
+TARGETS: Mapping[str, Target] = {
+    "encoding": Target(readers.encoding, _values),
+    "run": Target(readers.run, _runs),
+    "certificate": Target(readers.certificate, _certificates, 512),
+    "genesis": Target(readers.genesis, _geneses),
+    "invitation": Target(readers.invitation, _invitations, 1024),
+    "message": Target(readers.message, _frames),
+    "session": Target(sites.session, _sessions, 8192),
+    "body": Target(readers.body, _bodies),
+    "control": Target(readers.control, _controls),
+    "manifest": Target(readers.manifest, _manifests, 8192),
+    "projection": Target(sites.projection, _projections, 8192),
+    "record": Target(readers.record, _records, 1200),
+    "request": Target(readers.request, _requests, 2048),
+    "range": Target(readers.byte_range, _ranges, 64),
+}
