@@ -20,6 +20,7 @@ from materializer.runner import Materializer
 from peer import __version__
 from peer.api.server import listening, make_app
 from peer.api.services import Services
+from peer.belonging import make_belonging
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.checking import make_backups, make_verification
@@ -250,6 +251,7 @@ def _services(
         Site(site),
         Groups(me, config.name, store, replica, views),
         Joining(core.key, store, replica, lambda: links, manual),
+        *make_belonging(me, store, replica, views, now_ms),
         Events(store, replica),
         Recordings(me, replica, core.blobs, views, adding, fetching.request),
         Peers(me, replica, resolver, links),

@@ -1,11 +1,11 @@
-"""Groups, invitations, events, peers over HTTP."""
+"""Groups, their events, peers over HTTP."""
 
 import json
 from collections.abc import Sequence
 
 from aiohttp import web
 
-from peer.api.models import EventPage, Group, GroupCreate, GroupJoin, Invitation, InvitationCreate, InvitationMade, Peer
+from peer.api.models import EventPage, Group, GroupCreate, GroupJoin, Peer
 from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body
 from peer.api.services import Json, Services
 from peer.core.access import Tier
@@ -36,17 +36,6 @@ class GroupRoutes:
             Route("POST", GROUPS, self.create, "Begin a group", Group, GroupCreate, status=201, tier=Tier.ADMIN),
             Route("POST", f"{GROUPS}/join", self.join, "Use an invitation", Group, GroupJoin, tier=Tier.ADMIN),
             Route("GET", f"{GROUPS}/{{id}}", self.show, "One group", Group, tier=Tier.VIEWER),
-            Route("GET", f"{GROUPS}/{{id}}/invitations", self.invitations, "The invitations of a group", (Invitation,), tier=Tier.VIEWER),
-            Route(
-                "POST",
-                f"{GROUPS}/{{id}}/invitations",
-                self.invite,
-                "Make an invitation",
-                InvitationMade,
-                InvitationCreate,
-                status=201,
-                tier=Tier.ADMIN,
-            ),
             Route(
                 "GET",
                 f"{GROUPS}/{{id}}/events",
@@ -87,15 +76,6 @@ class GroupRoutes:
     async def show(self, request: web.Request) -> object:
         """One group."""
         return await self._services.groups.show(request.match_info["id"])
-
-    async def invitations(self, request: web.Request) -> object:
-        """The invitations of a group."""
-        return self._services.joining.invitations(request.match_info["id"])
-
-    async def invite(self, request: web.Request) -> object:
-        """Make an invitation."""
-        body = await read_body(request, InvitationCreate)
-        return await self._services.joining.invite(request.match_info["id"], body.role, body.expires_in_ms)
 
     async def state(self, request: web.Request) -> object:
         """The export of a group."""

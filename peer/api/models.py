@@ -126,7 +126,7 @@ class Invitation(Answer):
 
     id: Hex
     role: Role
-    state: Literal["open", "used", "expired", "revoked"]
+    state: Literal["open", "used", "expired", "revoked", "void"]
     expires_ms: Count
     author: Hex
     author_name: str

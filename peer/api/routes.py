@@ -73,6 +73,14 @@ def query_number(request: web.Request, name: str, default: int) -> int:
     return int(text)
 
 
+def query_flag(request: web.Request, name: str) -> bool:
+    """Whether the query says 1; without it, or with 0, it does not. Raises `RequestError` for anything else."""
+    value = query_number(request, name, 0)
+    if value > 1:
+        raise RequestError(f"{name} is 0 or 1", fix="see /openapi.json")
+    return value == 1
+
+
 def _wrap(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     handler, status = route.handler, route.status
 

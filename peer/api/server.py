@@ -10,6 +10,7 @@ from peer.api.access import access_middleware
 from peer.api.audit import audit_middleware
 from peer.api.backup_routes import BackupRoutes
 from peer.api.group_routes import GroupRoutes
+from peer.api.member_routes import MemberRoutes
 from peer.api.models import Health, Rebuilt, Status, Transfer, Verified, Verify
 from peer.api.openapi import describe
 from peer.api.problems import Report, problems_middleware
@@ -96,7 +97,13 @@ def _list(value: object) -> list[object]:
 def all_routes(services: Services, version: str) -> list[Route]:
     """Every route that there is."""
     site = SiteRoutes(services, version)
-    routes = [*site.routes(), *GroupRoutes(services).routes(), *RecordingRoutes(services).routes(), *TokenRoutes(services).routes()]
+    routes = [
+        *site.routes(),
+        *GroupRoutes(services).routes(),
+        *MemberRoutes(services).routes(),
+        *RecordingRoutes(services).routes(),
+        *TokenRoutes(services).routes(),
+    ]
     routes += BackupRoutes(services).routes()
     site.set_routes(routes)
     return routes

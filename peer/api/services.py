@@ -36,18 +36,50 @@ class GroupService(Protocol):
 
 
 class JoiningService(Protocol):
-    """Invitations."""
+    """Becoming a member."""
 
     async def invite(self, reference: str, role: str, expires_in_ms: int) -> Json:
-        """Make one."""
-        ...
-
-    def invitations(self, reference: str) -> list[Json]:
-        """Those of a group."""
+        """Make an invitation."""
         ...
 
     async def join(self, text: str, *, wait: bool, timeout_ms: int) -> GroupId:
-        """Use one."""
+        """Use an invitation."""
+        ...
+
+
+class InvitationService(Protocol):
+    """Invitations that were made."""
+
+    def all(self, reference: str) -> list[Json]:
+        """Those of a group."""
+        ...
+
+    async def revoke(self, reference: str, invitation: str) -> Json:
+        """Take one back."""
+        ...
+
+
+class MembershipService(Protocol):
+    """Who is in a group."""
+
+    async def change(self, reference: str, member: str, role: str, *, since_ms: int | None, dry_run: bool) -> Json:
+        """Give somebody another role."""
+        ...
+
+    async def remove(self, reference: str, member: str, *, since_ms: int | None, dry_run: bool) -> Json:
+        """Remove somebody."""
+        ...
+
+
+class LogService(Protocol):
+    """What counts of what was written."""
+
+    async def void(self, reference: str, event: str) -> Json:
+        """Let an event count no more."""
+        ...
+
+    async def rotate(self, reference: str, sealed: str | None) -> Json:
+        """Open new logs."""
         ...
 
 
@@ -206,6 +238,9 @@ class Services(NamedTuple):
     site: SiteService
     groups: GroupService
     joining: JoiningService
+    invitations: InvitationService
+    membership: MembershipService
+    logs: LogService
     events: EventService
     recordings: RecordingService
     peers: PeerService

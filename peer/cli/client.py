@@ -64,9 +64,13 @@ class AdminClient:
         """Send `body`; the document that comes back. A `patient` call waits for ever unless --timeout was given: large files take their time."""
         return self._call("POST", path, body=body or {}, patient=patient).json()
 
-    def delete(self, path: str) -> Any:  # noqa: ANN401  (a JSON document)
+    def patch(self, path: str, body: Mapping[str, object]) -> Any:  # noqa: ANN401  (a JSON document)
+        """Change what is at `path`; the document that comes back."""
+        return self._call("PATCH", path, body=body).json()
+
+    def delete(self, path: str, parameters: Parameters | None = None) -> Any:  # noqa: ANN401  (a JSON document)
         """Take away what is at `path`; the document that comes back."""
-        return self._call("DELETE", path).json()
+        return self._call("DELETE", path, parameters=parameters).json()
 
     def follow(self, path: str, parameters: Parameters | None = None) -> Iterator[Any]:
         """The documents of a stream of server-sent events, as they come."""

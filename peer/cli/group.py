@@ -1,29 +1,18 @@
 """Groups: creating one, inviting to it, joining it, looking at its history."""
 
-from enum import StrEnum
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from peer.cli import options
+from peer.cli import member, options
 from peer.cli.client import AdminClient, connect
+from peer.cli.member import GROUPS, AssignableRole, Name, group_path
 from peer.cli.output import hint, line, ms_time, pairs, print_json_line, short, show, table
 from peer.cli.site import read_text_argument
 from peer.cli.times import parse_duration
 
-GROUPS = "/api/v1/sync/groups"
 EVENTS_PAGE = 500
 SECTION = typer.Typer(rich_markup_mode=None, help="Groups: sites that share one history.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name, id, or the start of its id.")]
-
-
-class AssignableRole(StrEnum):
-    """Roles that an invitation may carry."""
-
-    READER = "reader"
-    WRITER = "writer"
-    ADMIN = "admin"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -33,7 +22,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("show")(show_group)
     SECTION.command("invite")(invite)
     SECTION.command("join")(join)
-    SECTION.command("invitations")(invitations)
+    member.add_commands(SECTION)
     app.add_typer(SECTION, name="group")
     app.command("events")(events)
 
@@ -75,7 +64,7 @@ def list_groups() -> None:
 def show_group(name: Name) -> None:
     """One group: its members, their roles, and the digest of its state."""
     with connect() as client:
-        answer = client.get(_path(name))
+        answer = client.get(group_path(name))
 
     def text() -> None:
         pairs(
@@ -101,7 +90,7 @@ def invite(
 ) -> None:
     """Make an invitation: one line on standard output, to be handed to one other site."""
     with connect() as client:
-        answer = client.post(f"{_path(name)}/invitations", {"role": role.value, "expires_in_ms": int(parse_duration(expires) * 1000)})
+        answer = client.post(f"{group_path(name)}/invitations", {"role": role.value, "expires_in_ms": int(parse_duration(expires) * 1000)})
 
     def text() -> None:
         line(answer["invitation"])
@@ -127,23 +116,6 @@ def join(
     show(answer, text)
 
 
-def invitations(name: Name) -> None:
-    """Invitations that were made for a group, and who used them."""
-    with connect() as client:
-        answer = client.get(f"{_path(name)}/invitations")
-    show(
-        answer,
-        lambda: table(
-            ["id", "role", "state", "expires", "made by", "used by"],
-            [
-                [short(each["id"]), each["role"], each["state"], ms_time(each["expires_ms"]), each["author_name"], each["used_by_name"]]
-                for each in answer
-            ],
-            empty=f"No invitations: `recmesh group invite {name}` makes one.",
-        ),
-    )
-
-
 def events(name: Name, *, follow: Annotated[bool, typer.Option("--follow", help="Go on as new ones arrive.")] = False) -> None:
     """The events of a group, newest last."""
     with connect() as client:
@@ -151,7 +123,7 @@ def events(name: Name, *, follow: Annotated[bool, typer.Option("--follow", help=
         if not follow:
             show(found, lambda: _print_events(found))
             return
-        for event in client.follow(f"{_path(name)}/events", {"follow": 1, "after": after}):
+        for event in client.follow(f"{group_path(name)}/events", {"follow": 1, "after": after}):
             _print_event(event)
 
 
@@ -160,7 +132,7 @@ def _held_events(client: AdminClient, name: str, *, print_now: bool) -> tuple[li
     found: list[Any] = []
     after = 0
     while True:
-        page = client.get(f"{_path(name)}/events", {"after": after, "limit": EVENTS_PAGE})
+        page = client.get(f"{group_path(name)}/events", {"after": after, "limit": EVENTS_PAGE})
         after = page["next"]
         if print_now:
             for event in page["events"]:
@@ -189,7 +161,3 @@ def _event_line(event: dict[str, Any]) -> str:
 
 def _timeout_s() -> float:
     return options.current.timeout_s or options.TIMEOUT_DEFAULT_S
-
-
-def _path(name: str) -> str:
-    return f"{GROUPS}/{quote(name, safe='')}"

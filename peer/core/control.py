@@ -114,9 +114,9 @@ def member_set(
     return Draft(MEMBER_SET, encode(body), tuple(replaces))
 
 
-def invite(key: bytes, role: Role, expires_ms: int) -> Draft:
+def invite(key: bytes, role: Role, expires_ms: int, *, replaces: Iterable[EventId] = ()) -> Draft:
     """An invitation, to be written to a control log: its public half. With role none it is revoked."""
-    return Draft(INVITE, encode({"key": key, "role": role.label, "expires_ms": expires_ms}))
+    return Draft(INVITE, encode({"key": key, "role": role.label, "expires_ms": expires_ms}), tuple(replaces))
 
 
 def event_void(event_id: EventId) -> Draft:

@@ -189,6 +189,10 @@ class EventStore(Protocol):
         """One event."""
         ...
 
+    async def find_events(self, digits: str) -> Sequence[StoredEvent]:
+        """Events of all groups whose ids begin with these hexadecimal digits; a few if there are many."""
+        ...
+
     def subscribe(self, listener: CommitListener) -> Callable[[], None]:
         """Call `listener` after each commit; returns what ends that."""
         ...

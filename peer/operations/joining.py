@@ -14,9 +14,8 @@ from peer.core.certificate import LogKind
 from peer.core.control import ASSIGNABLE, Role, invite, member_set
 from peer.core.group import Invitation, read_invitation
 from peer.core.identity import SEED_SIZE, GroupId, KeyPair, PeerId
-from peer.core.interfaces import EventStore, GroupView, Links, Replica
+from peer.core.interfaces import EventStore, Links, Replica
 from peer.core.names import folded, is_name
-from peer.core.roster import Invite
 from peer.errors import InvitationRefusedError, NameTakenError, NotAllowedError, RequestError, TimedOutError
 from peer.operations.references import find_group
 
@@ -76,12 +75,6 @@ class Joining:
             "endpoint": endpoint,
         }
 
-    def invitations(self, reference: str) -> list[dict[str, object]]:
-        """All invitations that count, newest expiry last."""
-        _, view = find_group(self._replica, reference)
-        now = now_ms()
-        return [_describe(view, each, now) for each in sorted(view.roster.invites.values(), key=lambda each: (each.expires_ms, each.key))]
-
     async def decide(self, group: GroupId, key: bytes, peer: PeerId, name: str) -> None:
         """Let `peer` in, which has shown that it holds the invitation `key`: durable when this returns. A repetition changes nothing.
 
@@ -92,7 +85,7 @@ class Joining:
             if view is None or view.roster.role(self._peer) < Role.ADMIN:
                 raise InvitationRefusedError("this site cannot admit anybody to this group", fix="join through the site of an admin")
             entry = view.roster.invites.get(key)
-            if entry is None or entry.role is Role.NONE:
+            if entry is None or entry.role is Role.NONE or view.roster.role(entry.author) < Role.ADMIN:
                 raise InvitationRefusedError("this invitation is unknown, revoked, or its author is no admin any more", fix="ask for a new one")
             if entry.used_by is not None and entry.used_by != peer:
                 raise InvitationRefusedError("this invitation was used by another site", fix="ask for a new one")
@@ -147,30 +140,3 @@ class Joining:
 
 def _texts(value: object) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
-def _describe(view: GroupView, entry: Invite, now: int) -> dict[str, object]:
-    used_by = entry.used_by
-    if used_by is not None:
-        state = "used"
-    elif entry.role is Role.NONE:
-        state = "revoked"
-    elif entry.expires_ms <= now:
-        state = "expired"
-    else:
-        state = "open"
-    return {
-        "id": entry.key.hex(),
-        "role": entry.role.label,
-        "state": state,
-        "expires_ms": entry.expires_ms,
-        "author": entry.author.hex(),
-        "author_name": _name(view, entry.author),
-        "used_by": used_by.hex() if used_by else None,
-        "used_by_name": _name(view, used_by) if used_by else None,
-    }
-
-
-def _name(view: GroupView, peer: PeerId) -> str:
-    member = view.roster.members.get(peer)
-    return member.name if member else peer.hex()[:SHORT_DIGITS]

@@ -26,16 +26,19 @@ def parse_id(text: str, what: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def choose(reference: str, what: str, candidates: Iterable[tuple[bytes, str, T]]) -> T:
-    """The one of `candidates`, each with its id and name, that `reference` means. Raises `NotFoundError` or `AmbiguousError`."""
+def choose(reference: str, what: str, candidates: Iterable[tuple[bytes, str, T]], *, see: str = "") -> T:
+    """The one of `candidates`, each with its id and name (empty for none), that `reference` means. Raises `NotFoundError` or `AmbiguousError`.
+
+    `see` is the command that lists them, where it is not `WHAT list`.
+    """
     found: list[tuple[bytes, str, T]] = []
     for identifier, name, thing in candidates:
         if identifier.hex() == reference:
             return thing
-        if folded(name) == folded(reference) or (is_prefix(reference) and identifier.hex().startswith(reference)):
+        if (name and folded(name) == folded(reference)) or (is_prefix(reference) and identifier.hex().startswith(reference)):
             found.append((identifier, name, thing))
     if not found:
-        raise NotFoundError(f"there is no {what} {reference[:128]!r} here", fix=f"see `recmesh {what} list`")
+        raise NotFoundError(f"there is no {what} {reference[:128]!r} here", fix=f"see `recmesh {see or f'{what} list'}`")
     if len(found) > 1:
         names = ", ".join(f"{name} {identifier.hex()[:12]}" for identifier, name, _ in sorted(found, key=lambda each: each[0])[:SHOWN_MAX])
         raise AmbiguousError(f"{reference!r} fits {len(found)} {what}s: {names}", fix="write more of its id")

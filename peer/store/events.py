@@ -24,7 +24,7 @@ from peer.store.groups import GroupCounts, GroupRecord, Groups, LogRecord
 from peer.store.keys import Fence, KeyFiles
 from peer.store.loading import load_groups, load_own
 from peer.store.peers import KnownPeer, delete_peer, read_peers, write_peer
-from peer.store.rows import find, read_events_after, read_group_events, read_locator, read_one_event, read_page
+from peer.store.rows import find, find_by_prefix, read_events_after, read_group_events, read_locator, read_one_event, read_page
 from peer.store.verification import Verification, verify_log
 from peer.store.writing import Append, Batch, Create, Outcome, Own, Request, Write
 
@@ -164,6 +164,11 @@ class SqliteEventStore:
         """As `EventStore.event`."""
         position, of_branch = self.position, self._groups.of_branch()
         return await self._database.read(lambda connection: read_one_event(connection, event_id, position, of_branch))
+
+    async def find_events(self, digits: str) -> Sequence[StoredEvent]:
+        """As `EventStore.find_events`."""
+        position, of_branch = self.position, self._groups.of_branch()
+        return await self._database.read(lambda connection: find_by_prefix(connection, digits, position, of_branch))
 
     async def roles(self, group: GroupId, events: Sequence[EventId]) -> Mapping[EventId, Role]:
         """As `EventStore.roles`."""

@@ -1,0 +1,77 @@
+"""What travels over the admin API about who is in a group, what counts of what they wrote, and what is set for all."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from peer.api.models import TEXT_MAX, Answer, Count, Hex, Request, Role
+
+GivenRole = Literal["reader", "writer", "admin"]
+
+
+class MemberChange(Request):
+    """Another role for a member."""
+
+    role: GivenRole
+    since_ms: Count | None = Field(default=None, description="What it wrote from this Unix time on has the new role, too; null: nothing so far")
+    dry_run: bool = False
+
+
+class LeftOut(Answer):
+    """Events of one log that a cut leaves out."""
+
+    log: Hex
+    events: Count
+
+
+class MemberChanged(Answer):
+    """What was decided, or, with `dry_run`, would be."""
+
+    group_id: Hex
+    group: str
+    peer_id: Hex
+    name: str
+    role_before: Role
+    role: Role
+    dry_run: bool
+    would_leave_out: list[LeftOut]
+
+
+class EventVoid(Request):
+    """An event that is not to count."""
+
+    event: str = Field(max_length=TEXT_MAX, description="Its id, or at least the first 6 digits of it")
+
+
+class EventVoided(Answer):
+    """An event that counts no more."""
+
+    group_id: Hex
+    group: str
+    event_id: Hex
+    type: str
+    author: Hex
+    author_name: str
+    void: bool
+
+
+class LogRotate(Request):
+    """New logs for what is written next."""
+
+    seal: str | None = Field(default=None, max_length=TEXT_MAX, description="An own log of which nothing is to count beyond what is held here")
+
+
+class RotatedLog(Answer):
+    """A log that is not written on any more."""
+
+    kind: Literal["data", "control"]
+    log: Hex
+
+
+class LogsRotated(Answer):
+    """What became of the logs."""
+
+    group_id: Hex
+    group: str
+    rotated: list[RotatedLog]
+    sealed: Hex | None
