@@ -93,6 +93,7 @@ async def test_only_admins_revoke(sites: Sites) -> None:
 
 async def test_an_invitation_of_somebody_who_is_no_admin_any_more_is_void(sites: Sites, tmp_path: Path) -> None:
     made = await sites.admin.post(f"{LAB}/invitations", {})
+    await sites.owner.until(f"{LAB}/invitations", lambda listed: len(listed) == 3)
     await sites.owner.call("PATCH", f"{LAB}/members/admin", json={"role": "writer"}, model=MemberChanged)
     listed = await sites.admin.until(f"{LAB}/invitations", lambda listed: any(each["state"] == "void" for each in listed))
 
