@@ -127,7 +127,11 @@ class BlobRoutes:
             response.content_length = stop - start
             await response.prepare(request)
             if request.method == "GET" and stop > start:
-                await _send_file(request, response, file, start, stop - start)
+                try:
+                    await _send_file(request, response, file, start, stop - start)
+                except TimeoutError:
+                    if request.transport is not None:
+                        request.transport.abort()  # It does not read: it would not read an ending either.
         return response
 
 
