@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.run import Run
-from peer.sync.handshake import Handshake, LocalSide
+from peer.sync.handshake import NO_CHANNEL_KEY, Handshake, LocalSide
 from peer.sync.messages import Error, Events, Have, Hello, LogEntry, Message, Ping, Pong, Proof, Rejected, decode_message, encode_message
+from peer.transport.tls import client_context, peer_spki_sha256
 from tests.link_lab import Lab, Site
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import events_of, have_of
@@ -132,6 +134,24 @@ async def hostile_peer(site: Site, key: KeyPair | None = None) -> AsyncIterator[
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+
+@asynccontextmanager
+async def proven_socket(site: Site, key: KeyPair, *, tls: bool) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A link after a true handshake, of which nothing is read unless the test does."""
+    context: ssl.SSLContext | bool = client_context() if tls else True
+    channel_key = peer_spki_sha256(site.key.peer_id) if tls else NO_CHANNEL_KEY
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{site.endpoint}/sync/v1/link", ssl=context, max_msg_size=1 << 24) as socket:
+        handshake = Handshake(local_side(key)._replace(channel_key=channel_key), site.key.peer_id)
+        await socket.send_bytes(encode_message(handshake.hello))
+        frame = await socket.receive_bytes()
+        hello, proof = decode_message(frame), decode_message(await socket.receive_bytes())
+        assert isinstance(hello, Hello)
+        assert isinstance(proof, Proof)
+        handshake.take_hello(hello, frame)
+        handshake.check_proof(proof.signature)
+        await socket.send_bytes(encode_message(Proof(handshake.prove(), joining=False)))
+        yield socket
 
 
 async def admit(site: Site, group: GroupId, *peers: PeerId, role: Role = Role.WRITER) -> None:

@@ -6,7 +6,6 @@ How long something took is compared with a least time only: a bucket that holds 
 import asyncio
 import contextlib
 import os
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,16 +17,15 @@ import pytest
 from peer.core.certificate import LogKind
 from peer.core.encoding import encode
 from peer.core.frontier import Tip
-from peer.core.identity import BlobId, EventId, GroupId, KeyPair
+from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.run import Draft
 from peer.sync import limits, messages
-from peer.sync.handshake import NO_CHANNEL_KEY, Handshake
-from peer.sync.messages import Hello, Message, Proof, decode_message, encode_message
+from peer.sync.handshake import Handshake
+from peer.sync.messages import Message, decode_message, encode_message
 from peer.transport import connection, links, outgoing
 from peer.transport.connection import now_ms
 from peer.transport.pace import Pace
-from peer.transport.tls import client_context, peer_spki_sha256
-from tests.integration.hostile_peer import HostilePeer, admit, entry, have, hostile_peer, local_side, opened_socket
+from tests.integration.hostile_peer import HostilePeer, admit, entry, have, hostile_peer, local_side, opened_socket, proven_socket
 from tests.link_lab import DEADLINE_S, Lab, Site, target
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import events_of, have_of
@@ -273,24 +271,6 @@ async def test_those_who_have_not_proved_anything_are_few(mesh: Mesh, monkeypatc
 
 
 # Those who do not read
-
-
-@contextlib.asynccontextmanager
-async def proven_socket(site: Site, key: KeyPair, *, tls: bool) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A link after a true handshake, of which nothing is read unless the test does."""
-    context: ssl.SSLContext | bool = client_context() if tls else True
-    channel_key = peer_spki_sha256(site.key.peer_id) if tls else NO_CHANNEL_KEY
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{site.heard}/sync/v1/link", ssl=context, max_msg_size=1 << 24) as socket:
-        handshake = Handshake(local_side(key)._replace(channel_key=channel_key), site.key.peer_id)
-        await socket.send_bytes(encode_message(handshake.hello))
-        frame = await socket.receive_bytes()
-        hello, proof = decode_message(frame), decode_message(await socket.receive_bytes())
-        assert isinstance(hello, Hello)
-        assert isinstance(proof, Proof)
-        handshake.take_hello(hello, frame)
-        handshake.check_proof(proof.signature)
-        await socket.send_bytes(encode_message(Proof(handshake.prove(), joining=False)))
-        yield socket
 
 
 @pytest.mark.parametrize("tls", [False, True])
