@@ -268,6 +268,8 @@ def _newest_schema(migrations: Sequence[Migration]) -> list[Row]:
 
 def _check_newest(connection: Connection, path: Path, migrations: Sequence[Migration]) -> None:
     version, newest = _check_origin(connection, path, migrations), migrations[-1].version
+    if version == 0:
+        raise StoreCorruptError(f"{path} is empty", fix=_fix_for_damage(path))
     if version != newest:
         raise DataDirectoryVersionError(f"{path} has version {version}, not {newest}", fix="start the peer once: it migrates the database")
 

@@ -239,7 +239,9 @@ def _move_aside(path: Path, target: Path) -> None:
     """Move what is there of a database: the file first, so that it never stands there without what SQLite keeps beside it."""
     for suffix in ("", *SIDE_FILES):
         source = path.with_name(path.name + suffix)
-        if source.exists():
+        if suffix == "-shm":
+            source.unlink(missing_ok=True)  # SQLite's own notes on the other one.
+        elif source.exists():
             source.replace(target.with_name(target.name + suffix))
     flush_folder(path.parent)
 
