@@ -22,6 +22,8 @@ class KnownPeer(NamedTuple):
     """`manual`, `hub` or `gossip`: whose word this is."""
     paused: bool = False
     """True if the operator does not want it to be dialled."""
+    expects: frozenset[str] = frozenset()
+    """Names of groups that it is expected to share with us, while none of that name is here."""
 
 
 class SourceState(NamedTuple):

@@ -43,4 +43,4 @@ class CompositePeerResolver:
 
 def _merge(first: KnownPeer, second: KnownPeer) -> KnownPeer:
     endpoints = tuple(dict.fromkeys((*first.endpoints, *second.endpoints)))
-    return first._replace(endpoints=endpoints, groups=first.groups | second.groups)
+    return first._replace(endpoints=endpoints, groups=first.groups | second.groups, expects=first.expects | second.expects)

@@ -54,12 +54,43 @@ class ManualPeerResolver:
         held = self._entries.get(entry.peer)
         if held is not None:
             endpoints = tuple(dict.fromkeys((*entry.endpoints, *held.endpoints)))
-            entry = entry._replace(endpoints=endpoints, groups=entry.groups | held.groups)
+            entry = entry._replace(
+                endpoints=endpoints, groups=entry.groups | held.groups, expects=entry.expects | held.expects, paused=entry.paused or held.paused
+            )
         await self._book.save(entry)
         self._entries[entry.peer] = entry
         if tell:
             self._listeners.tell()
         return entry
+
+    def entry(self, peer: PeerId) -> KnownPeer | None:
+        """What is known of `peer`."""
+        return self._entries.get(peer)
+
+    async def set_paused(self, peer: PeerId, name: str, *, paused: bool) -> None:
+        """Do not dial `peer`, which people call `name`, or do again."""
+        held = self._entries.get(peer) or KnownPeer(peer, name, (), frozenset(), SOURCE)
+        await self._put(held._replace(paused=paused))
+
+    async def fulfil(self, peer: PeerId, name: str, group: GroupId) -> None:
+        """The group called `name` that `peer` was expected to share is `group`."""
+        held = self._entries.get(peer)
+        if held is not None:
+            expects = frozenset(each for each in held.expects if each.casefold() != name.casefold())
+            await self._put(held._replace(expects=expects, groups=held.groups | {group}))
+
+    async def forget_group(self, group: GroupId) -> None:
+        """Nobody is expected to share `group` with us any more."""
+        for entry in self.peers_of(group):
+            kept = entry._replace(groups=entry.groups - {group})
+            await self._book.save(kept)
+            self._entries[entry.peer] = kept
+        self._listeners.tell()
+
+    async def _put(self, entry: KnownPeer) -> None:
+        await self._book.save(entry)
+        self._entries[entry.peer] = entry
+        self._listeners.tell()
 
     async def remember(self, peer: PeerId, name: str, endpoint: str, group: GroupId, *, tell: bool = True) -> None:
         """Keep an address that came with an invitation to `group`."""

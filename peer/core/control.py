@@ -1,7 +1,8 @@
 """Control events: what the roster is computed from. Each type's body, how it is read, and the drafts by which it is written.
 
-`member.set` is a decision on a peer, `invite` an invitation's public half, `event.void` takes back an event, `log.seal` closes a log whose key is not
-to be trusted. A body that does not fit is poison: the event is stored and relayed like any other, and says nothing.
+`member.set` is a decision on a peer, `member.leave` its request to be removed, `invite` an invitation's public half, `event.void` takes back an
+event, `log.seal` closes a log whose key is not to be trusted. A body that does not fit is poison: the event is stored and relayed like any other, and
+says nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from peer.core.encoding import Value, decode_map, encode
-from peer.core.event import UINT64_MAX, Event
+from peer.core.event import REFS_MAX, UINT64_MAX, Event
 from peer.core.identity import ID_SIZE, EventId, LogId, PeerId
 from peer.core.names import is_name
 from peer.core.run import Draft
@@ -18,6 +19,7 @@ from peer.errors import NotCanonicalError
 
 MEMBER_SET = "member.set"
 INVITE = "invite"
+MEMBER_LEAVE = "member.leave"
 EVENT_VOID = "event.void"
 LOG_SEAL = "log.seal"
 POINTS_MAX = 800
@@ -64,6 +66,10 @@ class MemberSet(NamedTuple):
     """The key of the invitation under which the peer was let in."""
 
 
+class MemberLeave(NamedTuple):
+    """Its author wants to be removed. Its refs name the decisions that made it a member."""
+
+
 class InviteSet(NamedTuple):
     """An invitation; role none revokes it."""
 
@@ -85,7 +91,7 @@ class LogSeal(NamedTuple):
     tips: tuple[Point, ...]
 
 
-Fact = MemberSet | InviteSet | EventVoid | LogSeal
+Fact = MemberSet | MemberLeave | InviteSet | EventVoid | LogSeal
 
 
 class _Fields(NamedTuple):
@@ -114,6 +120,11 @@ def member_set(
     return Draft(MEMBER_SET, encode(body), tuple(replaces))
 
 
+def member_leave(live: Sequence[EventId]) -> Draft:
+    """A request to be removed, to be written to the author's own control log. `live` are the decisions that made it a member."""
+    return Draft(MEMBER_LEAVE, encode({}), tuple(live)[:REFS_MAX])
+
+
 def invite(key: bytes, role: Role, expires_ms: int, *, replaces: Iterable[EventId] = ()) -> Draft:
     """An invitation, to be written to a control log: its public half. With role none it is revoked."""
     return Draft(INVITE, encode({"key": key, "role": role.label, "expires_ms": expires_ms}), tuple(replaces))
@@ -131,7 +142,7 @@ def log_seal(log: LogId, tips: Sequence[Point]) -> Draft:
 
 def read_fact(event: Event) -> Fact | None:  # noqa: PLR0911  (one answer for each type, and for what is wrong with it)
     """What a control event says, None for poison and for types that are not known here."""
-    if event.header.type not in (MEMBER_SET, INVITE, EVENT_VOID, LOG_SEAL):
+    if event.header.type not in (MEMBER_SET, MEMBER_LEAVE, INVITE, EVENT_VOID, LOG_SEAL):
         return None
     try:
         body = decode_map(event.body)
@@ -146,6 +157,8 @@ def read_fact(event: Event) -> Fact | None:  # noqa: PLR0911  (one answer for ea
             return MemberSet(PeerId(peer), name, _ROLES[role], cut, invite_key if isinstance(invite_key, bytes) else None)
         case "invite", {"key": bytes(key), "role": str(role), "expires_ms": int(expires_ms)} if _is_id(key) and role in _ROLES:
             return InviteSet(key, _ROLES[role], expires_ms) if type(expires_ms) is int and expires_ms >= 0 else None
+        case "member.leave", _:
+            return MemberLeave()
         case "event.void", {"event_id": bytes(event_id)} if _is_id(event_id):
             return EventVoid(EventId(event_id))
         case "log.seal", {"log": bytes(log)} if _is_id(log):

@@ -18,6 +18,7 @@ from peer.core.control import (
     EventVoid,
     InviteSet,
     LogSeal,
+    MemberLeave,
     MemberSet,
     Role,
 )
@@ -65,6 +66,8 @@ class Roster(NamedTuple):
     """Of the owners and of everybody that was ever decided on, or has sealed a log."""
     voids: Mapping[EventId, tuple[Void, ...]] = MappingProxyType({})
     """By the event that is not to count."""
+    leaving: frozenset[PeerId] = frozenset()
+    """Members who ask to be removed: by what they wrote as the members that they are now, not before they were taken back."""
 
     def role(self, peer: PeerId) -> Role:
         """The role of `peer` in whatever it writes next, none for strangers."""
@@ -132,6 +135,7 @@ class _Evaluation:
         events = {entry.event.id: entry for entry in control}
         self._ancestry = Ancestry(entry.event for entry in events.values())
         self._voids: list[tuple[ControlEvent, EventVoid]] = []
+        self._leaves: list[ControlEvent] = []
         self._names: dict[PeerId, list[tuple[ControlEvent, str]]] = {}
         self._heap: list[tuple[Rank, PeerId, int]] = []
         self._order: dict[Rank, int] = {}
@@ -160,6 +164,7 @@ class _Evaluation:
             {key: self._invite(key, taken) for key, taken in self._invites.items()},
             standings,
             self._counting_voids(standings),
+            frozenset(entry.author for entry in self._leaves if self._asks_to_leave(entry, standings.get(entry.author, NOBODY))),
         )
 
     def _sort(self, entry: ControlEvent) -> None:
@@ -177,6 +182,8 @@ class _Evaluation:
                 author.seals.append((entry, fact))
             case EventVoid() as fact:
                 self._voids.append((entry, fact))
+            case MemberLeave():
+                self._leaves.append(entry)
             case _:
                 pass
 
@@ -303,6 +310,12 @@ class _Evaluation:
         """The lowest role stays: an invitation that was revoked once is not good again."""
         lowest = min((each.invite for each in taken), key=lambda each: (each.role, each.event_id))
         return lowest._replace(used_by=self._used.get(key))
+
+    def _asks_to_leave(self, entry: ControlEvent, standing: Standing) -> bool:
+        """True while the decisions that the request names are the ones that make its author a member."""
+        log, under = entry.event.header.log, partial(self._ancestry.is_under, entry.event)
+        now = standing.now
+        return now.role is not Role.NONE and any(ref in now.live for ref in entry.event.header.refs) and standing.role_at(log, under) is not Role.NONE
 
     def _counting_voids(self, standings: Mapping[PeerId, Standing]) -> dict[EventId, tuple[Void, ...]]:
         found: dict[EventId, set[Void]] = {}

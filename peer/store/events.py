@@ -23,10 +23,10 @@ from peer.store.database import Connection, Database
 from peer.store.groups import GroupCounts, GroupRecord, Groups, LogRecord
 from peer.store.keys import Fence, KeyFiles
 from peer.store.loading import load_groups, load_own
-from peer.store.peers import KnownPeer, delete_peer, read_peers, write_peer
+from peer.store.peers import KnownPeer, delete_ignored, delete_peer, read_ignored, read_peers, write_ignored, write_peer
 from peer.store.rows import find, find_by_prefix, read_events_after, read_group_events, read_locator, read_one_event, read_page
 from peer.store.verification import Verification, verify_log
-from peer.store.writing import Append, Batch, Create, Outcome, Own, Request, Write
+from peer.store.writing import Append, Batch, Create, Forget, Outcome, Own, Request, Write
 
 COMMIT_EVENTS_MAX = 16384
 COMMIT_BYTES_MAX = 8 * 1024 * 1024
@@ -123,6 +123,20 @@ class SqliteEventStore:
     async def create_group(self, genesis: Genesis) -> None:
         """As `EventStore.create_group`."""
         await self._request(Create(genesis), 1, 0)
+
+    async def forget_group(self, group: GroupId) -> None:
+        """Do as if `group` were not here, whose events stay stored: this site has left it. Raises `NotFoundError`."""
+        await self._request(Forget(group), 1, 0)
+        self._learned.discard(group)
+
+    async def leaving(self) -> Sequence[GroupId]:
+        """The groups that this site has asked to leave, and not yet left."""
+        rows = await self._database.fetch("SELECT group_id FROM left_groups WHERE NOT forgotten")
+        return [group for (group,) in rows if group in self._groups.groups]  # type: ignore[misc]
+
+    async def begin_leaving(self, group: GroupId) -> None:
+        """Remember that this site wants to leave `group`."""
+        await self._database.write([("INSERT OR IGNORE INTO left_groups (group_id, forgotten) VALUES (?, 0)", [(group,)])])
 
     async def read_after(self, group: GroupId, log: LogId, have: Sequence[EventId], size_max: int) -> Page:
         """As `EventStore.read_after`."""
@@ -222,6 +236,19 @@ class SqliteEventStore:
         known = await self._database.transaction(lambda connection: delete_peer(connection, peer))
         self._groups.forget_peer(peer)
         return known
+
+    async def ignored_peers(self) -> Sequence[PeerId]:
+        """Those who knocked and are not to be shown again."""
+        return await self._database.read(read_ignored)
+
+    async def ignore_peer(self, peer: PeerId) -> None:
+        """Do not show `peer` again when it knocks."""
+        now_ms = self._now_ms()
+        await self._database.transaction(lambda connection: write_ignored(connection, peer, now_ms))
+
+    async def notice_peer(self, peer: PeerId) -> None:
+        """Ignore `peer` no more."""
+        await self._database.transaction(lambda connection: delete_ignored(connection, peer))
 
     async def verify(self) -> Verification:
         """Verify everything that is held from the ground up, beside the running work."""

@@ -138,6 +138,8 @@ class Groups:
     def __init__(self) -> None:
         """Nothing is held yet."""
         self._groups: dict[GroupId, GroupRecord] = {}
+        self._whole: dict[GroupId, GroupRecord] = {}
+        """With those that were forgotten: their events are still here."""
         self._named: dict[PeerId, frozenset[GroupId]] = {}
         self._branches: dict[int, tuple[GroupRecord, LogRecord]] = {}
 
@@ -145,6 +147,11 @@ class Groups:
     def groups(self) -> Mapping[GroupId, GroupRecord]:
         """By id."""
         return self._groups
+
+    @property
+    def whole(self) -> "WholeReplica":
+        """The same with the groups that this site has left, for whoever computes something from every event that is stored."""
+        return WholeReplica(self._whole)
 
     def shares(self, group: GroupId, peer: PeerId) -> bool:
         """True if `peer` is on the roster of `group`, or the operator named it as a peer of the group."""
@@ -155,7 +162,16 @@ class Groups:
 
     def add(self, record: GroupRecord) -> None:
         """Begin to show a group."""
+        self._whole[record.group] = record
         self._groups[record.group] = record
+
+    def forget(self, group: GroupId) -> None:
+        """This site has left `group`: it is as good as not here."""
+        self._groups.pop(group, None)
+
+    def forgotten(self, group: GroupId) -> GroupRecord | None:
+        """A group that this site has left."""
+        return None if group in self._groups else self._whole.get(group)
 
     def take_log(self, group: GroupRecord, record: LogRecord) -> None:
         """Show `record` as what `group` holds of its log."""
@@ -174,6 +190,24 @@ class Groups:
     def of_branch(self) -> Callable[[int], tuple[GroupRecord, LogRecord]]:
         """What tells the group and log of a branch by its number."""
         return self._branches.__getitem__
+
+
+class WholeReplica:
+    """All groups of which events are stored."""
+
+    def __init__(self, groups: Mapping[GroupId, GroupRecord]) -> None:
+        """Of these groups."""
+        self._groups = groups
+
+    @property
+    def groups(self) -> Mapping[GroupId, GroupRecord]:
+        """By id."""
+        return self._groups
+
+    def shares(self, group: GroupId, peer: PeerId) -> bool:
+        """Nothing is spoken about by whoever looks at all groups."""
+        del group, peer
+        return False
 
 
 def new_group(number: int, genesis: Genesis) -> GroupRecord:

@@ -35,6 +35,8 @@ def load_groups(connection: Connection) -> Groups:
                 if log.certificate.kind is LogKind.CONTROL:
                     record.control.extend(_control_events(connection, log))
             record.take_control(())
+        for (group,) in connection.execute("SELECT group_id FROM left_groups WHERE forgotten"):
+            groups.forget(GroupId(group))
         for peer in read_peers(connection):
             groups.name_peer(peer.peer_id, peer.groups)
     except StoreError:

@@ -60,7 +60,13 @@ class Create(NamedTuple):
     genesis: Genesis
 
 
-Request = Append | Write | Create
+class Forget(NamedTuple):
+    """Do as if a group were not here: this site has left it."""
+
+    group: GroupId
+
+
+Request = Append | Write | Create | Forget
 Outcome = Sequence[StoredEvent] | EventRejectedError | RequestError
 
 
@@ -106,6 +112,7 @@ class Batch:
         self._created: dict[GroupId, GroupRecord] = {}
         self._opened: OpenLogs = {}
         self._closed: set[tuple[GroupId, LogKind]] = set()
+        self._forgotten: set[GroupId] = set()
 
     def execute(self, requests: Sequence[Request], connection: Connection) -> None:
         """Do what can be done of `requests`, in order, with one outcome for each."""
@@ -129,6 +136,8 @@ class Batch:
             self._groups.take_log(self._groups.groups[commit.group], record)
             for listener in listeners:
                 listener(commit)
+        for forgotten in self._forgotten:
+            self._groups.forget(forgotten)
 
     def _publish_rosters(self) -> None:
         control: dict[GroupId, list[ControlEvent]] = {}
@@ -146,24 +155,44 @@ class Batch:
                 return self._write(connection, request)
             case Create(genesis):
                 self._create(connection, genesis)
+            case Forget(group):
+                self._forget(connection, group)
         return ()
 
     def _group(self, group: GroupId) -> GroupRecord:
-        record = self._groups.groups.get(group) or self._created.get(group)
+        record = self._held(group)
         if record is None:
             raise NotFoundError(f"no group {group.hex()[:12]} is held here")
         return record
 
     def _create(self, connection: Connection, genesis: Genesis) -> None:
-        if genesis.group in self._groups.groups or genesis.group in self._created:
+        if self._held(genesis.group) is not None:
+            return
+        left = self._groups.whole.groups.get(genesis.group)
+        if left is not None:
+            connection.execute("DELETE FROM left_groups WHERE group_id = ?", (genesis.group,))
+            self._forgotten.discard(genesis.group)
+            self._created[genesis.group] = left
             return
         cursor = connection.execute("INSERT INTO groups (group_id, genesis) VALUES (?, ?)", (genesis.group, genesis.to_bytes()))
         assert cursor.lastrowid is not None
         self._created[genesis.group] = new_group(cursor.lastrowid, genesis)
 
+    def _held(self, group: GroupId) -> GroupRecord | None:
+        if group in self._forgotten:
+            return None
+        return self._groups.groups.get(group) or self._created.get(group)
+
+    def _forget(self, connection: Connection, group: GroupId) -> None:
+        record = self._group(group)
+        connection.execute("INSERT OR REPLACE INTO left_groups (group_id, forgotten) VALUES (?, 1)", (group,))
+        for kind in LogKind:
+            self._close_log(connection, (record.group, kind))  # Who comes back begins new logs.
+        self._forgotten.add(group)
+
     def _append(self, connection: Connection, certificate: Certificate, run: Run) -> None:
         """Store a run that came from elsewhere."""
-        group = self._groups.groups.get(certificate.group) or self._created.get(certificate.group)
+        group = self._held(certificate.group)
         if group is None:
             raise WrongLogError(f"an event of group {certificate.group.hex()[:12]}, which is not held here")
         record = self._logs.get((group.group, certificate.log)) or group.logs.get(certificate.log)
