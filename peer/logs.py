@@ -8,6 +8,7 @@ import sys
 from typing import cast
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import FilteringBoundLogger, Processor
 
 
@@ -29,11 +30,20 @@ def set_up_logs(level: str, form: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
+    # What libraries say while they are debugged shows values, whatever these are: the database's every argument of every call.
+    quietest = max(logging.INFO, logging.getLevelNamesMapping()[level.upper()])
+    logging.basicConfig(level=quietest, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
 
 
 def get_log(name: str) -> FilteringBoundLogger:
     """The logger of one part of the peer."""
     return cast("FilteringBoundLogger", structlog.get_logger(part=name))
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """False for what the HTTP server says of bytes that are no request: it shows them, a token among them, and any stranger can make it say more."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage
 
 from peer.core.group import Invitation
 from peer.core.identity import GroupId, KeyPair, PeerId
@@ -43,6 +44,19 @@ def test_a_traceback_shows_no_values(form: str, capsys: pytest.CaptureFixture[st
     assert "test_logs.py" in shown
     assert SEED.hex() not in shown
     assert repr(SEED) not in shown
+
+
+def test_bytes_that_are_no_request_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs("debug", "text")
+    server = logging.getLogger("aiohttp.server")
+
+    for error in (BadHttpMessage(f"Unexpected whitespace: {SEED.hex()}"), ZeroDivisionError("a bug")):
+        server.error("Error handling request from %s", "192.0.2.1", exc_info=error)
+
+    shown = capsys.readouterr().err
+    assert "a bug" in shown
+    assert SEED.hex() not in shown
+    assert shown.count("Error handling request") == 1
 
 
 def test_keys_and_invitations_show_what_is_public_alone() -> None:
