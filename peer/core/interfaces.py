@@ -59,6 +59,11 @@ class GroupView(Protocol):
         ...
 
     @property
+    def waiting_logs(self) -> int:
+        """How many logs were refused because their authors have too many unsealed ones, and did not come since."""
+        ...
+
+    @property
     def forks(self) -> Sequence[Fork]:
         """Where logs have forked, by log and height."""
         ...

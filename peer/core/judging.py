@@ -314,6 +314,13 @@ class _Roles:
         return top(self._named.points)
 
 
+def changed_peers(before: Roster, roster: Roster) -> set[PeerId]:
+    """Those on whom something else was decided, or who sealed something else."""
+    if roster is before:
+        return set()
+    return {peer for peer in roster.standings.keys() | before.standings.keys() if roster.standing(peer) != before.standing(peer)}
+
+
 def rejudge(
     before: Judgement,
     roster: Roster,
@@ -322,17 +329,22 @@ def rejudge(
     places: Places,
     voided: frozenset[EventId],
 ) -> Judgement:
-    """The judgement by `roster`: what is said of `touched` logs, and of those on whose authors something else was decided, is thought over."""
-    verdicts = dict(before.verdicts)
-    changed = {peer for peer in roster.standings.keys() | before.roster.standings.keys() if roster.standing(peer) != before.roster.standing(peer)}
-    for key in [key for key in verdicts if key[0] in changed]:
-        del verdicts[key]
+    """The judgement by `roster`: what is said of `touched` logs, and of those of whose authors something else is said, is thought over.
+
+    It is `before` itself if nothing is another way.
+    """
     again: dict[PeerId, set[LogId]] = {}
     for peer, log in touched:
         again.setdefault(peer, set()).add(log)
+    changed = changed_peers(before.roster, roster)
+    verdicts = {key: verdict for key, verdict in before.verdicts.items() if key[0] not in changed}
     for peer in changed | again.keys():
         standing = roster.standing(peer)
         for log, named in marks(standing).items():
             if peer in changed or log in again[peer]:
-                verdicts[peer, log] = judge(standing, named, lines_of(log), places)
-    return Judgement(roster, verdicts if verdicts != before.verdicts else before.verdicts, voided)
+                verdict = judge(standing, named, lines_of(log), places)
+                old = before.verdicts.get((peer, log))
+                verdicts[peer, log] = old if old == verdict else verdict
+    if roster is before.roster and verdicts == before.verdicts and voided == before.voided:
+        return before
+    return Judgement(roster, before.verdicts if verdicts == before.verdicts else verdicts, voided)

@@ -21,12 +21,14 @@ from peer.core.run import Draft, Run
 from peer.errors import NotFoundError, StoreError
 from peer.store.database import Connection, Database
 from peer.store.groups import GroupCounts, GroupRecord, Groups, LogRecord
+from peer.store.judged import count_beyond, points_to_keep
 from peer.store.keys import Fence, KeyFiles
 from peer.store.loading import load_groups, load_own
 from peer.store.peers import KnownPeer, delete_ignored, delete_peer, read_ignored, read_peers, write_ignored, write_peer
-from peer.store.rows import find, find_by_prefix, read_events_after, read_group_events, read_locator, read_one_event, read_page
+from peer.store.requests import Append, Create, Forget, Outcome, Own, Request, Rotate, Write
+from peer.store.rows import find, find_by_prefix, read_events_after, read_group_events, read_locator, read_one_event, read_page, role_at
 from peer.store.verification import Verification, verify_log
-from peer.store.writing import Append, Batch, Create, Forget, Outcome, Own, Request, Write
+from peer.store.writing import Batch
 
 COMMIT_EVENTS_MAX = 16384
 COMMIT_BYTES_MAX = 8 * 1024 * 1024
@@ -140,7 +142,7 @@ class SqliteEventStore:
 
     async def read_after(self, group: GroupId, log: LogId, have: Sequence[EventId], size_max: int) -> Page:
         """As `EventStore.read_after`."""
-        record = self._log(group, log)
+        record = self._offered(group, log)
         if record is None:
             return Page((), complete=True)
         position = self.position
@@ -157,7 +159,7 @@ class SqliteEventStore:
 
     async def locator(self, group: GroupId, log: LogId) -> Sequence[EventId]:
         """As `EventStore.locator`."""
-        record = self._log(group, log)
+        record = self._offered(group, log)
         return [] if record is None else await self._database.read(lambda connection: read_locator(connection, record))
 
     async def events_after(self, position: int, count_max: int) -> Sequence[StoredEvent]:
@@ -186,13 +188,14 @@ class SqliteEventStore:
 
     async def roles(self, group: GroupId, events: Sequence[EventId]) -> Mapping[EventId, Role]:
         """As `EventStore.roles`."""
-        found = [await self.event(event_id) for event_id in events]
-        return {stored.event.id: stored.role for stored in found if stored is not None and stored.group == group}
+        position, of_branch = self.position, self._groups.of_branch()
+        found = await self._database.read(lambda connection: find(connection, events, position))
+        return {event_id: role for event_id, place in found.items() if (role := role_at(event_id, place, group, of_branch)) is not None}
 
     async def rotate_log(self, group: GroupId, kind: LogKind) -> LogId | None:
         """As `EventStore.rotate_log`."""
-        writing = self._own.open_logs.pop((self._group(group).group, kind), None)
-        return writing.certificate.log if writing else None
+        last = await self._request(Rotate(group, kind), 1, 0)
+        return last[0].event.header.log if last else None
 
     async def seal_points(self, group: GroupId, log: LogId) -> Sequence[Point]:
         """As `EventStore.seal_points`."""
@@ -203,15 +206,13 @@ class SqliteEventStore:
 
     async def cut(self, group: GroupId, peer: PeerId) -> Sequence[Point]:
         """As `EventStore.cut`."""
-        view = self._group(group)
-        return [Point(log, *tip) for log, tips in view.tips.items() if view.certificates[log].peer == peer for tip in tips]
+        record = self._group(group)
+        return await self._database.read(lambda connection: points_to_keep(connection, record, peer))
 
     async def events_beyond(self, group: GroupId, peer: PeerId, points: Sequence[Point]) -> Mapping[LogId, int]:
         """As `EventStore.events_beyond`."""
-        heights = {point.log: point.height for point in points}
-        logs = [record for record in self._group(group).logs.values() if record.certificate.peer == peer]
-        beyond = {record.certificate.log: record.events - heights.get(record.certificate.log, 0) for record in logs}
-        return {log: count for log, count in beyond.items() if count > 0}
+        record, position = self._group(group), self.position
+        return await self._database.read(lambda connection: count_beyond(connection, record, peer, points, position))
 
     def counts(self, group: GroupId) -> GroupCounts:
         """How much of `group` is here. Raises `NotFoundError` for one that is not held."""
@@ -326,6 +327,10 @@ class SqliteEventStore:
     def _log(self, group: GroupId, log: LogId) -> LogRecord | None:
         record = self._groups.groups.get(group)
         return None if record is None else record.logs.get(log)
+
+    def _offered(self, group: GroupId, log: LogId) -> LogRecord | None:
+        record = self._groups.groups.get(group)
+        return None if record is None else record.offered(log)
 
 
 async def load_event_store(database: Database, keys: KeyFiles, peer: KeyPair, now_ms: Callable[[], int]) -> SqliteEventStore:

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate
-from peer.core.control import ControlEvent
+from peer.core.control import ControlEvent, Point, Role
 from peer.core.frontier import Tip, Tips, sorted_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Fork
-from peer.core.judging import Judgement
+from peer.core.judging import Judgement, counted
 from peer.core.roster import Roster, evaluate
+
+WAITING_LOGS_MAX = 1000
+"""As many logs that have to wait are remembered by name, in each group."""
 
 
 class Branch(NamedTuple):
@@ -44,8 +47,11 @@ class LogRecord(NamedTuple):
 
     @property
     def tips(self) -> Tips:
-        """The last events of its branches."""
-        return sorted_tips(Tip(branch.height, branch.tip) for branch in self.branches)
+        """The last events of its branches, but for those after which another one goes on."""
+        if len(self.branches) == 1:
+            return (Tip(self.branches[0].height, self.branches[0].tip),)
+        left = {(branch.parent, branch.fork_height) for branch in self.branches}
+        return sorted_tips(Tip(branch.height, branch.tip) for branch in self.branches if (branch.number, branch.height) not in left)
 
     @property
     def events(self) -> int:
@@ -60,6 +66,17 @@ class LogRecord(NamedTuple):
             branches = (*self.branches, changed)
         return self._replace(branches=branches)
 
+    def clipped(self, clips: Mapping[int, int], ends: Mapping[int, EventId]) -> "LogRecord":
+        """This log up to these heights of its branches, where the events are that `ends` names."""
+        branches: list[Branch] = []
+        for branch in self.branches:
+            clip = clips[branch.number]
+            if clip >= branch.height:
+                branches.append(branch)
+            elif clip > branch.fork_height:
+                branches.append(branch._replace(height=clip, tip=ends[branch.number]))
+        return self._replace(branches=tuple(branches))
+
 
 class GroupCounts(NamedTuple):
     """How much of a group is here."""
@@ -70,6 +87,35 @@ class GroupCounts(NamedTuple):
     """Branches beyond the first of their log."""
 
 
+class VoidPlace(NamedTuple):
+    """Where an event of a data log is that somebody wants not to count."""
+
+    author: PeerId
+    log: LogId
+    branch: int
+    height: int
+
+
+class Judged(NamedTuple):
+    """What was made of a group's events, with what is needed to go on from it when more of them come."""
+
+    judgement: Judgement
+    places: Mapping[Point, int]
+    """The branches on which the events at points are, of those that are here."""
+    ends: Mapping[int, EventId]
+    """By number of a branch that is offered in part the last event of that part."""
+    voids: Mapping[EventId, VoidPlace]
+    voids_missing: frozenset[EventId]
+    """Events that somebody wants not to count and that are not here, or not in a data log."""
+    voided: int
+    """How many events would count if they were not voided."""
+
+    @property
+    def is_plain(self) -> bool:
+        """True if only control events can change anything."""
+        return not self.judgement.verdicts and not self.voids_missing
+
+
 @dataclass(slots=True)
 class GroupRecord:
     """A group as it is held: the `GroupView` of the other parts."""
@@ -77,24 +123,42 @@ class GroupRecord:
     number: int
     group: GroupId
     genesis: Genesis
-    roster: Roster
+    judged: Judged
     tips: dict[LogId, Tips] = field(default_factory=dict)
     certificates: dict[LogId, Certificate] = field(default_factory=dict)
     logs: dict[LogId, LogRecord] = field(default_factory=dict)
+    """All that is held, whether it counts or not."""
+    logs_of: dict[PeerId, list[LogId]] = field(default_factory=dict)
+    """By author."""
     control: list[ControlEvent] = field(default_factory=list)
     hlc: int = 0
     """The highest clock seen in the group."""
     events: int = 0
+    _waiting: set[LogId] = field(default_factory=set)
+    _offers: dict[LogId, LogRecord] = field(default_factory=dict)
+    """Of logs that cuts or seals name, what others get of them."""
+    _hidden: dict[LogId, int] = field(default_factory=dict)
+    """How many events of a log do not count, voids aside."""
 
     @property
     def judgement(self) -> Judgement:
         """Which role each held event has."""
-        return Judgement(self.roster)
+        return self.judged.judgement
+
+    @property
+    def roster(self) -> Roster:
+        """Who is in it."""
+        return self.judged.judgement.roster
 
     @property
     def quarantined(self) -> int:
         """How many held events do not count."""
-        return 0
+        return sum(self._hidden.values()) + self.judged.voided
+
+    @property
+    def waiting_logs(self) -> int:
+        """How many logs were refused because their authors have too many, and did not come since."""
+        return len(self._waiting)
 
     @property
     def forks(self) -> list[Fork]:
@@ -106,30 +170,83 @@ class GroupRecord:
         ]
         return sorted(found, key=lambda fork: (fork.log, fork.height))
 
-    def reach(self, certificate: Certificate) -> int | None:
-        """The height above which nothing of that log is of use."""
-        return self.roster.standing(certificate.peer).reach(certificate.log)
-
     @property
     def counts(self) -> GroupCounts:
         """How much of it is here."""
         forks = sum(len(log.branches) - 1 for log in self.logs.values() if log.branches)
         return GroupCounts(self.events, len(self.logs), forks)
 
+    def reach(self, certificate: Certificate) -> int | None:
+        """The height above which nothing of that log is of use; None if there is none, 0 if nothing of it is."""
+        return self.judged.judgement.reach(certificate.peer, certificate.log)
+
+    def offered(self, log: LogId) -> LogRecord | None:
+        """What others get of a log, None if nothing."""
+        if log not in self.tips:
+            return None
+        return self._offers.get(log) or self.logs[log]
+
+    def sealed(self, peer: PeerId) -> set[LogId]:
+        """Logs of `peer` that it has sealed."""
+        return {seal.log for seal in self.roster.standing(peer).seals}
+
     def take_log(self, record: LogRecord) -> None:
         """Show `record` as what is held of its log."""
         log = record.certificate.log
         before = self.logs.get(log)
+        if before is None:
+            self.certificates[log] = record.certificate
+            self.logs_of.setdefault(record.certificate.peer, []).append(log)
+            self._waiting.discard(log)
         self.events += record.events - (before.events if before else 0)
         self.logs[log] = record
-        self.certificates[log] = record.certificate
-        self.tips[log] = record.tips
+        self._show(log, record)
         self.hlc = max(self.hlc, max((branch.hlc for branch in record.branches), default=0))
 
-    def take_control(self, events: Iterable[ControlEvent]) -> None:
-        """Show the roster that these control events, with those before, give."""
-        self.control.extend(events)
-        self.roster = evaluate(self.genesis.owners, self.control)
+    def take_judged(self, judged: Judged, control: Iterable[ControlEvent] = ()) -> None:
+        """Show what was made of these control events and of all that came with them."""
+        before, now = self.judged.judgement, judged.judgement
+        self.control.extend(control)
+        self.judged = judged
+        if now is before:
+            return
+        logs = {
+            log for peer, log in now.verdicts.keys() | before.verdicts.keys() if now.verdicts.get((peer, log)) != before.verdicts.get((peer, log))
+        }
+        for peer in now.roster.members.keys() ^ before.roster.members.keys():
+            logs.update(self.logs_of.get(peer, ()))
+        for log in logs & self.logs.keys():
+            self._show(log, self.logs[log])
+
+    def note_waiting(self, log: LogId) -> None:
+        """A log was refused because its author has too many."""
+        if len(self._waiting) < WAITING_LOGS_MAX:
+            self._waiting.add(log)
+
+    def _show(self, log: LogId, record: LogRecord) -> None:
+        """Work out what others get of a log."""
+        judgement, author = self.judged.judgement, record.certificate.peer
+        verdict = judgement.verdicts.get((author, log)) if judgement.verdicts else None
+        if verdict is not None:
+            offer = record.clipped(verdict.clips, self.judged.ends)
+            self._offers[log] = offer
+            self._set(log, offer.tips, sum(line.height - line.fork_height - counted(verdict.spans[line.number], line) for line in record.branches))
+        else:
+            self._offers.pop(log, None)
+            if judgement.roster.role(author) is Role.NONE:
+                self._set(log, (), record.events)
+            else:
+                self._set(log, record.tips, 0)
+
+    def _set(self, log: LogId, tips: Tips, hidden: int) -> None:
+        if tips:
+            self.tips[log] = tips
+        else:
+            self.tips.pop(log, None)
+        if hidden:
+            self._hidden[log] = hidden
+        else:
+            self._hidden.pop(log, None)
 
 
 class Groups:
@@ -191,6 +308,11 @@ class Groups:
         """What tells the group and log of a branch by its number."""
         return self._branches.__getitem__
 
+    def log_of_branch(self, number: int) -> LogRecord | None:
+        """The log of a branch, None if it is not shown yet."""
+        found = self._branches.get(number)
+        return found[1] if found else None
+
 
 class WholeReplica:
     """All groups of which events are stored."""
@@ -212,4 +334,4 @@ class WholeReplica:
 
 def new_group(number: int, genesis: Genesis) -> GroupRecord:
     """A group of which nothing is held but how it began."""
-    return GroupRecord(number, genesis.group, genesis, evaluate(genesis.owners, ()))
+    return GroupRecord(number, genesis.group, genesis, Judged(Judgement(evaluate(genesis.owners, ())), {}, {}, {}, frozenset(), 0))

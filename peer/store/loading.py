@@ -15,10 +15,11 @@ from peer.core.identity import EventId, GroupId, KeyPair, PeerId
 from peer.errors import MeshError, StoreCorruptError, StoreError
 from peer.store.database import Connection
 from peer.store.groups import Branch, GroupRecord, Groups, LogRecord, new_group
+from peer.store.judged import Fresh, judge_after
 from peer.store.keys import Fence, KeyFiles
 from peer.store.peers import read_peers
+from peer.store.requests import INCARNATION_SIZE, Own, Writing, write_fact
 from peer.store.rows import read_event_at
-from peer.store.writing import INCARNATION_SIZE, Own, Writing, write_fact
 
 FENCE = "fence"
 INCARNATION = "incarnation"
@@ -27,14 +28,14 @@ INCARNATION = "incarnation"
 def load_groups(connection: Connection) -> Groups:
     """Everything that is held, as it is on disk. Raises `StoreCorruptError` where that makes no sense."""
     groups = Groups()
+    (position,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
     try:
         for record in _read_groups(connection):
             groups.add(record)
             for log in _read_logs(connection, record):
                 groups.take_log(record, log)
-                if log.certificate.kind is LogKind.CONTROL:
-                    record.control.extend(_control_events(connection, log))
-            record.take_control(())
+            control = [entry for log in record.logs.values() if log.certificate.kind is LogKind.CONTROL for entry in _control_events(connection, log)]
+            record.take_judged(judge_after(connection, record, Fresh({}, (), control, position), groups.log_of_branch), control)
         for (group,) in connection.execute("SELECT group_id FROM left_groups WHERE forgotten"):
             groups.forget(GroupId(group))
         for peer in read_peers(connection):

@@ -8,8 +8,9 @@ from heapq import merge
 from itertools import islice
 from typing import NamedTuple
 
+from peer.core.control import Role
 from peer.core.event import Event, held_event
-from peer.core.identity import ID_SIZE, EventId
+from peer.core.identity import ID_SIZE, EventId, GroupId
 from peer.core.interfaces import Page, StoredEvent
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import StoreCorruptError
@@ -60,6 +61,13 @@ def find(connection: Connection, events: Iterable[EventId], position_max: int) -
             if event_id in wanted and position <= position_max:
                 found[event_id] = Found(position, branch, height)
     return found
+
+
+def role_at(event_id: EventId, found: Found, group: GroupId, of_branch: BranchLookup) -> Role | None:
+    """The role at an event that was found, None if that is in another group."""
+    record, log = of_branch(found.branch)
+    certificate = log.certificate
+    return record.judgement.role(certificate.peer, certificate.log, found.branch, found.height, event_id) if record.group == group else None
 
 
 def read_event_at(connection: Connection, position: int) -> Event:
@@ -124,7 +132,7 @@ def read_page(connection: Connection, log: LogRecord, have: Sequence[EventId], p
     runs: list[Run] = []
     size = 0
     for span in missing_spans(log, found):
-        for rows, run_size in _cut(_run_rows(connection, span)):
+        for rows, run_size in _cut(_run_rows(connection, _up_to_signature(connection, span))):
             if runs and size + run_size > size_max:
                 return Page(runs, complete=False)
             runs.append(_run(rows))
@@ -186,6 +194,13 @@ def _positions(connection: Connection, branch: Branch, after: int, count_max: in
             high = middle - 1
     sql = "SELECT position FROM events WHERE branch_no = ? AND height > ? AND height <= ? ORDER BY height LIMIT ?"
     return [position for (position,) in connection.execute(sql, (branch.number, low, branch.height, count_max))]
+
+
+def _up_to_signature(connection: Connection, span: Span) -> Span:
+    """`span` with the rest of the run in whose middle it may end, where what counts of a log does."""
+    sql = "SELECT height FROM events WHERE branch_no = ? AND height >= ? AND signature IS NOT NULL ORDER BY height LIMIT 1"
+    row = connection.execute(sql, (span.branch, span.height)).fetchone()
+    return span if row is None else span._replace(height=row[0])
 
 
 def _run_rows(connection: Connection, span: Span) -> Iterator[RunRow]:

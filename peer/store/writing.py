@@ -5,92 +5,61 @@ A `Batch` runs in the thread of the writing connection. It plans on copies: what
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate, LogKind, certify
 from peer.core.clock import next_hlc
-from peer.core.control import ControlEvent
+from peer.core.control import ControlEvent, LogSeal, Role, log_seal
 from peer.core.event import Event
 from peer.core.group import Genesis
-from peer.core.identity import EventId, GroupId, KeyPair, LogId
-from peer.core.interfaces import Commit, LaterDrafts, StoredEvent
-from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Draft, Run, write_run
+from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
+from peer.core.interfaces import Commit, StoredEvent
+from peer.core.run import Draft, Run, write_run
 from peer.errors import (
     ClockNotIncreasingError,
     EventRejectedError,
-    LogGapError,
     NotFoundError,
+    RemovedFromGroupError,
     RequestError,
+    TooManyLogsError,
     WrongLogError,
 )
 from peer.store.database import Connection
-from peer.store.groups import Branch, GroupRecord, Groups, LogRecord, new_group
-from peer.store.keys import Fence, KeyFiles
-from peer.store.rows import Found, find, read_event_at
-
-HEADER_BYTES_AT_MOST = 256
-REF_BYTES = 34
-INCARNATION_SIZE = 16
+from peer.store.groups import Branch, GroupRecord, Groups, Judged, LogRecord, new_group
+from peer.store.judged import Fresh, FreshRun, judge_after
+from peer.store.keys import Fence
+from peer.store.placing import insert_branch, place_run
+from peer.store.requests import (
+    INCARNATION_SIZE,
+    Append,
+    Create,
+    Forget,
+    OpenLogs,
+    Outcome,
+    Own,
+    Request,
+    Rotate,
+    Write,
+    Writing,
+    split_drafts,
+    write_fact,
+)
+from peer.store.sealing import UNSEALED_LOGS_MAX, frontier, logs_to_seal
 
 INSERT_EVENTS = "INSERT INTO events (position, branch_no, height, id, header, body, signature) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
-class Append(NamedTuple):
-    """Store a verified run."""
+class Stored(NamedTuple):
+    """A run that was inserted."""
 
-    certificate: Certificate
+    group: GroupRecord
+    record: LogRecord
+    """The log after it."""
+    branch: int
     run: Run
-
-
-class Write(NamedTuple):
-    """Write events of this peer."""
-
-    group: GroupId
-    kind: LogKind
-    drafts: Sequence[Draft]
-    then: Sequence[LaterDrafts] = ()
-    """What makes the drafts that follow, from the ids of all before them."""
-
-
-class Create(NamedTuple):
-    """Begin to hold a group."""
-
-    genesis: Genesis
-
-
-class Forget(NamedTuple):
-    """Do as if a group were not here: this site has left it."""
-
-    group: GroupId
-
-
-Request = Append | Write | Create | Forget
-Outcome = Sequence[StoredEvent] | EventRejectedError | RequestError
-
-
-class Writing(NamedTuple):
-    """A log that this peer writes on."""
-
-    key: KeyPair
-    certificate: Certificate
-    last: Event
-
-
-OpenLogs = dict[tuple[GroupId, LogKind], Writing]
-
-
-@dataclass(slots=True)
-class Own:
-    """What the writer knows of this peer itself."""
-
-    peer: KeyPair
-    keys: KeyFiles
-    incarnation: bytes
-    open_logs: OpenLogs = field(default_factory=dict)
-    position: int = 0
-    """The highest position that was ever given out here."""
+    position: int
+    """Of its last event."""
 
 
 class Batch:
@@ -98,18 +67,20 @@ class Batch:
 
     def __init__(self, groups: Groups, own: Own, now_ms: int) -> None:
         """Plan on top of what is held."""
-        self.commits: list[Commit] = []
         self.outcomes: list[Outcome] = []
+        self._stored: list[Stored] = []
         self._groups = groups
         self._own = own
         self._now_ms = now_ms
         self._position = own.position
         self._incarnation = own.incarnation
-        self._records: list[LogRecord] = []
-        """One for each commit: the log as it is after it."""
         self._logs: dict[tuple[GroupId, LogId], LogRecord] = {}
+        self._new_logs: dict[tuple[GroupId, PeerId], list[LogRecord]] = {}
+        self._sealed: set[LogId] = set()
+        self._refused: list[tuple[GroupRecord, LogId]] = []
         self._hlc: dict[GroupId, int] = {}
         self._created: dict[GroupId, GroupRecord] = {}
+        self._judged: list[tuple[GroupRecord, Judged, Sequence[ControlEvent]]] = []
         self._opened: OpenLogs = {}
         self._closed: set[tuple[GroupId, LogKind]] = set()
         self._forgotten: set[GroupId] = set()
@@ -121,6 +92,7 @@ class Batch:
                 self.outcomes.append(self._one(connection, request))
             except (EventRejectedError, RequestError) as error:
                 self.outcomes.append(error)
+        self._judge(connection)
 
     def publish(self, listeners: Sequence[Callable[[Commit], None]]) -> None:
         """After the commit: let everybody see it, then tell them, run by run."""
@@ -131,21 +103,34 @@ class Batch:
         own.open_logs.update(self._opened)
         for group in self._created.values():
             self._groups.add(group)
-        self._publish_rosters()
-        for commit, record in zip(self.commits, self._records, strict=True):
-            self._groups.take_log(self._groups.groups[commit.group], record)
+        for group, judged, control in self._judged:
+            group.take_judged(judged, control)
+        for group, log in self._refused:
+            group.note_waiting(log)
+        for stored in self._stored:
+            group, certificate = stored.group, stored.record.certificate
+            self._groups.take_log(group, stored.record)
+            commit = Commit(group.group, certificate, stored.run, group.tips.get(certificate.log, ()), stored.position)
             for listener in listeners:
                 listener(commit)
         for forgotten in self._forgotten:
             self._groups.forget(forgotten)
 
-    def _publish_rosters(self) -> None:
-        control: dict[GroupId, list[ControlEvent]] = {}
-        for commit in self.commits:
-            if commit.certificate.kind is LogKind.CONTROL:
-                control.setdefault(commit.group, []).extend(ControlEvent(event, commit.certificate.peer) for event in commit.run.events)
-        for group, events in control.items():
-            self._groups.groups[group].take_control(events)
+    def _judge(self, connection: Connection) -> None:
+        """What becomes of roles, in each group where something may have changed."""
+        fresh: dict[GroupId, tuple[GroupRecord, list[FreshRun], list[ControlEvent]]] = {}
+        for stored in self._stored:
+            certificate = stored.record.certificate
+            is_control = certificate.kind is LogKind.CONTROL
+            if is_control or not stored.group.judged.is_plain:
+                _, runs, control = fresh.setdefault(certificate.group, (stored.group, [], []))
+                runs.append(FreshRun(certificate, stored.branch, stored.run))
+                if is_control:
+                    control += [ControlEvent(event, certificate.peer) for event in stored.run.events]
+        for group, runs, control in fresh.values():
+            logs = {log: record for (group_id, log), record in self._logs.items() if group_id == group.group}
+            judged = judge_after(connection, group, Fresh(logs, runs, control, self._position), self._groups.log_of_branch)
+            self._judged.append((group, judged, control))
 
     def _one(self, connection: Connection, request: Request) -> Sequence[StoredEvent]:
         match request:
@@ -155,8 +140,10 @@ class Batch:
                 return self._write(connection, request)
             case Create(genesis):
                 self._create(connection, genesis)
-            case Forget(group):
-                self._forget(connection, group)
+            case Forget(group_id):
+                self._forget(connection, group_id)
+            case Rotate(group_id, kind):
+                return self._rotate(connection, self._group(group_id), kind)
         return ()
 
     def _group(self, group: GroupId) -> GroupRecord:
@@ -190,82 +177,48 @@ class Batch:
             self._close_log(connection, (record.group, kind))  # Who comes back begins new logs.
         self._forgotten.add(group)
 
+    # Runs that came from elsewhere
+
     def _append(self, connection: Connection, certificate: Certificate, run: Run) -> None:
-        """Store a run that came from elsewhere."""
+        """Store a run."""
         group = self._held(certificate.group)
         if group is None:
             raise WrongLogError(f"an event of group {certificate.group.hex()[:12]}, which is not held here")
-        record = self._logs.get((group.group, certificate.log)) or group.logs.get(certificate.log)
+        record = self._log(group, certificate.log)
         if run.log != certificate.log:
             raise WrongLogError("a run under the certificate of another log")
-        branch, held = self._place(connection, record, certificate, run)
+        branch, held = place_run(connection, record, certificate, run, self._position)
         if held == len(run.events):
             return
+        if record is None:
+            self._check_log_count(group, certificate)
         place = (group.group, certificate.kind)
         writing = self._writing(place)
         if writing is not None and writing.certificate.log == certificate.log:
             self._close_log(connection, place)  # We did not write these: somebody else has this key, or this database is an old one.
             self._renew_incarnation(connection)
-        self._store(connection, group, record, certificate, branch, Run(run.events[held:], run.signature) if held else run)
+        self._store(connection, group, certificate, branch, Run(run.events[held:], run.signature) if held else run)
 
-    def _place(self, connection: Connection, record: LogRecord | None, certificate: Certificate, run: Run) -> tuple[Branch | None, int]:
-        """The branch that `run` goes on, None for a new log, and how many of its first events are held already."""
-        first = run.first.header
-        if record is not None:
-            for branch in record.branches:
-                if branch.tip == first.previous:
-                    _check_after(run.first, branch.height, branch.hlc)
-                    return branch, 0
-                if branch.tip == run.last.id:
-                    return branch, len(run.events)
-            return self._place_by_search(connection, record, run)
-        if first.seq != 0:
-            raise LogGapError(f"event {first.seq} of log {certificate.log.hex()[:12]}, of which nothing is held")
-        _check_begin(certificate, run.first)
-        return None, 0
+    def _check_log_count(self, group: GroupRecord, certificate: Certificate) -> None:
+        """Let a new log wait whose author has too many. Its control logs are counted by themselves: what seals the others comes in them."""
+        unsealed = self._unsealed(group, certificate.peer)
+        if certificate.kind is LogKind.CONTROL:
+            unsealed = [record for record in unsealed if record.certificate.kind is LogKind.CONTROL]
+        if len(unsealed) >= UNSEALED_LOGS_MAX:
+            self._refused.append((group, certificate.log))
+            raise TooManyLogsError(f"log {certificate.log.hex()[:12]} waits: its author has {len(unsealed)} others that are not sealed")
 
-    def _place_by_search(self, connection: Connection, record: LogRecord, run: Run) -> tuple[Branch | None, int]:
-        """As `_place`, for a run that overlaps what is held, or leaves a branch in its middle."""
-        first = run.first
-        found = find(connection, (EventId(first.header.previous), *(event.id for event in run.events)), self._position)
-        own = {branch.number for branch in record.branches}
-        found = {event_id: place for event_id, place in found.items() if place.branch in own}  # What they name may be an event of another log.
-        held = next((index for index, event in enumerate(run.events) if event.id not in found), len(run.events))
-        if held == len(run.events):
-            position = found[run.last.id].position
-            connection.execute("UPDATE events SET signature = ? WHERE position = ? AND signature IS NULL", (run.signature, position))
-            return None, held
-        if held:
-            before = found[run.events[held - 1].id]
-        elif first.header.seq == 0:
-            _check_begin(record.certificate, first)
-            return self._new_branch(connection, record, None), 0
-        else:
-            place = found.get(EventId(first.header.previous))
-            if place is None:
-                raise LogGapError(f"event {first.header.seq} of log {record.certificate.log.hex()[:12]}: the one before it is not held")
-            before = place
-            _check_after(first, before.height, read_event_at(connection, before.position).header.hlc)
-        branch = next(each for each in record.branches if each.number == before.branch)
-        return (branch if branch.height == before.height else self._new_branch(connection, record, before)), held
+    def _unsealed(self, group: GroupRecord, peer: PeerId) -> list[LogRecord]:
+        """The logs of `peer` that it has not sealed."""
+        logs = [*(group.logs[log] for log in group.logs_of.get(peer, ())), *self._new_logs.get((group.group, peer), ())]
+        sealed = group.sealed(peer) | self._sealed
+        return [record for record in logs if record.certificate.log not in sealed]
 
-    def _new_branch(self, connection: Connection, record: LogRecord, before: Found | None) -> Branch:
-        """A fork: another branch beside the one that goes on after `before`."""
-        parent, height = (before.branch, before.height) if before else (None, 0)
-        number = _insert_branch(connection, record.number, parent, height)
-        return Branch(number, parent, height, height, EventId(b""), 0, 0, 0)
-
-    def _store(
-        self, connection: Connection, group: GroupRecord, record: LogRecord | None, certificate: Certificate, branch: Branch | None, run: Run
-    ) -> Commit:
+    def _store(self, connection: Connection, group: GroupRecord, certificate: Certificate, branch: Branch | None, run: Run) -> Stored:
         """Insert the events of `run`, which goes on `branch`; none of them is held."""
-        if record is None:
-            sql = "INSERT INTO logs (group_no, log, certificate) VALUES (?, ?, ?)"
-            number = connection.execute(sql, (group.number, certificate.log, certificate.to_bytes())).lastrowid
-            assert number is not None
-            record = LogRecord(number, certificate, ())
+        record = self._log(group, certificate.log) or self._new_log(connection, group, certificate)
         if branch is None:
-            branch = Branch(_insert_branch(connection, record.number, None, 0), None, 0, 0, EventId(b""), 0, 0, 0)
+            branch = insert_branch(connection, record.number, None, 0)
         start = self._position + 1
         last = run.last
         rows = [
@@ -281,19 +234,33 @@ class Batch:
         record = record.with_branch(changed)
         self._logs[group.group, certificate.log] = record
         self._hlc[group.group] = max(self._seen(group), last.header.hlc)
-        commit = Commit(group.group, certificate, run, record.tips, self._position)
-        self.commits.append(commit)
-        self._records.append(record)
-        return commit
+        stored = Stored(group, record, branch.number, run, self._position)
+        self._stored.append(stored)
+        return stored
+
+    def _log(self, group: GroupRecord, log: LogId) -> LogRecord | None:
+        return self._logs.get((group.group, log)) or group.logs.get(log)
+
+    def _new_log(self, connection: Connection, group: GroupRecord, certificate: Certificate) -> LogRecord:
+        sql = "INSERT INTO logs (group_no, log, certificate) VALUES (?, ?, ?)"
+        number = connection.execute(sql, (group.number, certificate.log, certificate.to_bytes())).lastrowid
+        assert number is not None
+        record = LogRecord(number, certificate, ())
+        self._new_logs.setdefault((group.group, certificate.peer), []).append(record)
+        return record
+
+    # Events of this peer
 
     def _write(self, connection: Connection, request: Write) -> Sequence[StoredEvent]:
         """Link, sign and store events of this peer: all of them or, if one cannot be linked, none."""
-        group_id, kind = request.group, request.kind
         if not request.drafts:
             return ()
-        group = self._group(group_id)
-        place = (group_id, kind)
+        group, place = self._group(request.group), (request.group, request.kind)
+        if group.roster.role(self._own.peer.peer_id) is Role.NONE:
+            raise RemovedFromGroupError(f"this peer has no role in group {group.genesis.name}", fix="ask an admin of the group to add it")
         writing = self._writing(place)
+        if writing is not None and self._is_over(group, writing.certificate):
+            writing = None
         fence: Fence | None = None
         runs: list[Run] = []
         if writing is not None:
@@ -302,25 +269,63 @@ class Batch:
             except ClockNotIncreasingError:
                 writing = None  # The clock of this log cannot grow: it is replaced.
         if writing is None:
-            key, fence = self._own.keys.new_log_key(group_id, kind)
-            certificate = certify(self._own.peer, group_id, key.public, kind)
+            self._make_room(connection, group, request)
+            key, fence = self._own.keys.new_log_key(request.group, request.kind)
+            certificate = certify(self._own.peer, request.group, key.public, request.kind)
             runs = self._link(group, key, certificate, None, request)
         else:
             key, certificate = writing.key, writing.certificate
-        events: list[StoredEvent] = []
-        for run in runs:
-            record = self._logs.get((group_id, certificate.log)) or group.logs.get(certificate.log)
-            branch = None if record is None else next(each for each in record.branches if each.tip == run.first.header.previous)
-            commit = self._store(connection, group, record, certificate, branch, run)
-            start = commit.position - len(run.events) + 1
-            role = group.roster.role(certificate.peer)
-            events += [StoredEvent(position, group_id, kind, certificate.peer, event, role) for position, event in enumerate(run.events, start)]
+        events = [event for run in runs for event in self._store_own(connection, group, certificate, run)]
         if fence is not None:
             sql = "INSERT OR REPLACE INTO open_logs (group_no, kind, log, inode, ctime_ns) VALUES (?, ?, ?, ?, ?)"
-            connection.execute(sql, (group.number, int(kind), certificate.log, *fence))
+            connection.execute(sql, (group.number, int(request.kind), certificate.log, *fence))
         self._closed.discard(place)
         self._opened[place] = Writing(key, certificate, runs[-1].last)
+        self._close_sealed(connection, group, events)
         return events
+
+    def _store_own(self, connection: Connection, group: GroupRecord, certificate: Certificate, run: Run) -> list[StoredEvent]:
+        record = self._log(group, certificate.log)
+        branch = None if record is None else next(each for each in record.branches if each.tip == run.first.header.previous)
+        stored = self._store(connection, group, certificate, branch, run)
+        start, role = stored.position - len(run.events) + 1, group.roster.role(certificate.peer)
+        return [StoredEvent(at, group.group, certificate.kind, certificate.peer, event, role) for at, event in enumerate(run.events, start)]
+
+    def _is_over(self, group: GroupRecord, certificate: Certificate) -> bool:
+        """True if nothing that is written on in one of our logs would count: we sealed it, here or elsewhere."""
+        return certificate.log in self._sealed or group.reach(certificate) is not None
+
+    def _make_room(self, connection: Connection, group: GroupRecord, request: Write) -> None:
+        """Before there are too many logs of ours that are not sealed: seal the oldest."""
+        own, places = self._own.peer.peer_id, [(group.group, kind) for kind in LogKind]
+        open_logs = {writing.certificate.log for place in places if (writing := self._writing(place)) is not None}
+        opening = 1 if request.kind is LogKind.CONTROL or self._writing((group.group, LogKind.CONTROL)) else 2
+        records = [self._log(group, record.certificate.log) or record for record in self._unsealed(group, own)]
+        oldest = logs_to_seal(records, open_logs, opening)
+        self._sealed.update(record.certificate.log for record in oldest)  # First: the write may come back here for its own log.
+        drafts = [log_seal(record.certificate.log, part) for record in oldest for part in frontier(record)]
+        self._write(connection, Write(group.group, LogKind.CONTROL, drafts))
+
+    def _close_sealed(self, connection: Connection, group: GroupRecord, events: Iterable[StoredEvent]) -> None:
+        """Do not write on in what we just sealed."""
+        for stored in events:
+            fact = ControlEvent(stored.event, stored.author).fact if stored.kind is LogKind.CONTROL else None
+            if isinstance(fact, LogSeal) and fact.log != stored.event.header.log:
+                self._sealed.add(fact.log)
+                for kind in LogKind:
+                    writing = self._writing((group.group, kind))
+                    if writing is not None and writing.certificate.log == fact.log:
+                        self._close_log(connection, (group.group, kind))
+
+    def _rotate(self, connection: Connection, group: GroupRecord, kind: LogKind) -> Sequence[StoredEvent]:
+        writing = self._writing((group.group, kind))
+        if writing is None:
+            return ()
+        self._close_log(connection, (group.group, kind))
+        record = self._log(group, writing.certificate.log)
+        assert record is not None
+        author = writing.certificate.peer
+        return [StoredEvent(record.branches[0].position, group.group, kind, author, writing.last, group.roster.role(author))]
 
     def _link(self, group: GroupRecord, key: KeyPair, certificate: Certificate, last: Event | None, request: Write) -> list[Run]:
         """What is to be written as signed runs after `last`."""
@@ -356,43 +361,3 @@ class Batch:
     def _renew_incarnation(self, connection: Connection) -> None:
         self._incarnation = os.urandom(INCARNATION_SIZE)
         write_fact(connection, "incarnation", self._incarnation)
-
-
-def split_drafts(drafts: Sequence[Draft]) -> Iterator[list[Draft]]:
-    """Parts of `drafts` that one signature may cover each, whatever their headers turn out to be."""
-    part: list[Draft] = []
-    size = 0
-    for draft in drafts:
-        draft_size = HEADER_BYTES_AT_MOST + len(draft.type.encode()) + REF_BYTES * len(draft.refs) + len(draft.body)
-        if part and (len(part) == RUN_EVENTS_MAX or size + draft_size > RUN_BYTES_MAX):
-            yield part
-            part, size = [], 0
-        part.append(draft)
-        size += draft_size
-    if part:
-        yield part
-
-
-def write_fact(connection: Connection, name: str, value: bytes) -> None:
-    """Remember one fact in place of the one before."""
-    connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
-
-
-def _insert_branch(connection: Connection, log_no: int, parent: int | None, fork_height: int) -> int:
-    sql = "INSERT INTO branches (log_no, parent_branch, fork_height) VALUES (?, ?, ?)"
-    number = connection.execute(sql, (log_no, parent, fork_height)).lastrowid
-    assert number is not None
-    return number
-
-
-def _check_begin(certificate: Certificate, first: Event) -> None:
-    if first.header.previous != certificate.log:
-        raise LogGapError("the first event of a log does not name the certificate of the log")
-
-
-def _check_after(event: Event, height: int, hlc: int) -> None:
-    """Raise unless `event` may follow the event of that height and clock that it names as its previous."""
-    if event.header.seq != height:
-        raise LogGapError(f"event {event.header.seq} follows one of height {height}")
-    if event.header.hlc <= hlc:
-        raise ClockNotIncreasingError(f"the clock of event {event.header.seq} of log {event.header.log.hex()[:12]} does not increase")

@@ -9,17 +9,17 @@ from peer.core.identity import EventId
 from peer.core.interfaces import EventStore
 from peer.core.run import Run
 from peer.store.database import open_database
-from peer.store.directory import DataDirectory
+from peer.store.directory import DataDirectory, write_durably
 from peer.store.events import SqliteEventStore, opened_event_store
-from peer.store.keys import KeyFiles
-from tests.samples import GROUP, START_MS, SampleLog
+from peer.store.keys import PEER_KEY_FILE, KeyFiles
+from tests.samples import GROUP, START_MS, SampleLog, key_pair
 
 
-def set_up(root: Path) -> DataDirectory:
-    """A new data directory with a peer key."""
+def set_up(root: Path, owner: str = "alice") -> DataDirectory:
+    """A new data directory with the peer key of `owner`, who may write in the group of the samples if it is alice."""
     directory = DataDirectory(root)
     directory.create()
-    KeyFiles(directory.keys).create_peer_key()
+    write_durably(directory.keys / PEER_KEY_FILE, key_pair(owner).seed.hex().encode() + b"\n")
     return directory
 
 

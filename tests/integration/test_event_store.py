@@ -34,12 +34,12 @@ def own_log(store: SqliteEventStore, kind: LogKind = LogKind.DATA) -> list[bytes
 
 async def test_appends_that_wait_together_share_a_transaction(tmp_path: Path) -> None:
     """A thousand appends, each awaited by somebody else, are a handful of syncs of the disk."""
-    logs = [SampleLog("alice", label=str(number)) for number in range(100)]
+    logs = [SampleLog("alice", label=str(number)) for number in range(50)]
     async with running_store(tmp_path / "site") as store:
         await store.create_group(genesis())
         before = store.transactions
 
-        await asyncio.gather(*(store.append(log.certificate, log.write_notes(1)) for _ in range(10) for log in logs))
+        await asyncio.gather(*(store.append(log.certificate, log.write_notes(1)) for _ in range(20) for log in logs))
 
         assert store.counts(GROUP).events == 1000
         assert store.transactions - before <= 3

@@ -32,6 +32,7 @@ class MemoryGroup:
     events: dict[LogId, dict[EventId, Event]] = field(default_factory=dict)
     signatures: dict[EventId, bytes] = field(default_factory=dict)
     quarantined: int = 0
+    waiting_logs: int = 0
     forks: Sequence[Fork] = ()
 
     @property
