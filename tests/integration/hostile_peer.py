@@ -7,15 +7,17 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 
 from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
+from peer.core.group import Invitation, join_bytes
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.run import Run
 from peer.sync.handshake import NO_CHANNEL_KEY, Handshake, LocalSide
-from peer.sync.messages import Error, Events, Have, Hello, LogEntry, Message, Ping, Pong, Proof, Rejected, decode_message, encode_message
+from peer.sync.messages import Error, Events, Have, Hello, Join, LogEntry, Message, Ping, Pong, Proof, Rejected, decode_message, encode_message
 from peer.transport.tls import client_context, peer_spki_sha256
 from tests.link_lab import Lab, Site
 from tests.samples import SampleLog, key_pair
@@ -28,11 +30,10 @@ TABLES = ("groups", "logs", "branches", "events")
 class HostilePeer:
     """One link to a real peer, dialled by whoever holds `key`."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, site: Site, key: KeyPair) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, key: KeyPair) -> None:
         self.key = key
         self.heard: list[Message] = []
         self._socket = socket
-        self._site = site
         self._pings = 0
         self._more = asyncio.Condition()
         self.ended = False
@@ -107,18 +108,26 @@ def local_side(key: KeyPair, name: str = "mallory") -> LocalSide:
 
 
 @asynccontextmanager
-async def opened_socket(site: Site) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def opened_socket(endpoint: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """A WebSocket to a peer, on which nothing was said."""
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{site.endpoint}/sync/v1/link", max_msg_size=1 << 24) as socket:
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{endpoint}/sync/v1/link", max_msg_size=1 << 24) as socket:
         yield socket
 
 
+class Proven(NamedTuple):
+    """A link after a true handshake."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    listener_nonce: bytes
+
+
 @asynccontextmanager
-async def hostile_peer(site: Site, key: KeyPair | None = None) -> AsyncIterator[HostilePeer]:
-    """A link to `site` after a true handshake."""
-    key = key or key_pair("mallory")
-    async with opened_socket(site) as socket:
-        handshake = Handshake(local_side(key), site.key.peer_id)
+async def proven(endpoint: str, peer: PeerId, key: KeyPair, *, tls: bool = False, joining: bool = False) -> AsyncIterator[Proven]:
+    """A link to `peer`, of which nothing more is read unless the test does."""
+    context: ssl.SSLContext | bool = client_context() if tls else True
+    channel_key = peer_spki_sha256(peer) if tls else NO_CHANNEL_KEY
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{endpoint}/sync/v1/link", ssl=context, max_msg_size=1 << 24) as socket:
+        handshake = Handshake(local_side(key)._replace(channel_key=channel_key), peer)
         await socket.send_bytes(encode_message(handshake.hello))
         frame = await socket.receive_bytes()
         hello, proof = decode_message(frame), decode_message(await socket.receive_bytes())
@@ -126,32 +135,38 @@ async def hostile_peer(site: Site, key: KeyPair | None = None) -> AsyncIterator[
         assert isinstance(proof, Proof)
         handshake.take_hello(hello, frame)
         handshake.check_proof(proof.signature)
-        peer = HostilePeer(socket, site, key)
-        listening = asyncio.create_task(peer.listen())
-        await peer.say(Proof(handshake.prove(), joining=False))
+        await socket.send_bytes(encode_message(Proof(handshake.prove(), joining=joining)))
+        yield Proven(socket, hello.nonce)
+
+
+@asynccontextmanager
+async def proven_socket(site: Site, key: KeyPair, *, tls: bool) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """The same to a site of the lab."""
+    async with proven(site.endpoint, site.key.peer_id, key, tls=tls) as link:
+        yield link.socket
+
+
+@asynccontextmanager
+async def hostile_link(endpoint: str, peer: PeerId, key: KeyPair, invitation: Invitation | None = None) -> AsyncIterator[HostilePeer]:
+    """A link to `peer` after a true handshake, and joining if there is an `invitation`."""
+    async with proven(endpoint, peer, key, joining=invitation is not None) as (socket, nonce):
+        hostile = HostilePeer(socket, key)
+        listening = asyncio.create_task(hostile.listen())
+        if invitation is not None:
+            signature = invitation.key.sign(join_bytes(invitation.group, key.peer_id, nonce))
+            await hostile.say(Join(invitation.group, invitation.key.public, signature, "mallory"))
         try:
-            yield peer
+            yield hostile
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
 
 @asynccontextmanager
-async def proven_socket(site: Site, key: KeyPair, *, tls: bool) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A link after a true handshake, of which nothing is read unless the test does."""
-    context: ssl.SSLContext | bool = client_context() if tls else True
-    channel_key = peer_spki_sha256(site.key.peer_id) if tls else NO_CHANNEL_KEY
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{site.endpoint}/sync/v1/link", ssl=context, max_msg_size=1 << 24) as socket:
-        handshake = Handshake(local_side(key)._replace(channel_key=channel_key), site.key.peer_id)
-        await socket.send_bytes(encode_message(handshake.hello))
-        frame = await socket.receive_bytes()
-        hello, proof = decode_message(frame), decode_message(await socket.receive_bytes())
-        assert isinstance(hello, Hello)
-        assert isinstance(proof, Proof)
-        handshake.take_hello(hello, frame)
-        handshake.check_proof(proof.signature)
-        await socket.send_bytes(encode_message(Proof(handshake.prove(), joining=False)))
-        yield socket
+async def hostile_peer(site: Site, key: KeyPair | None = None) -> AsyncIterator[HostilePeer]:
+    """A link to a site of the lab, by Mallory if nobody else is named."""
+    async with hostile_link(site.endpoint, site.key.peer_id, key or key_pair("mallory")) as peer:
+        yield peer
 
 
 async def admit(site: Site, group: GroupId, *peers: PeerId, role: Role = Role.WRITER) -> None:
