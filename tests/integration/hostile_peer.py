@@ -108,9 +108,9 @@ def local_side(key: KeyPair, name: str = "mallory") -> LocalSide:
 
 
 @asynccontextmanager
-async def opened_socket(endpoint: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def opened_socket(site: Site) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """A WebSocket to a peer, on which nothing was said."""
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{endpoint}/sync/v1/link", max_msg_size=1 << 24) as socket:
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{site.endpoint}/sync/v1/link", max_msg_size=1 << 24) as socket:
         yield socket
 
 

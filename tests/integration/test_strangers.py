@@ -115,7 +115,7 @@ async def test_a_second_handshake_with_another_key_on_the_same_link(mesh: Mesh, 
 
 
 async def test_a_second_hello_before_the_proof(mesh: Mesh) -> None:
-    async with opened_socket(mesh.alice.endpoint) as socket:
+    async with opened_socket(mesh.alice) as socket:
         for key in ("mallory", "carol"):
             hello = Handshake(local_side(key_pair(key)), mesh.alice.key.peer_id).hello
             await socket.send_bytes(encode_message(hello))
@@ -142,7 +142,7 @@ PROOF: Mapping[str, Callable[[list[bytes]], list[bytes]]] = {
 async def proven_by(mesh: Mesh, sign: Callable[[list[bytes]], bytes]) -> Message:
     """What Alice answers to a member whose proof `sign` makes of the true parts."""
     key = key_pair("mallory")
-    async with opened_socket(mesh.alice.endpoint) as socket:
+    async with opened_socket(mesh.alice) as socket:
         handshake = Handshake(local_side(key), mesh.alice.key.peer_id)
         await socket.send_bytes(encode_message(handshake.hello))
         frame = await socket.receive_bytes()
@@ -189,7 +189,7 @@ async def test_a_proof_by_another_key(mesh: Mesh, wrong: str) -> None:
 
 async def test_the_listeners_own_proof_sent_back_opens_nothing(mesh: Mesh) -> None:
     """Reflection: what Alice signs as listener is no proof of a dialler, whoever shows it."""
-    async with opened_socket(mesh.alice.endpoint) as socket:
+    async with opened_socket(mesh.alice) as socket:
         claimed = Hello((1,), mesh.alice.key.peer_id, OTHER, bytes(16), bytes(16), "alice", b"")
         await socket.send_bytes(encode_message(claimed))
         answer = decode_message(await socket.receive_bytes(timeout=DEADLINE_S))
@@ -215,7 +215,7 @@ async def test_each_part_of_what_a_joiner_signs(mesh: Mesh, changed: str) -> Non
     await mesh.alice.store.write(mesh.group, LogKind.CONTROL, [invite(invitation.public, Role.WRITER, wall_ms() + 60_000)])
     key = key_pair("joiner")
     before = rows(mesh.lab, mesh.alice)
-    async with opened_socket(mesh.alice.endpoint) as socket:
+    async with opened_socket(mesh.alice) as socket:
         handshake = Handshake(local_side(key), mesh.alice.key.peer_id)
         await socket.send_bytes(encode_message(handshake.hello))
         frame = await socket.receive_bytes()
