@@ -5,20 +5,23 @@ Small and slow on purpose: ancestors are walked, nothing is cached. The contract
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from peer.core.certificate import Certificate, LogKind
-from peer.core.control import ControlEvent
+from peer.core.control import ControlEvent, Role
 from peer.core.event import Event, check_follows
-from peer.core.frontier import Tip, Tips, extend_tips
+from peer.core.frontier import Tip, Tips, extend_tips, sorted_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, Fork, Page
-from peer.core.judging import Judgement
+from peer.core.judging import Judgement, LogKey, rejudge, tops_of
 from peer.core.roster import Roster, evaluate
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
+from tests.simulation.lines import Tree, tree_of
+
+NOTHING = Tree((), {})
 
 
 @dataclass
@@ -26,23 +29,78 @@ class MemoryGroup:
     """A `GroupView` and the events behind it."""
 
     genesis: Genesis
-    roster: Roster
+    judgement: Judgement
     tips: dict[LogId, Tips] = field(default_factory=dict)
     certificates: dict[LogId, Certificate] = field(default_factory=dict)
     events: dict[LogId, dict[EventId, Event]] = field(default_factory=dict)
     signatures: dict[EventId, bytes] = field(default_factory=dict)
-    quarantined: int = 0
+    held_tips: dict[LogId, Tips] = field(default_factory=dict)
+    """Whether they count or not."""
     waiting_logs: int = 0
-    forks: Sequence[Fork] = ()
 
     @property
-    def judgement(self) -> Judgement:
-        """Which role each held event has."""
-        return Judgement(self.roster)
+    def roster(self) -> Roster:
+        """Who is in it."""
+        return self.judgement.roster
+
+    @property
+    def quarantined(self) -> int:
+        """How many held events do not count."""
+        return sum(role is Role.NONE for log in self.events for role in self.roles(log).values())
+
+    @property
+    def forks(self) -> list[Fork]:
+        """Where logs have forked, by log and height."""
+        found = [
+            Fork(log, certificate.peer, certificate.kind, line.fork_height)
+            for log, certificate in self.certificates.items()
+            for line in self.tree(log).lines[1:]
+        ]
+        return sorted(found, key=lambda fork: (fork.log, fork.height))
 
     def reach(self, certificate: Certificate) -> int | None:
         """As `GroupView.reach`."""
-        return self.roster.standing(certificate.peer).reach(certificate.log)
+        return self.judgement.reach(certificate.peer, certificate.log)
+
+    def roles(self, log: LogId) -> dict[EventId, Role]:
+        """The roles at all events of a log."""
+        tree, author = self.tree(log), self.certificates[log].peer
+        return {
+            event_id: self.judgement.role(author, log, line, self.events[log][event_id].height, event_id) for event_id, line in tree.line_of.items()
+        }
+
+    def tree(self, log: LogId) -> Tree:
+        """The lines of a log."""
+        return tree_of(self.events[log].values()) if log in self.certificates else NOTHING
+
+    def look_again(self, changed: LogKey, roster: Roster) -> None:
+        """A log has grown, and this is the roster now: think about all roles."""
+        points = {point for standing in roster.standings.values() for log in self.events for point in standing.points(log)}
+        trees = {log: self.tree(log) for log in {point.log for point in points}}
+        places = {point: number for point in points for number in trees[point.log].places([point]).values()}
+        data = {log for log, certificate in self.certificates.items() if certificate.kind is LogKind.DATA}
+        voided = {event for event in roster.voids for log in data if event in self.events[log] and roster.is_void(event, self.certificates[log].peer)}
+        before = self.judgement
+        self.judgement = rejudge(before, roster, {changed}, lambda log: self.tree(log).lines, places, frozenset(voided))
+        for log in self.certificates if self.judgement is not before else {changed[1]}:
+            self.show(log)
+
+    def show(self, log: LogId) -> None:
+        """Work out what others get of a log."""
+        author = self.certificates[log].peer
+        verdict = self.judgement.verdicts.get((author, log))
+        if verdict is None:
+            tips = () if self.roster.role(author) is Role.NONE else self.held_tips[log]
+        else:
+            tree = self.tree(log)
+            tips = sorted_tips(
+                Tip(height, tree.lines[number].events[height - tree.lines[number].fork_height - 1].id)
+                for number, height in tops_of(tree.lines, verdict.clips)
+            )
+        if tips:
+            self.tips[log] = tips
+        else:
+            self.tips.pop(log, None)
 
 
 class MemoryStore:
@@ -65,7 +123,7 @@ class MemoryStore:
 
     def create_group(self, genesis: Genesis) -> None:
         """Begin to hold a group."""
-        self._groups.setdefault(genesis.group, MemoryGroup(genesis, evaluate(genesis.owners, ())))
+        self._groups.setdefault(genesis.group, MemoryGroup(genesis, Judgement(evaluate(genesis.owners, ()))))
 
     def ids(self) -> set[EventId]:
         """All events held."""
@@ -86,11 +144,11 @@ class MemoryStore:
         group.signatures[run.last.id] = run.signature
         group.certificates[run.log] = certificate
         last = Tip(run.last.height, run.last.id)
-        group.tips[run.log] = extend_tips(group.tips.get(run.log, ()), fresh[0].header.previous, last)
-        if certificate.kind is LogKind.CONTROL:
-            group.roster = evaluate(group.genesis.owners, self._control(group))
+        group.held_tips[run.log] = extend_tips(group.held_tips.get(run.log, ()), fresh[0].header.previous, last)
+        roster = evaluate(group.genesis.owners, self._control(group)) if certificate.kind is LogKind.CONTROL else group.roster
+        group.look_again((certificate.peer, certificate.log), group.roster if roster == group.roster else roster)
         self.position += len(fresh)
-        return Commit(certificate.group, certificate, Run(fresh, run.signature), group.tips[run.log], self.position)
+        return Commit(certificate.group, certificate, Run(fresh, run.signature), group.tips.get(run.log, ()), self.position)
 
     def check_place(self, held: dict[EventId, Event], first: Event) -> None:
         """Raise unless `first` follows an event that is held, or begins the log."""
@@ -111,8 +169,10 @@ class MemoryStore:
                 self._walk_back(held, event_id, covered)
         runs: list[Run] = []
         size = 0
-        for tip in group.tips[log]:
+        for tip in group.tips.get(log, ()):
             chain = self._walk_back(held, tip.event_id, covered)
+            if chain:
+                chain += self._rest_of_run(group, log, tip)
             for run in self._cut(group, chain):
                 if runs and size + run.size > size_max:
                     return Page(runs, complete=False)
@@ -143,13 +203,13 @@ class MemoryStore:
         other.position = self.position
         other.named = {group: set(peers) for group, peers in self.named.items()}
         for group_id, group in self._groups.items():
-            other._groups[group_id] = MemoryGroup(
-                group.genesis,
-                group.roster,
-                dict(group.tips),
-                dict(group.certificates),
-                {log: dict(events) for log, events in group.events.items()},
-                dict(group.signatures),
+            other._groups[group_id] = replace(
+                group,
+                tips=dict(group.tips),
+                certificates=dict(group.certificates),
+                events={log: dict(events) for log, events in group.events.items()},
+                signatures=dict(group.signatures),
+                held_tips=dict(group.held_tips),
             )
         return other
 
@@ -163,6 +223,18 @@ class MemoryStore:
                 break
             event_id = EventId(held[event_id].header.previous)
         return chain[::-1]
+
+    def _rest_of_run(self, group: MemoryGroup, log: LogId, tip: Tip) -> list[Event]:
+        """What follows a tip of what counts up to the next signature: nothing if there is one at the tip."""
+        rest: list[Event] = []
+        if tip.event_id not in group.signatures:
+            tree = group.tree(log)
+            line = tree.lines[tree.line_of[tip.event_id]]
+            for event in line.events[tip.height - line.fork_height :]:
+                rest.append(event)
+                if event.id in group.signatures:
+                    break
+        return rest
 
     def _cut(self, group: MemoryGroup, chain: list[Event]) -> Iterable[Run]:
         """Runs that end on a signature, as long as they may be."""
