@@ -23,7 +23,9 @@ from peer.store.keys import KeyFiles
 from peer.store.manifest import MANIFEST_FILE, BackupFile, Manifest
 
 FOLDERS_LEFT_OUT = {"blobs", "recordings", "backups"}
-FILES_LEFT_OUT = {"lock", "admin.address", MANIFEST_FILE}
+FILES_LEFT_OUT = {"lock", "admin.address", "tokens.json", MANIFEST_FILE}
+"""Tokens among them: one that was revoked since must not come back with the backup."""
+
 DATABASES = ("log.db", "views.db")
 """Names that begin like this are databases with what SQLite and repairs keep beside them: none is copied as a file."""
 

@@ -218,6 +218,15 @@ async def test_tokens_survive_a_restart_and_a_lost_log(tmp_path: Path) -> None:
         assert await ask(peer, "GET", STATUS, **as_bearer(secret)) == (200, None)
 
 
+async def test_a_backup_brings_no_token_back(peer: RunningPeer, tmp_path: Path) -> None:
+    await peer.post(TOKENS, {"name": "grafana"}, TokenMade, status=201)
+
+    await peer.post("/api/v1/backup", {"directory": str(tmp_path / "backup")}, status=201)
+
+    assert (tmp_path / "backup" / "admin.token").is_file()
+    assert not (tmp_path / "backup" / "tokens.json").exists()
+
+
 async def test_a_damaged_file_of_tokens_lets_in_the_own_one_alone_and_says_so(tmp_path: Path) -> None:
     root = tmp_path / "data"
     async with running_peer(root, "alpha") as peer:
