@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from materializer.bodies import RecordingCreate, recording_create, recording_tag
+from materializer.bodies import RecordingCreate, recording_create
+from materializer.edits import recording_tag
 from peer.core.certificate import LogKind
 from peer.core.identity import EventId
 from peer.core.run import Draft

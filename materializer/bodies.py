@@ -1,50 +1,52 @@
-"""The bodies of data events: what may stand in them. Builders make drafts that `read_body` accepts; what it refuses is poison, the same everywhere.
+"""The bodies of data events: facts about a recording, which never change. What does change is in `edits`.
 
-A reader is strict: exactly the known fields in the order of the encoding, each of its type, down to the last value, and within its limits. Limits
-depend on nothing that differs between two machines, such as the Unicode tables of their Python.
+Builders make drafts that `read_body` accepts; what it refuses is poison, the same everywhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from peer.core.encoding import Value, decode_fields, encode, sorted_keys
+from materializer.edits import EDIT_READERS, Edit
+from materializer.fields import (
+    COUNT_MAX,
+    INDEX_MAX,
+    LABEL_BYTES_MAX,
+    LIBRARY_BYTES_MAX,
+    TIME_MAX_NS,
+    Fields,
+    PoisonError,
+    Reader,
+    TopicEntry,
+    event_field,
+    file_name_field,
+    hash_field,
+    line_field,
+    make_draft,
+    need,
+    number_field,
+    piece_size_field,
+    read_fields,
+    span_fields,
+    topics_field,
+)
+from peer.core.encoding import encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
-from peer.core.hashing import HASH_SIZE, hash_bytes
-from peer.core.identity import ID_SIZE, BlobId, EventId
+from peer.core.hashing import hash_bytes
+from peer.core.identity import BlobId, EventId
 from peer.core.interfaces import BlobFacts
 from peer.core.names import is_name
 from peer.core.run import Draft
-from peer.errors import NotCanonicalError, RequestError
 
 RECORDING_CREATE = "recording.create"
 CHUNK_ADD = "chunk.add"
 CHUNK_TOPICS = "chunk.topics"
 ATTACHMENT_ADD = "attachment.add"
 RECORDING_FINALIZE = "recording.finalize"
-RECORDING_TAG = "recording.tag"
 
-INDEX_MAX = 999_999
-"""Six digits, in file names."""
-COUNT_MAX = 2**48
-TIME_MAX_NS = 2**63 - 1
-PIECE_SIZES = (1 << 20, 1 << 21, 1 << 22)
-FILE_NAME_BYTES_MAX = 255
-LABEL_BYTES_MAX = 256
-LIBRARY_BYTES_MAX = 1024
-TOPIC_BYTES_MAX = 4096
-TAG_BYTES_MAX = 128
-TOPIC_FIELDS = 5
 TOPICS_BYTES = BODY_SIZE_MAX - 8192
 """How much of a body topics may take: the rest is for its other fields."""
 CHUNK_IDS_MAX = 1800
 """How many chunks a finalize lists by id; of more it names the hash."""
-
-TopicEntry = tuple[str, str, str, str, int]
-"""Topic, schema name, schema encoding, message encoding, message count."""
-
-
-class PoisonError(Exception):
-    """A body that does not fit the schema of its type. The text says what is wrong with it."""
 
 
 class RecordingCreate(NamedTuple):
@@ -104,15 +106,8 @@ class RecordingFinalize(NamedTuple):
     chunks_hash: bytes | None
 
 
-class RecordingTag(NamedTuple):
-    """A tag of a recording is set or taken away."""
-
-    recording: EventId
-    tag: str
-    present: bool
-
-
-Body = RecordingCreate | ChunkAdd | ChunkTopics | AttachmentAdd | RecordingFinalize | RecordingTag
+Fact = RecordingCreate | ChunkAdd | ChunkTopics | AttachmentAdd | RecordingFinalize
+Body = Fact | Edit
 
 
 def read_body(type_: str, body: bytes) -> Body | None:
@@ -120,13 +115,7 @@ def read_body(type_: str, body: bytes) -> Body | None:
     reader = _READERS.get(type_)
     if reader is None:
         return None
-    try:
-        fields = decode_fields(body)
-    except NotCanonicalError as error:
-        raise PoisonError("not deterministic CBOR") from error
-    if type(fields) is not dict:
-        raise PoisonError("not a map")
-    return reader(fields)
+    return reader(read_fields(body))
 
 
 def recording_create(body: RecordingCreate) -> Draft:
@@ -158,35 +147,18 @@ def recording_finalize(recording: EventId, manifest_id: bytes, chunks: Sequence[
     return _draft(RECORDING_FINALIZE, body)._replace(refs=tuple(replaces))
 
 
-def recording_tag(recording: EventId, tag: str, *, present: bool, replaces: Sequence[EventId] = ()) -> Draft:
-    """The event that sets or takes away a tag; `replaces` are the writes of this tag that the author has seen."""
-    return _draft(RECORDING_TAG, RecordingTag(recording, tag, present))._replace(refs=tuple(replaces))
-
-
 def chunks_hash(chunks: Sequence[EventId]) -> bytes:
     """What stands for a list of chunks that does not fit a body."""
     return hash_bytes(b"".join(chunks))
 
 
-def is_tag(text: str) -> bool:
-    """True for what may be a tag: a word without blanks in front or behind."""
-    return _is_line(text, TAG_BYTES_MAX) and bool(text) and text == text.strip(" ")
-
-
-def _draft(type_: str, body: Body) -> Draft:
+def _draft(type_: str, body: Fact) -> Draft:
     """The draft of `body`. Raises `RequestError` for what every peer would take for poison."""
     fields = {key: value for key, value in body._asdict().items() if key not in _OPTIONAL or value is not None}
     for key in ("chunks", "topics"):
         if key in fields:
             fields[key] = [list(item) if isinstance(item, tuple) else item for item in fields[key]]
-    data = encode(fields)
-    try:
-        read_body(type_, data)
-    except PoisonError as error:
-        raise RequestError(f"this cannot be written to the history: {error}", fix="change it and try again") from error
-    if len(data) > BODY_SIZE_MAX:
-        raise RequestError("this does not fit an event", fix="use shorter names")
-    return Draft(type_, data)
+    return make_draft(type_, fields, _READERS[type_])
 
 
 def _pages(topics: Sequence[TopicEntry]) -> list[list[TopicEntry]]:
@@ -208,150 +180,76 @@ _CREATE_FIELDS = sorted_keys(RecordingCreate._fields)
 _CHUNK_FIELDS = sorted_keys(ChunkAdd._fields)
 _TOPICS_FIELDS = sorted_keys(ChunkTopics._fields)
 _ATTACHMENT_FIELDS = sorted_keys(AttachmentAdd._fields)
-_TAG_FIELDS = sorted_keys(RecordingTag._fields)
 _FINALIZE_FIELDS = (sorted_keys(["recording", "manifest_id", "chunks"]), sorted_keys(["recording", "manifest_id", "chunks_hash"]))
 
-_Fields = Mapping[str, Value]
 
-
-def _read_create(fields: _Fields) -> RecordingCreate:
-    _need(tuple(fields) == _CREATE_FIELDS, "not the fields of a recording")
+def _read_create(fields: Fields) -> RecordingCreate:
+    need(tuple(fields) == _CREATE_FIELDS, "not the fields of a recording")
     name, machine, created_ns, profile = fields["name"], fields["machine"], fields["created_ns"], fields["profile"]
     if not isinstance(name, str) or not is_name(name):
         raise PoisonError("a recording name that cannot be a path")
-    return RecordingCreate(name, _line(machine, LABEL_BYTES_MAX), _number(created_ns, TIME_MAX_NS), _line(profile, LABEL_BYTES_MAX))
+    return RecordingCreate(name, line_field(machine, LABEL_BYTES_MAX), number_field(created_ns, TIME_MAX_NS), line_field(profile, LABEL_BYTES_MAX))
 
 
-def _read_chunk(fields: _Fields) -> ChunkAdd:
-    _need(tuple(fields) == _CHUNK_FIELDS, "not the fields of a chunk")
+def _read_chunk(fields: Fields) -> ChunkAdd:
+    need(tuple(fields) == _CHUNK_FIELDS, "not the fields of a chunk")
     start_ns, end_ns = fields["start_ns"], fields["end_ns"]
     if start_ns is not None or end_ns is not None:
-        _need(_number(start_ns, TIME_MAX_NS) <= _number(end_ns, TIME_MAX_NS), "a chunk that ends before it starts")
+        span_fields(start_ns, end_ns)
     return ChunkAdd(
-        EventId(_hash(fields["recording"])),
-        _number(fields["index"], INDEX_MAX),
-        _file_name(fields["source_name"]),
-        BlobId(_hash(fields["blob"])),
-        _hash(fields["sha256"]),
-        _number(fields["size"], COUNT_MAX),
-        _piece_size(fields["piece_size"]),
-        BlobId(_hash(fields["pieces"])),
-        _number(fields["message_count"], COUNT_MAX),
+        event_field(fields["recording"]),
+        number_field(fields["index"], INDEX_MAX),
+        file_name_field(fields["source_name"]),
+        BlobId(hash_field(fields["blob"])),
+        hash_field(fields["sha256"]),
+        number_field(fields["size"], COUNT_MAX),
+        piece_size_field(fields["piece_size"]),
+        BlobId(hash_field(fields["pieces"])),
+        number_field(fields["message_count"], COUNT_MAX),
         start_ns,  # type: ignore[arg-type]
         end_ns,  # type: ignore[arg-type]
-        _line(fields["library"], LIBRARY_BYTES_MAX),
-        _line(fields["profile"], LABEL_BYTES_MAX),
-        _topics(fields["topics"]),
+        line_field(fields["library"], LIBRARY_BYTES_MAX),
+        line_field(fields["profile"], LABEL_BYTES_MAX),
+        topics_field(fields["topics"]),
     )
 
 
-def _read_topics(fields: _Fields) -> ChunkTopics:
-    _need(tuple(fields) == _TOPICS_FIELDS, "not the fields of topics")
-    return ChunkTopics(EventId(_hash(fields["recording"])), EventId(_hash(fields["chunk"])), _topics(fields["topics"]))
+def _read_topics(fields: Fields) -> ChunkTopics:
+    need(tuple(fields) == _TOPICS_FIELDS, "not the fields of topics")
+    return ChunkTopics(event_field(fields["recording"]), event_field(fields["chunk"]), topics_field(fields["topics"]))
 
 
-def _read_attachment(fields: _Fields) -> AttachmentAdd:
-    _need(tuple(fields) == _ATTACHMENT_FIELDS, "not the fields of an attachment")
+def _read_attachment(fields: Fields) -> AttachmentAdd:
+    need(tuple(fields) == _ATTACHMENT_FIELDS, "not the fields of an attachment")
     return AttachmentAdd(
-        EventId(_hash(fields["recording"])),
-        _file_name(fields["source_name"]),
-        BlobId(_hash(fields["blob"])),
-        _hash(fields["sha256"]),
-        _number(fields["size"], COUNT_MAX),
-        _piece_size(fields["piece_size"]),
-        BlobId(_hash(fields["pieces"])),
+        event_field(fields["recording"]),
+        file_name_field(fields["source_name"]),
+        BlobId(hash_field(fields["blob"])),
+        hash_field(fields["sha256"]),
+        number_field(fields["size"], COUNT_MAX),
+        piece_size_field(fields["piece_size"]),
+        BlobId(hash_field(fields["pieces"])),
     )
 
 
-def _read_finalize(fields: _Fields) -> RecordingFinalize:
-    _need(tuple(fields) in _FINALIZE_FIELDS, "not the fields of a finalize")
-    recording, manifest_id = EventId(_hash(fields["recording"])), _hash(fields["manifest_id"])
+def _read_finalize(fields: Fields) -> RecordingFinalize:
+    need(tuple(fields) in _FINALIZE_FIELDS, "not the fields of a finalize")
+    recording, manifest_id = event_field(fields["recording"]), hash_field(fields["manifest_id"])
     if "chunks_hash" in fields:
-        return RecordingFinalize(recording, manifest_id, None, _hash(fields["chunks_hash"]))
+        return RecordingFinalize(recording, manifest_id, None, hash_field(fields["chunks_hash"]))
     chunks = fields["chunks"]
     if not isinstance(chunks, list):
         raise PoisonError("chunks that are no list")
-    ids = [EventId(_hash(chunk)) for chunk in chunks]
-    _need(len(set(ids)) == len(ids), "a chunk that is listed twice")
+    ids = [event_field(chunk) for chunk in chunks]
+    need(len(set(ids)) == len(ids), "a chunk that is listed twice")
     return RecordingFinalize(recording, manifest_id, ids, None)
 
 
-def _read_tag(fields: _Fields) -> RecordingTag:
-    _need(tuple(fields) == _TAG_FIELDS, "not the fields of a tag")
-    tag, present = fields["tag"], fields["present"]
-    if not isinstance(tag, str) or not is_tag(tag):
-        raise PoisonError("text that cannot be a tag")
-    if present is not True and present is not False:
-        raise PoisonError("a tag that is neither present nor absent")
-    return RecordingTag(EventId(_hash(fields["recording"])), tag, present)
-
-
-_READERS: Mapping[str, Callable[[_Fields], Body]] = {
+_READERS: Mapping[str, Reader[Body]] = {
     RECORDING_CREATE: _read_create,
     CHUNK_ADD: _read_chunk,
     CHUNK_TOPICS: _read_topics,
     ATTACHMENT_ADD: _read_attachment,
     RECORDING_FINALIZE: _read_finalize,
-    RECORDING_TAG: _read_tag,
+    **EDIT_READERS,
 }
-
-
-def _need(condition: bool, text: str) -> None:  # noqa: FBT001  (reads like assert)
-    if not condition:
-        raise PoisonError(text)
-
-
-def _hash(value: Value) -> bytes:
-    if type(value) is not bytes or len(value) != ID_SIZE:
-        raise PoisonError(f"an id or hash that is not {HASH_SIZE} bytes")
-    return value
-
-
-def _number(value: Value, most: int) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise PoisonError("a number that is out of range")
-    return value
-
-
-def _piece_size(value: Value) -> int:
-    if type(value) is not int or value not in PIECE_SIZES:
-        raise PoisonError("a piece size that is not 1, 2 or 4 MiB")
-    return value
-
-
-def _is_line(text: str, bytes_max: int) -> bool:
-    """True for text of one line that no terminal takes for a command: without the control characters of Unicode, which are fixed for ever."""
-    if text.isascii():
-        return len(text) <= bytes_max and text.isprintable()
-    return len(text.encode()) <= bytes_max and not any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
-
-
-def _line(value: Value, bytes_max: int) -> str:
-    if type(value) is not str or not _is_line(value, bytes_max):
-        raise PoisonError(f"text that is longer than {bytes_max} bytes or has control characters")
-    return value
-
-
-def _file_name(value: Value) -> str:
-    name = _line(value, FILE_NAME_BYTES_MAX)
-    _need(bool(name), "a file without a name")
-    return name
-
-
-def _topics(value: Value) -> list[TopicEntry]:
-    if type(value) is not list:
-        raise PoisonError("topics that are no list")
-    return [_topic(entry) for entry in value]
-
-
-def _topic(entry: Value) -> TopicEntry:
-    if type(entry) is not list or len(entry) != TOPIC_FIELDS:
-        raise PoisonError("a topic without its five fields")
-    topic, schema, schema_encoding, message_encoding, count = entry
-    return (
-        _line(topic, TOPIC_BYTES_MAX),
-        _line(schema, TOPIC_BYTES_MAX),
-        _line(schema_encoding, TOPIC_BYTES_MAX),
-        _line(message_encoding, TOPIC_BYTES_MAX),
-        _number(count, COUNT_MAX),
-    )

@@ -11,7 +11,7 @@ from peer.core.encoding import encode
 from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import GroupId
 
-PROJECTION_VERSION = 1
+PROJECTION_VERSION = 2
 """Goes up with every change of what projections contain: another version is rebuilt, and not compared."""
 
 MODULUS = 2**256
@@ -24,7 +24,9 @@ TABLES: Mapping[str, Sequence[str]] = {
     ),
     "chunk_topics": ("id", "recording", "hlc", "chunk", "topics"),
     "attachments": ("id", "recording", "hlc", "source_name", "blob", "sha256", "size", "piece_size", "pieces"),
+    "annotations": ("id", "recording", "author", "hlc", "label", "text", "start_ns", "end_ns", "reply_to"),
     "registers": ("id", "recording", "register", "author", "rank", "hlc", "value", "wins"),
+    "settings": ("id", "register", "author", "rank", "hlc", "value", "wins"),
     "manifests": ("recording", "finalize", "manifest_id", "state"),
     "poison": ("id", "author", "type", "reason"),
 }

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import rfc8785
 
-from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingCreate, TopicEntry
+from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingCreate
+from materializer.fields import TopicEntry
 from peer.core.encoding import encode
 from peer.core.hashing import hash_bytes
 from peer.core.identity import EventId, GroupId, PeerId

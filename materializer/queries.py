@@ -4,15 +4,16 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from materializer.descriptions import is_deleted, read_annotations, read_description, read_registers, read_settings
 from materializer.digest import TABLES, export, state_digest
 from materializer.manifest import Manifest, file_names, folder_name, merge_topics
 from materializer.recordings import COMPLETE, Attachment, Chunk, final_parts, judge
-from materializer.registers import TAG_PREFIX
+from materializer.registers import DELETED, TRUE
 from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
-from peer.core.encoding import decode
 from peer.core.identity import BlobId, EventId, GroupId
-from peer.core.interfaces import FileView, GroupState, RecordingView, WantedBlob
+from peer.core.interfaces import WantedBlob
 from peer.core.names import folded
+from peer.core.views import AnnotationView, FileView, GroupState, RecordingView, RegisterView
 
 SHORT_DIGITS = range(8, 65, 8)
 EMPTY_DIGEST = bytes(32)
@@ -42,7 +43,7 @@ class TreeEntry(NamedTuple):
 
     folder: str
     manifest: Manifest | None
-    """None while it is open, or its finalize does not hold."""
+    """None while it is open or deleted, or its finalize does not hold."""
 
 
 class ViewsProblem(NamedTuple):
@@ -80,9 +81,9 @@ class Projections:
         """As `Views.export`; `encode` of it is the canonical export."""
         return await self._views.read(lambda connection: _export(connection, group))
 
-    async def recordings(self, groups: Sequence[GroupId]) -> list[RecordingView]:
+    async def recordings(self, groups: Sequence[GroupId], *, deleted: bool = False) -> list[RecordingView]:
         """As `Views.recordings`."""
-        return await self._views.read(lambda connection: _recordings(connection, groups))
+        return await self._views.read(lambda connection: _recordings(connection, groups, deleted=deleted))
 
     async def recording(self, group: GroupId, recording: EventId) -> RecordingView | None:
         """As `Views.recording`."""
@@ -93,12 +94,24 @@ class Projections:
         entry = await self.tree_entry(group, recording)
         return (entry.manifest.cbor, entry.manifest.json) if entry and entry.manifest else None
 
+    async def registers(self, group: GroupId, recording: EventId) -> dict[str, RegisterView]:
+        """As `Views.registers`."""
+        return await self._views.read(lambda connection: read_registers(connection, *found) if (found := _find(connection, group, recording)) else {})
+
+    async def settings(self, group: GroupId) -> list[RegisterView]:
+        """As `Views.settings`."""
+        return await self._views.read(lambda connection: read_settings(connection, place) if (place := _place(connection, group)) else [])
+
+    async def annotations(self, group: GroupId, recording: EventId | None = None) -> list[AnnotationView]:
+        """As `Views.annotations`."""
+        return await self._views.read(lambda connection: _annotations(connection, group, recording))
+
     async def has_blob(self, group: GroupId, blob: BlobId) -> bool:
         """True if a recording of the group has a file with these bytes, or with this piece list."""
         return await self._views.read(lambda connection: _has_blob(connection, group, blob))
 
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> list[WantedBlob]:
-        """The files of all recordings of a group, or of some: chunks and attachments, listed or not."""
+        """The files of all recordings of a group, or of some, that are not deleted: chunks and attachments, listed or not."""
         if recordings is None:
             return await self._views.read(lambda connection: _wanted(connection, group, None))
         return await self._views.read(lambda connection: [file for each in recordings for file in _wanted(connection, group, each)])
@@ -162,13 +175,22 @@ def _find(connection: Connection, group: GroupId, recording: EventId) -> tuple[P
     return (place, row[0]) if place and row and row[2] else None
 
 
-def _recordings(connection: Connection, groups: Sequence[GroupId]) -> list[RecordingView]:
+def _annotations(connection: Connection, group: GroupId, recording: EventId | None) -> list[AnnotationView]:
+    if recording is None:
+        place = _place(connection, group)
+        return read_annotations(connection, place, None) if place else []
+    found = _find(connection, group, recording)
+    return read_annotations(connection, *found) if found else []
+
+
+def _recordings(connection: Connection, groups: Sequence[GroupId], *, deleted: bool) -> list[RecordingView]:
     found = []
     for group in groups:
         place = _place(connection, group)
         if place is not None:
             sql = "SELECT recording_no FROM recordings WHERE group_no = ? AND counts"
-            found += [_view(connection, place, no) for (no,) in connection.execute(sql, (place.group_no,)).fetchall()]
+            numbers = [no for (no,) in connection.execute(sql, (place.group_no,)).fetchall()]
+            found += [_view(connection, place, no) for no in numbers if deleted or not is_deleted(connection, no)]
     return sorted(found, key=lambda view: (view.created_ns, view.recording), reverse=True)
 
 
@@ -187,7 +209,7 @@ def _view(connection: Connection, place: Place, recording_no: int) -> RecordingV
     names = file_names([chunk.body for chunk in chunks], [attachment.body for attachment in attachments])
     listed = {chunk.event_id for chunk in chunks}
     manifest = next(projected_rows(connection, "manifests", place.group_no, recording_no), None)
-    tags, conflicts = _registers(connection, place, recording_no)
+    description = read_description(connection, place, recording_no)
     return RecordingView(
         place.group,
         parts.facts.recording,
@@ -200,26 +222,8 @@ def _view(connection: Connection, place: Place, recording_no: int) -> RecordingV
         chunks=[_chunk(chunk, name) for chunk, name in zip(chunks, names, strict=False)],
         attachments=[_attachment(number, each, names[len(chunks) + number]) for number, each in enumerate(attachments)],
         topics=merge_topics([*(chunk.body.topics for chunk in chunks), *(more.topics for more in shown.topics if more.chunk in listed)]),
-        tags=tags,
-        conflicts=conflicts,
+        **description._asdict(),
     )
-
-
-def _registers(connection: Connection, place: Place, recording_no: int) -> tuple[list[str], list[str]]:
-    """The tags that are present, and the registers that live writes disagree about."""
-    tags = []
-    values: dict[str, set[bytes]] = {}
-    for _, _, register, _, _, _, value, wins in projected_rows(connection, "registers", place.group_no, recording_no):
-        values.setdefault(register, set()).add(value)
-        if wins and register.startswith(TAG_PREFIX) and _is_present(value):
-            tags.append(register.removeprefix(TAG_PREFIX))
-    return sorted(tags), sorted(register for register, claims in values.items() if len(claims) > 1)
-
-
-def _is_present(value: bytes) -> bool:
-    body = decode(value)
-    assert isinstance(body, dict)
-    return body["present"] is True
 
 
 def _chunk(chunk: Chunk, name: str) -> FileView:
@@ -237,7 +241,7 @@ def _tree_entry(connection: Connection, group: GroupId, recording: EventId) -> T
     if found is None:
         return None
     place, recording_no = found
-    finalize = read_finalize(connection, recording_no)
+    finalize = None if is_deleted(connection, recording_no) else read_finalize(connection, recording_no)
     parts = read_parts(connection, place, recording_no) if finalize else None  # Most of what is touched while it is recorded has none.
     return TreeEntry(_folder(connection, place, recording_no), judge(finalize, parts).manifest if finalize and parts else None)
 
@@ -281,10 +285,22 @@ def _wanted(connection: Connection, group: GroupId, recording: EventId | None) -
         place, recording_no = found or (None, None)
     if place is None:
         return []
+    hidden = _deleted(connection, place) if recording_no is None else {recording} if is_deleted(connection, recording_no) else set()
     wanted = []
     for table in ("chunks", "attachments"):
         for row in projected_rows(connection, table, place.group_no, recording_no):
             fields = dict(zip(TABLES[table], row, strict=True))
+            if fields["recording"] in hidden:
+                continue
             blob, pieces = BlobId(fields["blob"]), BlobId(fields["pieces"])
             wanted.append(WantedBlob(group, EventId(fields["recording"]), blob, fields["size"], fields["piece_size"], pieces, fields["sha256"]))
     return wanted
+
+
+def _deleted(connection: Connection, place: Place) -> set[bytes]:
+    """The ids of the recordings that were deleted."""
+    sql = (
+        "SELECT id FROM recordings r WHERE group_no = ? AND counts AND EXISTS "
+        "(SELECT 1 FROM registers w WHERE w.holder = r.recording_no AND register = ? AND wins AND value = ?)"
+    )
+    return {row[0] for row in connection.execute(sql, (place.group_no, DELETED, TRUE))}

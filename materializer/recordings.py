@@ -1,17 +1,16 @@
 """What the events of a recording mean together. Pure: the same set of events gives the same answer, in whatever order they arrived.
 
-A recording is its `recording.create` event by somebody who may write. Its chunks and attachments count if its creator added them; an admin may
-finalize for a creator that is gone; tags are anybody's who may write. Nothing counts before the recording itself is there.
+A recording is its `recording.create` event by somebody who may write; `rights` says who may add to it. Nothing counts before the recording itself is
+there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingFinalize, TopicEntry, chunks_hash
+from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingFinalize, chunks_hash
+from materializer.fields import TopicEntry
 from materializer.manifest import Manifest, RecordingFacts, make_manifest, merge_topics
-from materializer.registers import FINALIZE
-from peer.core.control import Role
-from peer.core.identity import EventId, PeerId
+from peer.core.identity import EventId
 
 COMPLETE = "complete"
 """All chunks that the finalize lists are known, and their manifest has the id that it names."""
@@ -68,18 +67,6 @@ class Verdict(NamedTuple):
     state: str
     manifest: Manifest | None
     """The one that all agree on, if the state is complete."""
-
-
-def may_create(role: Role) -> bool:
-    """True if an author with `role` may begin a recording, or set a tag."""
-    return role >= Role.WRITER
-
-
-def may_write(register: str, author: PeerId, role: Role, creator: PeerId) -> bool:
-    """True if `author` may write this register of a recording of `creator`, which counts."""
-    if register == FINALIZE:
-        return author == creator or role >= Role.ADMIN
-    return role >= Role.WRITER
 
 
 def judge(finalize: Finalize, parts: Parts) -> Verdict:

@@ -1,16 +1,42 @@
-"""Registers: everything about a recording that changes. A pure function of the set of writes to one register, in whatever order they came.
+"""Registers: everything that changes. A pure function of the set of writes to one register, in whatever order they came.
 
 A write replaces those that its refs name. Among the writes that nobody replaced the highest (preference, rank, hlc, event id) wins; the others stay
-visible as conflicts. Preference is what makes a present tag beat an absent one; rank is the author's role, so an owner wins over a concurrent write.
+visible as conflicts. Preference is what makes a present tag beat an absent one; rank is the author's role at that write, so an owner wins over a
+concurrent write, and keeps what it won when its role changes later.
 """
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from peer.core.identity import EventId
+from materializer.bodies import RecordingFinalize
+from materializer.edits import AnnotationDelete, GroupSet, RecordingDelete, RecordingRestore, RecordingSet, RecordingTag, ReviewSet
+from materializer.rights import Action
+from peer.core.encoding import encode
+from peer.core.identity import EventId, PeerId
 
 FINALIZE = "finalize"
+DELETED = "deleted"
 TAG_PREFIX = "tag:"
+PROPERTY_PREFIX = "property:"
+ANNOTATION_PREFIX = "annotation:"
+"""Registers that say whether an annotation was taken back."""
+REVIEW_PREFIX = "review:"
+SETTING_PREFIX = "setting:"
+"""Registers of the group itself, not of a recording."""
+
+TRUE, FALSE = encode(True), encode(False)  # noqa: FBT003  (the values themselves)
+
+RegisterBody = RecordingFinalize | RecordingTag | RecordingSet | RecordingDelete | RecordingRestore | AnnotationDelete | ReviewSet | GroupSet
+
+
+class Claim(NamedTuple):
+    """What a write says."""
+
+    register: str
+    """Its name, within its recording or within the group."""
+    value: bytes
+    """Deterministic CBOR."""
+    preference: int = 0
 
 
 class Write(NamedTuple):
@@ -41,9 +67,51 @@ def resolve(writes: Iterable[Write]) -> Standing:
     return Standing(max(live, key=_height).event_id, frozenset(write.event_id for write in live))
 
 
-def tag_register(tag: str) -> str:
-    """The register of a tag within its recording."""
-    return TAG_PREFIX + tag
+def claim(body: RegisterBody, data: bytes, author: PeerId) -> Claim:  # noqa: PLR0911  (one answer for each type)
+    """What `author` writes with `body`, whose bytes are `data`."""
+    match body:
+        case RecordingTag():
+            return Claim(TAG_PREFIX + body.tag, TRUE if body.present else FALSE, int(body.present))
+        case RecordingFinalize():
+            return Claim(FINALIZE, data)
+        case RecordingSet():
+            return Claim(PROPERTY_PREFIX + body.key, encode(body.value))
+        case RecordingDelete():
+            return Claim(DELETED, TRUE)
+        case RecordingRestore():
+            return Claim(DELETED, FALSE)
+        case AnnotationDelete():
+            return Claim(annotation_register(body.annotation), TRUE)
+        case ReviewSet():
+            return Claim(REVIEW_PREFIX + author.hex(), encode(body.value))
+        case GroupSet():
+            return Claim(SETTING_PREFIX + body.key, encode(body.value))
+
+
+def annotation_register(annotation: EventId) -> str:
+    """The register that says whether an annotation was taken back."""
+    return ANNOTATION_PREFIX + annotation.hex()
+
+
+def annotation_of(register: str) -> EventId | None:
+    """The annotation that a register is about, None if it is about something else."""
+    return EventId(bytes.fromhex(register.removeprefix(ANNOTATION_PREFIX))) if register.startswith(ANNOTATION_PREFIX) else None
+
+
+def action_of(register: str) -> Action:
+    """What a write of this register does."""
+    return _ACTIONS[register.partition(":")[0]]
+
+
+_ACTIONS = {
+    FINALIZE: Action.FINALIZE,
+    DELETED: Action.DELETE,
+    "tag": Action.DESCRIBE,
+    "property": Action.DESCRIBE,
+    "annotation": Action.UNANNOTATE,
+    "review": Action.REVIEW,
+    "setting": Action.SETTING,
+}
 
 
 def _height(write: Write) -> tuple[int, int, int, EventId]:

@@ -2,25 +2,32 @@
 
 `views.db` remembers the position and the id of the last event that it has seen. If `log.db` has another event there, or the projections are of
 another version, it starts again from nothing. Whoever wants to follow subscribes to the recordings that pages touch.
+
+Each row keeps the role by which it was judged, and each group the digest of the judgement that all of its rows agree with. When this changes, rows
+that may have another role are judged anew before anything else is projected. It may change again while events are read or rows are judged: then what
+was read is read again, and what was begun is judged once more.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from materializer.digest import PROJECTION_VERSION, TABLES
+from materializer.judging import JudgedRow, apply_roles, find_rows, last_numbers, read_judgement, read_window, set_judgement, windows
 from materializer.projector import Projector
 from materializer.tables import Connection
-from peer.core.identity import EventId, GroupId
+from peer.core.control import Role
+from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import EventStore, Replica, StoredEvent
-from peer.core.roster import Roster
+from peer.core.judging import Changes, Judgement
 
 PAGE_EVENTS_MAX = 1024
 NO_EVENT = EventId(bytes(32))
-TABLES_TO_CLEAR = ("progress", "groups", "authors", "digests", *TABLES)
+SINGLE_EVENTS_PAGE = 256
+TABLES_TO_CLEAR = ("progress", "groups", "digests", *(table for table in TABLES if table != "settings"))
 
 T = TypeVar("T")
 
@@ -49,6 +56,7 @@ class Cursor(NamedTuple):
 
 
 START = Cursor(PROJECTION_VERSION, 0, NO_EVENT)
+NO_CHANGES = Changes(frozenset(), frozenset())
 
 
 class Materializer:
@@ -60,7 +68,10 @@ class Materializer:
         self._store = store
         self._replica = replica
         self._projector = Projector()
-        self._rosters: Mapping[GroupId, Roster] = {}
+        self._judged: dict[GroupId, Judgement] = {}
+        """By which all rows of these groups were judged."""
+        self._begun: dict[GroupId, Changes] = {}
+        """What was being judged anew when the judgement changed once more."""
         self._cursor = START
         self._wake = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -123,24 +134,83 @@ class Materializer:
         while True:
             if self._rebuild_wanted:
                 await self._rebuild_now()
+            judgements = {group: view.judgement for group, view in self._replica.groups.items()}
+            if not await self._judge_anew(judgements):
+                continue
             events = await self._store.events_after(self._cursor.position, PAGE_EVENTS_MAX)
-            rosters = {group: view.roster for group, view in self._replica.groups.items()}
-            if events or any(self._rosters.get(group) is not roster for group, roster in rosters.items()):
-                await self._project(events, rosters)
+            if not self._are_current(judgements):
+                continue  # The events may have roles by either judgement.
             if not events:
                 return
+            await self._project(events, judgements)
 
-    async def _project(self, events: Sequence[StoredEvent], rosters: Mapping[GroupId, Roster]) -> None:
-        """One page in one transaction; the rosters are as far as the page or further, and are looked at again with each page."""
-        cursor = Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id) if events else self._cursor
-        new = {group: roster for group, roster in rosters.items() if self._rosters.get(group) is not roster}
-        work = partial(_project, projector=self._projector, new=new, rosters=rosters, events=events, cursor=cursor)
-        changed, touched = await self._views.transaction(work)
-        self._cursor, self._rosters = cursor, rosters
-        if changed or touched:
-            for listener in list(self._listeners):
-                listener(frozenset() if changed else touched)
+    async def _project(self, events: Sequence[StoredEvent], judgements: Mapping[GroupId, Judgement]) -> None:
+        """One page in one transaction."""
+        cursor = Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id)
+        digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
+        touched = await self._views.transaction(partial(_project, projector=self._projector, digests=digests, events=events, cursor=cursor))
+        self._cursor = cursor
+        if touched:
+            self._tell(touched)
         self._tell_waiting()
+
+    async def _judge_anew(self, judgements: Mapping[GroupId, Judgement]) -> bool:
+        """Let the rows of all groups be judged by these judgements. False if one of them changed meanwhile."""
+        for group, judgement in judgements.items():
+            if self._judged.get(group) is not judgement and not await self._judge_group(group, judgement):
+                return False
+        return self._are_current(judgements)
+
+    async def _judge_group(self, group: GroupId, judgement: Judgement) -> bool:
+        before = self._judged.get(group)
+        changes: Changes | None = None
+        if before is not None:
+            changes = _joined(judgement.changes_since(before), self._begun.get(group, NO_CHANGES))
+            self._begun[group] = changes
+        elif await self._views.read(lambda connection: read_judgement(connection, group)) in (None, judgement.digest):
+            changes = NO_CHANGES
+        changed, rows_found = False, self._rows_of(group, changes)
+        async for rows in rows_found:
+            roles = await self._store.roles(group, [row.event_id for row in rows])
+            if self._replica.groups[group].judgement is not judgement:
+                await rows_found.aclose()
+                return False
+            new = [(row, role) for row in rows if (role := roles.get(row.event_id, Role.NONE)) is not row.role]
+            if new:
+                self._projector.forget()
+                await self._views.transaction(partial(apply_roles, group=group, changes=new))
+                changed = True
+        await self._views.transaction(partial(set_judgement, group=group, digest=judgement.digest))
+        self._judged[group] = judgement
+        self._begun.pop(group, None)
+        if changed:
+            self._tell(frozenset())
+        return True
+
+    async def _rows_of(self, group: GroupId, changes: Changes | None) -> AsyncGenerator[list[JudgedRow], None]:
+        """The rows that may have another role, in parts of bounded size; all rows of the group for None."""
+        authors: AbstractSet[PeerId] | None = None
+        if changes is not None:
+            events = sorted(changes.events)
+            for start in range(0, len(events), SINGLE_EVENTS_PAGE):
+                stored = [await self._store.event(event) for event in events[start : start + SINGLE_EVENTS_PAGE]]
+                here = [each for each in stored if each is not None and each.group == group]
+                if rows := await self._views.read(partial(find_rows, group=group, events=here)):
+                    yield rows
+            authors = changes.authors
+            if not authors:
+                return
+        for table, after in windows(await self._views.read(last_numbers)):
+            rows = await self._views.read(partial(read_window, group=group, table=table, after=after))
+            if rows := [row for row in rows if authors is None or row.author in authors]:
+                yield rows
+
+    def _are_current(self, judgements: Mapping[GroupId, Judgement]) -> bool:
+        return all(judgements.get(group) is view.judgement for group, view in self._replica.groups.items())
+
+    def _tell(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
+        for listener in list(self._listeners):
+            listener(recordings)
 
     async def _rebuild_now(self) -> None:
         wanted, self._rebuild_wanted = self._rebuild_wanted, []
@@ -152,7 +222,7 @@ class Materializer:
     async def _clear(self) -> None:
         await self._views.transaction(_clear)
         self._projector = Projector()
-        self._rosters = {}
+        self._judged, self._begun = {}, {}
         self._cursor = START
 
     async def _is_in_log(self, cursor: Cursor) -> bool:
@@ -188,20 +258,16 @@ def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
         loop.call_soon_threadsafe(wake.set)
 
 
+def _joined(one: Changes, other: Changes) -> Changes:
+    return Changes(one.authors | other.authors, one.events | other.events)
+
+
 def _project(
-    connection: Connection,
-    *,
-    projector: Projector,
-    new: Mapping[GroupId, Roster],
-    rosters: Mapping[GroupId, Roster],
-    events: Sequence[StoredEvent],
-    cursor: Cursor,
-) -> tuple[set[GroupId], set[tuple[GroupId, EventId]]]:
-    changed = projector.check_rosters(connection, new)
-    touched = projector.apply(connection, rosters, events) if events else set()
-    if events:
-        connection.execute("REPLACE INTO progress VALUES (1, ?, ?, ?)", cursor)
-    return changed, touched
+    connection: Connection, *, projector: Projector, digests: Mapping[GroupId, bytes], events: Sequence[StoredEvent], cursor: Cursor
+) -> set[tuple[GroupId, EventId]]:
+    touched = projector.apply(connection, digests, events)
+    connection.execute("REPLACE INTO progress VALUES (1, ?, ?, ?)", cursor)
+    return touched
 
 
 def _read_cursor(connection: Connection) -> Cursor:

@@ -1,51 +1,47 @@
-"""What counts, and who wins: set again for rows that are in `views.db` already, when a late parent arrives or a roster changes."""
+"""What counts, and who wins: set for rows that are in `views.db` already, when a late parent arrives or a role was judged anew."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from materializer.digest import TABLES
-from materializer.recordings import judge, may_create, may_write
-from materializer.registers import FINALIZE, Standing, Write, resolve
-from materializer.tables import Connection, Ledger, Place, projected_rows, read_finalize, read_parts, recompute_digests, split_refs
+from materializer.recordings import judge
+from materializer.registers import FINALIZE, SETTING_PREFIX, Standing, Write, action_of, annotation_of, resolve
+from materializer.rights import Action, may
+from materializer.tables import (
+    CHILD_TABLES,
+    NUMBERS,
+    Connection,
+    Ledger,
+    Place,
+    Row,
+    projected_row,
+    projected_rows,
+    read_finalize,
+    read_parts,
+    split_refs,
+)
 from peer.core.control import Role
 from peer.core.identity import EventId, PeerId
 
-CHILD_TABLES = ("chunks", "chunk_topics", "attachments")
-RECORDINGS_PAGE = 256
 PROJECTED = len(TABLES["registers"])
 
-RoleOf = Callable[[PeerId], Role]
 
+class Holder(NamedTuple):
+    """What a register belongs to: a recording, or the group itself."""
 
-def settle_children(connection: Connection, ledger: Ledger, place: Place, recording_no: int) -> None:
-    """Let those children count that arrived before their recording, which is there now. The registers stay: see `settle_registers`."""
-    for table in CHILD_TABLES:
-        sql = (
-            f"UPDATE {table} SET counts = 1 WHERE recording_no = ? AND author = "  # noqa: S608  (names of our own tables)
-            "(SELECT site FROM recordings r WHERE r.recording_no = ? AND r.counts)"
-        )
-        connection.execute(sql, (recording_no, recording_no))
-        for row in projected_rows(connection, table, place.group_no, recording_no):
-            ledger.add(table, place, row)
-
-
-def settle_writes(connection: Connection, recording_no: int, role_of: RoleOf) -> list[str]:
-    """Set rank and `counts` of all writes to a recording. The registers that there are."""
-    site, counts = connection.execute("SELECT site, counts FROM recordings WHERE recording_no = ?", (recording_no,)).fetchone()
-    rows = connection.execute("SELECT write_no, register, author FROM registers WHERE recording_no = ?", (recording_no,)).fetchall()
-    changes = []
-    for write_no, register, author in rows:
-        role = role_of(author)
-        changes.append((int(role), int(bool(counts) and may_write(register, author, role, site)), write_no))
-    connection.executemany("UPDATE registers SET rank = ?, counts = ? WHERE write_no = ?", changes)
-    return sorted({register for _, register, _ in rows})
+    no: int
+    """The number of its row; of a group, below zero."""
+    site: bytes | None
+    """Who created the recording; None for a shadow and for a group."""
+    counts: bool
 
 
 class WriteRow(NamedTuple):
     """A write of a register, as it is stored: first what is projected."""
 
     id: EventId
-    recording: EventId
+    recording: EventId | None
+    """None for a register of the group."""
     register: str
     author: PeerId
     rank: int
@@ -58,15 +54,89 @@ class WriteRow(NamedTuple):
     live: int
 
 
+# What belongs to a recording
+
+
+def child_counts(table: str, author: bytes, role: Role, parent: Holder) -> bool:
+    """Whether `author` might add a row of `table` to a recording."""
+    action = Action.ANNOTATE if table == "annotations" else Action.ADD
+    return parent.counts and may(action, role, own=author == parent.site)
+
+
+def settle_children(connection: Connection, ledger: Ledger, place: Place, parent: Holder, table: str, numbers: Sequence[int] | None = None) -> None:
+    """Set `counts` of the rows of `table` that belong to a recording, or of some of them, by the roles that stand in them."""
+    number = NUMBERS[table]
+    rows = connection.execute(f"SELECT {number}, author, role, counts FROM {table} WHERE recording_no = ?", (parent.no,)).fetchall()  # noqa: S608
+    wanted = None if numbers is None else set(numbers)
+    for no, author, role, counts in rows:
+        if wanted is None or no in wanted:
+            set_counts(connection, ledger, place, table, (no, counts), counts=child_counts(table, author, Role(role), parent))
+
+
+def set_counts(connection: Connection, ledger: Ledger, place: Place, table: str, row: tuple[int, int], *, counts: bool) -> bool:
+    """Let a row, given by its number and whether it counts now, count or not. True if that is a change."""
+    no, before = row
+    if bool(before) == counts:
+        return False
+    if before:
+        ledger.remove(table, place, projected_row(connection, table, place.group_no, no))
+    connection.execute(f"UPDATE {table} SET counts = ? WHERE {NUMBERS[table]} = ?", (int(counts), no))  # noqa: S608  (names of our own tables)
+    if counts:
+        ledger.add(table, place, projected_row(connection, table, place.group_no, no))
+    return True
+
+
+def settle_recording(connection: Connection, ledger: Ledger, place: Place, parent: Holder) -> None:
+    """Set everything that depends on whether a recording counts."""
+    for table in CHILD_TABLES:
+        settle_children(connection, ledger, place, parent, table)
+    for register in registers_of(connection, parent.no):
+        settle_register(connection, ledger, place, parent, register)
+    settle_manifest(connection, ledger, place, parent.no)
+
+
+# Registers
+
+
+def find_holder(connection: Connection, holder_no: int) -> Holder:
+    """A recording, or a group."""
+    if holder_no < 0:
+        return Holder(holder_no, None, counts=True)
+    site, counts = connection.execute("SELECT site, counts FROM recordings WHERE recording_no = ?", (holder_no,)).fetchone()
+    return Holder(holder_no, site, bool(counts))
+
+
+def registers_of(connection: Connection, holder_no: int) -> list[str]:
+    """The registers that somebody wrote."""
+    return [row[0] for row in connection.execute("SELECT DISTINCT register FROM registers WHERE holder = ?", (holder_no,))]
+
+
+def write_counts(connection: Connection, holder: Holder, register: str, author: bytes, role: Role) -> bool:
+    """Whether `author` might write `register`."""
+    if not holder.counts:
+        return False
+    action = action_of(register)
+    if action is Action.UNANNOTATE:
+        owner = _annotator(connection, holder.no, register)
+        return owner is not None and may(action, role, own=author == owner)
+    return may(action, role, own=action is Action.REVIEW or author == holder.site)
+
+
+def settle_register(connection: Connection, ledger: Ledger, place: Place, holder: Holder, register: str, new: Sequence[WriteRow] = ()) -> None:
+    """Find out which writes of a register count and which of them wins, with what is `new` in it."""
+    changes = plan_register(connection, ledger, place, holder, register, new)
+    changes.write(connection)
+
+
 _SELECT_WRITES = (
     "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins, preference, refs, w.counts, live "
-    "FROM registers w JOIN recordings r USING (recording_no) WHERE w.recording_no = ? AND register = ?"
+    "FROM registers w LEFT JOIN recordings r ON r.recording_no = w.holder WHERE w.holder = ? AND register = ?"
 )
 _INSERT_WRITE = (
-    "INSERT INTO registers (recording_no, id, register, author, rank, hlc, value, wins, preference, refs, counts, live) "
+    "INSERT INTO registers (holder, id, register, author, rank, hlc, value, wins, preference, refs, counts, live) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_UPDATE_WRITE = "UPDATE registers SET live = ?, wins = ? WHERE recording_no = ? AND register = ? AND id = ?"
+_UPDATE_WRITE = "UPDATE registers SET counts = ?, live = ?, wins = ? WHERE holder = ? AND register = ? AND id = ?"
 
 
 class RegisterChanges(NamedTuple):
@@ -81,48 +151,78 @@ class RegisterChanges(NamedTuple):
         connection.executemany(_INSERT_WRITE, self.new)
 
 
-def settle_register(connection: Connection, ledger: Ledger, place: Place, key: tuple[int, str], new: Sequence[WriteRow] = ()) -> RegisterChanges:
-    """Find out who wins in a register, given by recording and name, with what is `new` in it."""
-    before = [WriteRow._make(row) for row in connection.execute(_SELECT_WRITES, key)]
-    standing = resolve(
-        Write(row.preference, row.rank, int.from_bytes(row.hlc, "big"), row.id, split_refs(row.refs)) for row in (*before, *new) if row.counts
-    )
+def plan_register(
+    connection: Connection, ledger: Ledger, place: Place, holder: Holder, register: str, new: Sequence[WriteRow] = ()
+) -> RegisterChanges:
+    """As `settle_register`, with the rows left to be written."""
+    before = [WriteRow._make(row) for row in connection.execute(_SELECT_WRITES, (holder.no, register))]
+    judged = [row._replace(counts=int(write_counts(connection, holder, register, row.author, Role(row.rank)))) for row in (*before, *new)]
+    standing = resolve(Write(row.preference, row.rank, int.from_bytes(row.hlc, "big"), row.id, split_refs(row.refs)) for row in judged if row.counts)
     changes = RegisterChanges([], [])
-    for row in before:
+    for row, after in zip(before, judged, strict=False):
+        live, wins = _standing(after, standing)
+        if (after.counts, live, wins) != (row.counts, row.live, row.wins):
+            changes.changed.append((after.counts, live, wins, holder.no, register, row.id))
+        if row.live and (live, wins) != (1, row.wins):
+            ledger.remove(*_projected(place, row, row.wins))
+        if live and (row.live, row.wins) != (1, wins):
+            ledger.add(*_projected(place, row, wins))
+    for row in judged[len(before) :]:
         live, wins = _standing(row, standing)
-        if (live, wins) == (row.live, row.wins):
-            continue
-        changes.changed.append((live, wins, *key, row.id))
-        if row.live:
-            ledger.remove("registers", place, row[:PROJECTED])
+        changes.new.append(_stored(holder.no, row, live, wins))
         if live:
-            ledger.add("registers", place, (*row[: PROJECTED - 1], wins))
-    for row in new:
-        live, wins = _standing(row, standing)
-        changes.new.append(_stored(key[0], row, live, wins))
-        if live:
-            ledger.add("registers", place, (*row[: PROJECTED - 1], wins))
+            ledger.add(*_projected(place, row, wins))
     return changes
 
 
-def settle_first_write(ledger: Ledger, place: Place, recording_no: int, row: WriteRow) -> tuple[object, ...]:
+def plan_first_write(connection: Connection, ledger: Ledger, place: Place, holder: Holder, row: WriteRow) -> tuple[object, ...]:
     """The row of the only write of a register so far: it wins, if it counts."""
-    if row.counts:
-        ledger.add("registers", place, (*row[: PROJECTED - 1], 1))
-    return _stored(recording_no, row, row.counts, row.counts)
+    counts = int(write_counts(connection, holder, row.register, row.author, Role(row.rank)))
+    if counts:
+        ledger.add(*_projected(place, row, 1))
+    return _stored(holder.no, row._replace(counts=counts), counts, counts)
 
 
-def _stored(recording_no: int, row: WriteRow, live: int, wins: int) -> tuple[object, ...]:
-    return (recording_no, row.id, *row[2 : PROJECTED - 1], wins, *row[PROJECTED:-1], live)
+def set_rank(connection: Connection, ledger: Ledger, place: Place, write_no: int, role: Role) -> tuple[int, str]:
+    """Note the role by which a write is judged from now on. The holder and register that are to be settled next."""
+    holder, register = connection.execute("SELECT holder, register FROM registers WHERE write_no = ?", (write_no,)).fetchone()
+    sql = _SELECT_WRITES.replace("w.holder = ? AND register = ?", "write_no = ?")
+    row = WriteRow._make(connection.execute(sql, (write_no,)).fetchone())
+    if row.live:
+        ledger.remove(*_projected(place, row, row.wins))
+        ledger.add(*_projected(place, row._replace(rank=int(role)), row.wins))
+    connection.execute("UPDATE registers SET rank = ? WHERE write_no = ?", (int(role), write_no))
+    return holder, register
+
+
+def _projected(place: Place, row: WriteRow, wins: int) -> tuple[str, Place, Row]:
+    """The table in which a write is shown, and its row there."""
+    if row.register.startswith(SETTING_PREFIX):
+        return "settings", place, (row.id, *row[2 : PROJECTED - 1], wins)
+    return "registers", place, (*row[: PROJECTED - 1], wins)
+
+
+def _stored(holder_no: int, row: WriteRow, live: int, wins: int) -> tuple[object, ...]:
+    return (holder_no, row.id, *row[2 : PROJECTED - 1], wins, *row[PROJECTED:-1], live)
 
 
 def _standing(row: WriteRow, standing: Standing) -> tuple[int, int]:
     return int(row.id in standing.live), int(row.id == standing.winner)
 
 
+def _annotator(connection: Connection, recording_no: int, register: str) -> bytes | None:
+    """Who wrote the annotation that a register is about, None while there is none that counts."""
+    sql = "SELECT author FROM annotations WHERE recording_no = ? AND id = ? AND counts"
+    row = connection.execute(sql, (recording_no, annotation_of(register))).fetchone()
+    return bytes(row[0]) if row else None
+
+
+# Manifests
+
+
 def settle_manifest(connection: Connection, ledger: Ledger, place: Place, recording_no: int) -> None:
     """Find out what the finalize of a recording is worth now."""
-    sql = "SELECT 1 FROM registers WHERE recording_no = ? AND register = ? LIMIT 1"
+    sql = "SELECT 1 FROM registers WHERE holder = ? AND register = ? LIMIT 1"
     if connection.execute(sql, (recording_no, FINALIZE)).fetchone() is None:
         return
     finalize = read_finalize(connection, recording_no)
@@ -140,38 +240,3 @@ def settle_manifest(connection: Connection, ledger: Ledger, place: Place, record
     if after is not None:
         ledger.add("manifests", place, after)
         connection.execute("INSERT INTO manifests VALUES (?, ?, ?, ?)", (recording_no, *after[1:]))
-
-
-def settle_group(connection: Connection, place: Place, role_of: RoleOf) -> None:
-    """Do all of it again for a group whose roster has changed."""
-    group_no = place.group_no
-    authors = connection.execute("SELECT author FROM authors WHERE group_no = ?", (group_no,)).fetchall()
-    roles = [(int(role_of(author)), group_no, author) for (author,) in authors]
-    connection.executemany("UPDATE authors SET role = ? WHERE group_no = ? AND author = ?", roles)
-    creators = [(int(may_create(Role(role))), group_no, author) for role, group_no, author in roles]
-    connection.executemany("UPDATE recordings SET counts = ? WHERE group_no = ? AND site = ?", creators)
-    for table in CHILD_TABLES:
-        connection.execute(
-            f"UPDATE {table} AS child SET counts = (SELECT r.counts AND r.site IS child.author FROM recordings r WHERE r.recording_no = "  # noqa: S608
-            "child.recording_no) WHERE recording_no IN (SELECT recording_no FROM recordings WHERE group_no = ?)",
-            (group_no,),
-        )
-    ledger = Ledger()  # Left unwritten: everything is added up from the start below.
-    for recording_no in _with_registers(connection, group_no):
-        for register in settle_writes(connection, recording_no, role_of):
-            settle_register(connection, ledger, place, (recording_no, register)).write(connection)
-        settle_manifest(connection, ledger, place, recording_no)
-    for name, digest in recompute_digests(connection, place).items():
-        connection.execute("REPLACE INTO digests VALUES (?, ?, ?)", (group_no, name, digest))
-
-
-def _with_registers(connection: Connection, group_no: int) -> Iterable[int]:
-    """The recordings of a group that have registers, a page at a time: the loop that asks changes what it reads."""
-    sql = (
-        "SELECT recording_no FROM recordings r WHERE group_no = ? AND recording_no > ? AND EXISTS "
-        "(SELECT 1 FROM registers w WHERE w.recording_no = r.recording_no) ORDER BY recording_no LIMIT ?"
-    )
-    last = 0
-    while page := connection.execute(sql, (group_no, last, RECORDINGS_PAGE)).fetchall():
-        for (last,) in page:
-            yield last

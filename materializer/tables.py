@@ -29,13 +29,31 @@ _SELECTS = {
         "SELECT a.id, r.id, a.hlc, source_name, blob, sha256, size, piece_size, pieces FROM recordings r JOIN attachments a USING (recording_no) "
         "WHERE a.counts"
     ),
-    "registers": (
-        "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins FROM recordings r JOIN registers w USING (recording_no) WHERE w.live"
+    "annotations": (
+        "SELECT a.id, r.id, author, a.hlc, label, text, start_ns, end_ns, reply_to FROM recordings r JOIN annotations a USING (recording_no) "
+        "WHERE a.counts"
     ),
+    "registers": (
+        "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins FROM recordings r JOIN registers w ON w.holder = r.recording_no WHERE w.live"
+    ),
+    "settings": "SELECT w.id, register, author, rank, hlc, value, wins FROM groups r JOIN registers w ON w.holder = -r.group_no WHERE w.live",
     "manifests": "SELECT r.id, finalize, manifest_id, state FROM recordings r JOIN manifests m USING (recording_no) WHERE 1",
-    "poison": "SELECT id, author, type, reason FROM poison r WHERE 1",
+    "poison": "SELECT id, author, type, reason FROM poison r WHERE counts",
 }
 assert list(_SELECTS) == list(TABLES)
+
+NUMBERS = {
+    "recordings": "recording_no",
+    "chunks": "chunk_no",
+    "chunk_topics": "topics_no",
+    "attachments": "attachment_no",
+    "annotations": "annotation_no",
+    "registers": "write_no",
+    "poison": "poison_no",
+}
+"""The tables with a row for each event, and the columns that number their rows."""
+CHILD_TABLES = ("chunks", "chunk_topics", "attachments", "annotations")
+"""What belongs to a recording, counts only where it does, and is no register."""
 
 
 def hlc_bytes(hlc: int) -> bytes:
@@ -49,6 +67,13 @@ def projected_rows(connection: Connection, table: str, group_no: int, recording_
     if recording_no is not None:
         sql, parameters = sql + " AND r.recording_no = ?", [group_no, recording_no]
     return connection.execute(sql, parameters)
+
+
+def projected_row(connection: Connection, table: str, group_no: int, number: int) -> Row:
+    """The row of that number, which must count. Not for registers: whether these are projected is a matter of all writes together."""
+    row: Row | None = connection.execute(f"{_SELECTS[table]} AND r.group_no = ? AND {NUMBERS[table]} = ?", (group_no, number)).fetchone()
+    assert row is not None, "only rows that count are projected"
+    return row
 
 
 def find_recording(connection: Connection, group_no: int, recording: bytes) -> Row | None:
@@ -122,7 +147,7 @@ def read_parts(connection: Connection, place: Place, recording_no: int) -> Parts
 
 def read_finalize(connection: Connection, recording_no: int) -> Finalize | None:
     """The finalize of a recording that wins."""
-    sql = "SELECT id, hlc, value FROM registers WHERE recording_no = ? AND register = ? AND wins"
+    sql = "SELECT id, hlc, value FROM registers WHERE holder = ? AND register = ? AND wins"
     row = connection.execute(sql, (recording_no, FINALIZE)).fetchone()
     if row is None:
         return None

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from peer.core.identity import PeerId
-from peer.core.interfaces import EventStore, Replica, Views
+from peer.core.interfaces import EventStore, Replica
+from peer.core.views import Views
 from peer.operations.invitations import Invitations
 from peer.operations.logs import Logs
 from peer.operations.membership import Membership

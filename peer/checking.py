@@ -8,7 +8,7 @@ from pathlib import Path
 from materializer.queries import Projections, ViewsCheck, check_views
 from peer.blobs.store import FileBlobStore
 from peer.core.identity import GroupId, PeerId
-from peer.core.interfaces import RecordingView
+from peer.core.views import RecordingView
 from peer.errors import StoreCorruptError
 from peer.operations.backup import Backups
 from peer.operations.json_form import Json

@@ -3,7 +3,7 @@
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,24 @@ from materializer.bodies import (
     RecordingCreate,
     attachment_add,
     chunk_add,
+    chunk_topics,
     read_body,
     recording_create,
     recording_finalize,
-    recording_tag,
 )
 from materializer.digest import TABLES, export
+from materializer.edits import (
+    AnnotationAdd,
+    annotation_add,
+    annotation_delete,
+    group_set,
+    recording_delete,
+    recording_restore,
+    recording_set,
+    recording_tag,
+    review_set,
+)
+from materializer.judging import JudgedRow, apply_roles, last_numbers, read_window, windows
 from materializer.manifest import RecordingFacts, make_manifest
 from materializer.projector import Projector
 from materializer.tables import projected_rows
@@ -26,25 +38,18 @@ from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.event import Event
 from peer.core.hashing import hash_bytes, sha256
-from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobFacts, StoredEvent
-from peer.core.roster import Member, Roster
 from peer.core.run import Draft
 from tests.samples import GROUP, SampleLog, key_pair
 
-SCHEMA = Path(__file__).parents[1] / "peer" / "store" / "schema" / "views" / "0001_views.sql"
+SCHEMA = Path(__file__).parents[1] / "peer" / "store" / "schema" / "views"
 PEOPLE = {"alice": Role.OWNER, "bob": Role.WRITER, "carol": Role.ADMIN, "dave": Role.READER, "mallory": Role.NONE}
+ROLES = tuple(Role)
 TAGS = ("good", "bad", "ugly")
+KEYS = ("title", "robot.arm")
+VALUES = ("", "one", "two\u00e9", "3")
 NAMES = ("run", "RUN", "lab", "drive")
-
-
-def roster(**roles: Role) -> Roster:
-    """A group of these people."""
-    members = {key_pair(name).peer_id: Member(key_pair(name).peer_id, name, role) for name, role in roles.items() if role is not Role.NONE}
-    return Roster(members, {})
-
-
-EVERYBODY = roster(**PEOPLE)
 
 
 class MemoryViews:
@@ -53,17 +58,45 @@ class MemoryViews:
     def __init__(self) -> None:
         """Empty."""
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        self.connection.executescript(SCHEMA.read_text())
+        for migration in sorted(SCHEMA.iterdir()):
+            self.connection.executescript(migration.read_text())
         self.projector = Projector()
 
-    def project(self, events: Sequence[StoredEvent], rosters: Mapping[GroupId, Roster] | None = None) -> set[tuple[GroupId, EventId]]:
+    def project(self, events: Sequence[StoredEvent]) -> set[tuple[GroupId, EventId]]:
         """One page."""
-        rosters = {GROUP: EVERYBODY} if rosters is None else rosters
         self.connection.execute("BEGIN")
-        self.projector.check_rosters(self.connection, rosters)
-        touched = self.projector.apply(self.connection, rosters, events)
+        touched = self.projector.apply(self.connection, {}, events)
         self.connection.execute("COMMIT")
         return touched
+
+    def judge(self, role_of: Callable[[JudgedRow], Role]) -> int:
+        """Let all rows of the group have these roles, window by window. How many had others."""
+        changed = 0
+        for table, after in windows(last_numbers(self.connection)):
+            rows = read_window(self.connection, GROUP, table, after)
+            changes = [(row, role_of(row)) for row in rows if role_of(row) is not row.role]
+            self.projector.forget()
+            self.connection.execute("BEGIN")
+            apply_roles(self.connection, GROUP, changes)
+            self.connection.execute("COMMIT")
+            changed += len(changes)
+        return changed
+
+    def judge_people(self, **roles: Role) -> int:
+        """Let these people have these roles at everything that they wrote, and others none."""
+        by_key = {bytes(key_pair(name).peer_id): role for name, role in roles.items()}
+        return self.judge(lambda row: by_key.get(row.author, Role.NONE))
+
+    async def transaction(self, work: Any) -> Any:
+        """Run `work`, whole or not at all."""
+        self.connection.execute("BEGIN")
+        try:
+            done = work(self.connection)
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+        return done
 
     async def read(self, work: Any) -> Any:
         """Run `work`."""
@@ -139,40 +172,97 @@ def chunk_body(recording: EventId, index: int = 0, **changes: Any) -> ChunkAdd:
 
 def random_story(chance: random.Random, seen: Counter[str], size: int = 60) -> list[StoredEvent]:
     """A history in which people write what they may and what they may not. Counts in `seen` what happens."""
-    story = Story()
-    recordings: list[tuple[str, EventId]] = []
-    chunks: dict[EventId, list[Event]] = {}
-    writes: dict[tuple[EventId, str], list[EventId]] = {}
+    author = RandomAuthor(chance, seen)
     for _ in range(size):
-        author = chance.choice(list(PEOPLE))
-        action = chance.random()
-        if not recordings or action < 0.15:
-            recordings.append((author, story.create(author, chance.choice(NAMES))))
-            continue
-        creator, recording = chance.choice(recordings)
+        author.act()
+    return author.story.events
+
+
+class RandomAuthor:
+    """Lets people do things in the one group of a story."""
+
+    def __init__(self, chance: random.Random, seen: Counter[str]) -> None:
+        """Nothing has happened."""
+        self.story = Story()
+        self.chance = chance
+        self.seen = seen
+        self._recordings: list[tuple[str, EventId]] = []
+        self._chunks: dict[EventId, list[Event]] = {}
+        self._annotations: dict[EventId, list[EventId]] = {}
+        self._writes: dict[tuple[object, ...], list[EventId]] = {}
+
+    def act(self) -> None:
+        """Somebody does something."""
+        author, action = self.chance.choice(list(PEOPLE)), self.chance.random()
+        if not self._recordings or action < 0.12:
+            self._recordings.append((author, self.story.create(author, self.chance.choice(NAMES))))
+            return
+        if action < 0.17:
+            key, author = self.chance.choice(KEYS), self.chance.choice(["alice", "carol", author])
+            self._write(author, ("setting", key), lambda refs: group_set(key, self.chance.choice(VALUES), refs))
+            return
+        creator, recording = self.chance.choice(self._recordings)
         if action < 0.45:
-            author = creator if chance.random() < 0.7 else author
-            seen["forged"] += author != creator
-            event = story.add_chunk(author, recording, len(chunks.get(recording, ())))
-            if author == creator:
-                chunks.setdefault(recording, []).append(event)
-        elif action < 0.5:
-            story.write(creator, attachment_add(recording, "metadata.yaml", facts_of(recording)))
-        elif action < 0.8:
-            tag = chance.choice(TAGS)
-            before = writes.setdefault((recording, tag), [])
-            refs = chance.sample(before, min(len(before), chance.randrange(3)))
-            before.append(story.write(author, recording_tag(recording, tag, present=chance.random() < 0.5, replaces=refs)).id)
-        elif action < 0.9:
-            author = chance.choice([creator, creator, "carol", author])
-            if chance.random() < 0.2:  # A chunk that never arrives.
-                story.write(author, recording_finalize(recording, bytes(32), [EventId(chance.randbytes(32))]))
-            else:
-                story.finalize(author, recording, chunks.get(recording, []), site=creator)
+            self._add_file(author, creator, recording)
+        elif action < 0.78:
+            self._edit(author, creator, recording)
+        elif action < 0.92:
+            self._finalize(self.chance.choice([creator, creator, "carol", author]), creator, recording)
         else:
-            seen["poison"] += 1
-            story.write(author, chance.choice(_poison(recording)))
-    return story.events
+            self.seen["poison"] += 1
+            self.story.write(author, self.chance.choice(_poison(recording)))
+
+    def _add_file(self, author: str, creator: str, recording: EventId) -> None:
+        author = creator if self.chance.random() < 0.7 else author
+        self.seen["forged"] += author != creator
+        known = self._chunks.setdefault(recording, [])
+        kind = self.chance.random()
+        if kind < 0.15:
+            self.story.write(author, attachment_add(recording, "metadata.yaml", facts_of(recording)))
+        elif kind < 0.25 and known:
+            many = chunk_body(recording, topics=[("/x" * 2000, "", "", "", 1)] * 30)
+            self.story.write(author, chunk_topics(many, self.chance.choice(known).id)[0])
+        else:
+            event = self.story.add_chunk(author, recording, len(known))
+            known += [event] if author == creator else []
+
+    def _edit(self, author: str, creator: str, recording: EventId) -> None:
+        chance, kind = self.chance, self.chance.random()
+        if kind < 0.3:
+            tag, present = chance.choice(TAGS), chance.random() < 0.5
+            self._write(author, (recording, tag), lambda refs: recording_tag(recording, tag, present=present, replaces=refs))
+        elif kind < 0.5:
+            key, value = chance.choice(KEYS), chance.choice(VALUES)
+            self._write(author, (recording, key), lambda refs: recording_set(recording, key, value, refs))
+        elif kind < 0.65:
+            author = chance.choice([creator, "carol", author])
+            make = chance.choice([recording_delete, recording_delete, recording_restore])
+            self.seen["deletions"] += make is recording_delete
+            self._write(author, (recording, "deleted"), lambda refs: make(recording, refs))
+        elif kind < 0.75:
+            value = chance.choice(VALUES)
+            self._write(author, (recording, "review", author), lambda refs: review_set(recording, value, refs))
+        elif kind < 0.9:
+            start = chance.choice([None, 5, 7])
+            replies = [None, *self._annotations.get(recording, [])]
+            body = AnnotationAdd(recording, "scratch", "a\nb", start, None if start is None else chance.choice([None, 9]), chance.choice(replies))
+            self._annotations.setdefault(recording, []).append(self.story.write(author, annotation_add(body)).id)
+        elif self._annotations.get(recording):
+            self.seen["annotations taken back"] += 1
+            annotation = chance.choice(self._annotations[recording])
+            self._write(author, (recording, annotation), lambda refs: annotation_delete(recording, annotation, refs))
+
+    def _write(self, author: str, register: tuple[object, ...], make: Callable[[Sequence[EventId]], Draft]) -> None:
+        """A write that has seen some of the earlier ones."""
+        before = self._writes.setdefault(register, [])
+        refs = self.chance.sample(before, min(len(before), self.chance.randrange(3)))
+        before.append(self.story.write(author, make(refs)).id)
+
+    def _finalize(self, author: str, creator: str, recording: EventId) -> None:
+        if self.chance.random() < 0.2:  # A chunk that never arrives.
+            self.story.write(author, recording_finalize(recording, bytes(32), [EventId(self.chance.randbytes(32))]))
+        else:
+            self.story.finalize(author, recording, self._chunks.get(recording, []), site=creator)
 
 
 def _poison(recording: EventId) -> list[Draft]:
@@ -183,28 +273,6 @@ def _poison(recording: EventId) -> list[Draft]:
         Draft("chunk.add", encode({**good, "topics": [], "index": -1})),
         Draft("chunk.add", encode({**good, "topics": [["/a"]]})),
         Draft("recording.finalize", b"\xff\xff"),
+        Draft("group.set", encode({"key": "a b", "value": "x"})),
+        Draft("annotation.add", encode({**AnnotationAdd(recording, "", "", None, None, None)._asdict()})),
     ]
-
-
-def brute_force(events: Iterable[StoredEvent]) -> tuple[set[bytes], set[bytes], dict[tuple[bytes, str], bool]]:
-    """Recordings and chunks that count and whether tags are present, by the plain reading of the rules, all events at once."""
-    may_write = {key_pair(name).peer_id: role >= Role.WRITER for name, role in PEOPLE.items()}
-    rank = {key_pair(name).peer_id: int(role) for name, role in PEOPLE.items()}
-    bodies: list[tuple[StoredEvent, Any]] = []
-    for each in events:
-        try:
-            bodies.append((each, read_body(each.event.header.type, each.event.body)))
-        except Exception:  # noqa: BLE001, S112  (poison of whatever kind)
-            continue
-    sites: dict[bytes, PeerId] = {each.event.id: each.author for each, body in bodies if type(body) is RecordingCreate and may_write[each.author]}
-    chunks = {each.event.id for each, body in bodies if type(body) is ChunkAdd and sites.get(body.recording) == each.author}
-    tags: dict[tuple[bytes, str], list[tuple[StoredEvent, Any]]] = {}
-    for each, body in bodies:
-        if each.event.header.type == "recording.tag" and body.recording in sites and may_write[each.author]:
-            tags.setdefault((body.recording, body.tag), []).append((each, body))
-    present = {}
-    for key, writes in tags.items():
-        gone = {ref for each, _ in writes for ref in each.event.header.refs}
-        live = [(body.present, rank[each.author], each.event.header.hlc, each.event.id) for each, body in writes if each.event.id not in gone]
-        present[key] = max(live)[0]
-    return set(sites), chunks, present

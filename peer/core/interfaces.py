@@ -1,6 +1,6 @@
 """What the parts of a peer need of each other. Shells do not import one another: they meet here, and `node.py` puts them together."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -314,88 +314,4 @@ class DialTarget(Protocol):
     @property
     def paused(self) -> bool:
         """True if the operator does not want it to be dialled."""
-        ...
-
-
-class GroupState(NamedTuple):
-    """How far the projections of a group are."""
-
-    events: int
-    """Events that are projected, of all kinds."""
-    state_digest: bytes
-    poison: int
-    """Events whose bodies fit no schema."""
-
-
-class FileView(NamedTuple):
-    """A chunk or attachment of a recording that counts."""
-
-    number: int
-    """The index of a chunk; of an attachment, its place among them."""
-    name: str
-    """Its name in the folder of the recording."""
-    source_name: str
-    blob: BlobId
-    sha256: bytes
-    size: int
-    piece_size: int
-    pieces: BlobId
-    message_count: int
-    start_ns: int | None
-    end_ns: int | None
-
-
-class RecordingView(NamedTuple):
-    """A recording as the events that are here make it."""
-
-    group: GroupId
-    recording: EventId
-    site: PeerId
-    name: str
-    machine: str
-    created_ns: int
-    finalized: bool
-    """True if a finalize counts, whether or not all that it lists is here."""
-    manifest_id: bytes | None
-    """The id that all agree on, None while it is open or incomplete."""
-    chunks: Sequence[FileView]
-    """By index. Of a finalized recording those that its manifest lists."""
-    attachments: Sequence[FileView]
-    topics: Sequence[tuple[str, str, str, str, int]]
-    """Topic, schema, schema encoding, message encoding, message count; sorted."""
-    tags: Sequence[str]
-    """Sorted."""
-    conflicts: Sequence[str]
-    """Registers with more than one live write, sorted."""
-
-
-class Views(Protocol):
-    """`views.db`: what events mean together."""
-
-    async def reached(self, position: int) -> None:
-        """Return once the event at `position` can be read here."""
-        ...
-
-    async def group_state(self, group: GroupId) -> GroupState:
-        """How far a group is. One that nothing is projected of has no events."""
-        ...
-
-    async def export(self, group: GroupId) -> Mapping[str, object]:
-        """The canonical export of a group."""
-        ...
-
-    async def recordings(self, groups: Sequence[GroupId]) -> Sequence[RecordingView]:
-        """All recordings of these groups, newest first (by creation time, then id)."""
-        ...
-
-    async def recording(self, group: GroupId, recording: EventId) -> RecordingView | None:
-        """One recording, None if it is not here or does not count."""
-        ...
-
-    async def manifest(self, group: GroupId, recording: EventId) -> tuple[bytes, bytes] | None:
-        """The manifest of a complete recording as CBOR and as JSON."""
-        ...
-
-    async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> Sequence[WantedBlob]:
-        """The files of all recordings of a group, or of some."""
         ...

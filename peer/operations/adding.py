@@ -18,19 +18,20 @@ from materializer.bodies import (
     attachment_add,
     chunk_add,
     chunk_topics,
-    is_tag,
     recording_create,
     recording_finalize,
-    recording_tag,
 )
+from materializer.edits import recording_tag
+from materializer.fields import is_tag
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.mcap_index import McapIndex, read_index
 from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.identity import EventId, GroupId, PeerId
-from peer.core.interfaces import BlobFacts, BlobStore, EventStore, Replica, Views
+from peer.core.interfaces import BlobFacts, BlobStore, EventStore, Replica
 from peer.core.names import check_name
 from peer.core.run import Draft
+from peer.core.views import Views
 from peer.errors import NotAllowedError, RequestError
 from peer.failpoints import failpoint
 from peer.operations.files import Selection, default_name, select_files

@@ -10,7 +10,8 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from peer.core.identity import BlobId, EventId, GroupId
-from peer.core.interfaces import BlobSource, BlobStore, Replica, Views, WantedBlob
+from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
+from peer.core.views import Views
 from peer.errors import DiskFullError, MeshError, StoreError
 
 LOOK_BATCH = 256

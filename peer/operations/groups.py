@@ -9,8 +9,9 @@ from peer.core.control import Role, member_set
 from peer.core.encoding import encode
 from peer.core.group import OWNERS_MAX, Genesis
 from peer.core.identity import NONCE_SIZE, GroupId, PeerId
-from peer.core.interfaces import EventStore, GroupView, Replica, Views
+from peer.core.interfaces import EventStore, GroupView, Replica
 from peer.core.names import check_name, folded
+from peer.core.views import Views
 from peer.errors import NameTakenError, RequestError
 from peer.operations.json_form import Json, to_json
 from peer.operations.references import find_group, parse_id

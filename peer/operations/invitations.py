@@ -5,8 +5,9 @@ from collections.abc import Callable
 from peer.core.certificate import LogKind
 from peer.core.control import Role, invite
 from peer.core.identity import PeerId
-from peer.core.interfaces import EventStore, GroupView, Replica, Views
+from peer.core.interfaces import EventStore, GroupView, Replica
 from peer.core.roster import Invite
+from peer.core.views import Views
 from peer.errors import NoChangeError, NotAllowedError
 from peer.operations.deciding import name_of
 from peer.operations.json_form import Json

@@ -3,7 +3,8 @@
 from peer.core.certificate import LogKind
 from peer.core.control import Role, event_void, log_seal
 from peer.core.identity import GroupId, LogId, PeerId
-from peer.core.interfaces import EventStore, GroupView, Replica, StoredEvent, Views
+from peer.core.interfaces import EventStore, GroupView, Replica, StoredEvent
+from peer.core.views import Views
 from peer.errors import NoChangeError, NotAllowedError, NotFoundError, RemovedFromGroupError, RequestError
 from peer.operations.deciding import name_of
 from peer.operations.json_form import Json

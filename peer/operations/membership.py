@@ -9,8 +9,9 @@ from peer.core.certificate import LogKind
 from peer.core.control import ASSIGNABLE, Point, Role, member_set
 from peer.core.event import REFS_MAX
 from peer.core.identity import GroupId, LogId, PeerId
-from peer.core.interfaces import EventStore, GroupView, Replica, Views
+from peer.core.interfaces import EventStore, GroupView, Replica
 from peer.core.run import Draft
+from peer.core.views import Views
 from peer.errors import NoChangeError, RequestError
 from peer.operations.cutting import cut_before, describe_left_out, full_cut
 from peer.operations.deciding import Target, check_change, check_decision, check_outcome, find_target, target_of

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from peer.core.identity import EventId, GroupId, PeerId
-from peer.core.interfaces import BlobStore, FileView, RecordingView, Replica, Views
+from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import folded
+from peer.core.views import FileView, RecordingView, Views
 from peer.errors import NotFoundError, RequestError
 from peer.operations.adding import Adding, AddRequest
 from peer.operations.json_form import Json, to_json
 from peer.operations.references import choose, find_group, is_prefix
+from peer.operations.registers import describe_register
 
 PAGE_MAX = 1000
 SHORT_DIGITS = 8
@@ -170,7 +172,7 @@ class Recordings:
             "replicas": [{"peer_id": peer.hex(), "name": self._name(view.group, peer)} for peer in self._copies(view, self.held(view))],
             "annotations": [],
             "reviews": [],
-            "conflicts": list(view.conflicts),
+            "conflicts": [describe_register(each, lambda peer: self._name(view.group, peer)) for each in view.conflicts],
         }
 
     def _copies(self, view: RecordingView, held: Held) -> Sequence[PeerId]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from peer.core.identity import GroupId, PeerId
-from peer.core.interfaces import Links, Replica, Views
+from peer.core.interfaces import Links, Replica
 from peer.core.names import folded
+from peer.core.views import Views
 from peer.errors import MeshError
 from peer.operations.fetching import Fetching
 from peer.operations.json_form import Json

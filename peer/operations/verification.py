@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from peer.core.identity import BlobId, PeerId
-from peer.core.interfaces import BlobStore, RecordingView
+from peer.core.interfaces import BlobStore
+from peer.core.views import RecordingView
 from peer.operations.json_form import Json
 
 WHAT = {

@@ -28,6 +28,7 @@ FAILPOINTS_PENDING = {"tree.before_rename", "views.after_commit", "views.before_
 PURE = (
     *("peer.core", "peer.sync", "peer.errors", "peer.blobs.plan", "gossip.record", "gossip.table", "gossip.exchange"),
     *("materializer.bodies", "materializer.registers", "materializer.recordings", "materializer.manifest", "materializer.digest"),
+    *("materializer.fields", "materializer.edits", "materializer.rights"),
 )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from materializer.bodies import recording_create, recording_tag
+from materializer.bodies import recording_create
 from materializer.digest import digest_of_export
+from materializer.edits import recording_tag
 from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
 from peer.core.encoding import encode

@@ -3,7 +3,7 @@
 from materializer.bodies import AttachmentAdd, ChunkAdd, attachment_add
 from materializer.queries import Projections
 from peer.core.identity import BlobId
-from tests.histories import EVERYBODY, MemoryViews, NoFollower, Story, facts_of
+from tests.histories import MemoryViews, NoFollower, Story, facts_of
 from tests.samples import GROUP, genesis
 
 OTHER_GROUP = genesis(name="other").group
@@ -24,8 +24,7 @@ async def test_a_blob_is_only_in_the_groups_whose_recordings_have_it() -> None:
     other.add_chunk("bob", elsewhere, 1)
     other.write("bob", attachment_add(elsewhere, "metadata.yaml", facts_of(b"there")))
     views = MemoryViews()
-    rosters = {GROUP: EVERYBODY, OTHER_GROUP: EVERYBODY}
-    views.project([*story.events, *(stored._replace(group=OTHER_GROUP) for stored in other.events)], rosters)
+    views.project([*story.events, *(stored._replace(group=OTHER_GROUP) for stored in other.events)])
     projections = Projections(views, NoFollower())
 
     assert len(set(files_of(story) + files_of(other))) == 8

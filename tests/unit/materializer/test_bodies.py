@@ -8,7 +8,6 @@ from materializer.bodies import (
     CHUNK_IDS_MAX,
     ChunkAdd,
     ChunkTopics,
-    PoisonError,
     RecordingCreate,
     RecordingFinalize,
     attachment_add,
@@ -18,8 +17,19 @@ from materializer.bodies import (
     read_body,
     recording_create,
     recording_finalize,
-    recording_tag,
 )
+from materializer.edits import (
+    AnnotationAdd,
+    annotation_add,
+    annotation_delete,
+    group_set,
+    recording_delete,
+    recording_restore,
+    recording_set,
+    recording_tag,
+    review_set,
+)
+from materializer.fields import PoisonError
 from materializer.manifest import merge_topics
 from peer.core.encoding import encode
 from peer.core.event import BODY_SIZE_MAX
@@ -37,6 +47,14 @@ DRAFTS = [
     recording_finalize(RECORDING, bytes(32), [EventId(b"c" * 32)]),
     recording_finalize(RECORDING, bytes(32), [EventId(number.to_bytes(32, "big")) for number in range(CHUNK_IDS_MAX + 1)]),
     recording_tag(RECORDING, "good run", present=True),
+    recording_set(RECORDING, "title", "Night run"),
+    recording_delete(RECORDING),
+    recording_restore(RECORDING),
+    annotation_add(AnnotationAdd(RECORDING, "slip", "left wheel\n\ton ice", 5, 9, EventId(b"a" * 32))),
+    annotation_add(AnnotationAdd(RECORDING, "slip", "", None, None, None)),
+    annotation_delete(RECORDING, EventId(b"a" * 32)),
+    review_set(RECORDING, "good"),
+    group_set("retention.days", "30"),
 ]
 
 
@@ -44,7 +62,7 @@ DRAFTS = [
 def test_what_a_builder_makes_a_reader_reads(draft: Draft) -> None:
     body = read_body(draft.type, draft.body)
     assert body is not None
-    fields = {key: value for key, value in body._asdict().items() if value is not None or key.endswith("_ns")}
+    fields = {key: value for key, value in body._asdict().items() if value is not None or key.endswith("_ns") or key == "reply_to"}
     for key in ("topics", "chunks"):
         fields[key] = [list(item) if isinstance(item, tuple) else item for item in fields.get(key, [])]
     assert encode({key: value for key, value in fields.items() if value != [] or key in _keys(draft)}) == draft.body
@@ -79,6 +97,18 @@ WRONG: list[tuple[int, str, list[Any]]] = [
     (4, "chunks", [None, [b"x"], [b"x" * 32, b"x" * 32], {}]),
     (6, "tag", ["", " a", "a ", "a\tb", "x" * 129, 1]),
     (6, "present", [0, 1, None, "true"]),
+    (7, "key", ["", ".a", "a b", "a" * 65, "\u00e9", None]),
+    (7, "value", [None, 1, "x" * 4097, "\u00e9" * 2049, "a\nb", "\x1b[2J"]),
+    (8, "recording", [None, b"r" * 31]),
+    (10, "label", ["", "  ", "a\nb", "x" * 257, None]),
+    (10, "text", [None, "x" * (16 * 1024 + 1), "a\rb", "\x1b[2J", "a\0b", "\n" * (16 * 1024 + 1)]),
+    (10, "start_ns", [None, 10, -1, True]),
+    (10, "end_ns", [4, -1, 2**63, "9"]),
+    (10, "reply_to", [b"", b"a" * 31, "a" * 32]),
+    (12, "annotation", [None, b"a" * 33]),
+    (13, "value", [None, True, "x" * 257, "a\tb"]),
+    (14, "key", ["", "..", "a/b", "a" * 65, None]),
+    (14, "value", [None, 30, "x" * 4097, "\x85"]),
 ]
 
 
@@ -152,4 +182,4 @@ def _fields(draft: Draft) -> dict[str, Any]:
 def _keys(draft: Draft) -> set[str]:
     body = read_body(draft.type, draft.body)
     assert body is not None
-    return {key for key, value in body._asdict().items() if value is not None or key.endswith("_ns")}
+    return {key for key, value in body._asdict().items() if value is not None or key.endswith("_ns") or key == "reply_to"}

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from materializer.bodies import CHUNK_IDS_MAX, attachment_add, chunk_add, chunk_topics, recording_finalize, recording_tag
+from materializer.bodies import CHUNK_IDS_MAX, attachment_add, chunk_add, chunk_topics, recording_finalize
 from materializer.digest import TABLES, digest_of_export, row_hash, state_digest
+from materializer.edits import recording_tag
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.queries import check_views
 from materializer.tables import read_digests
@@ -16,7 +17,7 @@ from peer.core.encoding import encode
 from peer.core.identity import EventId
 from peer.core.interfaces import StoredEvent
 from peer.core.run import Draft
-from tests.histories import EVERYBODY, MemoryViews, Story, chunk_body, create_body, facts_of, roster
+from tests.histories import PEOPLE, MemoryViews, Story, chunk_body, create_body, facts_of
 from tests.samples import GROUP, key_pair
 
 
@@ -186,14 +187,33 @@ def test_a_change_of_role_judges_the_events_of_a_member_anew() -> None:
     story.finalize("bob", recording, [chunk])
     views = views_of(story)
     before = encode(views.export())
-    views.project([], {GROUP: roster(alice=Role.OWNER, bob=Role.READER, carol=Role.WRITER)})
+    assert views.judge_people(alice=Role.OWNER, bob=Role.READER, carol=Role.WRITER) == 4
     assert all(not rows(views, table) for table in TABLES)
     digest(views)
-    views.project([], {GROUP: EVERYBODY})
+    views.judge_people(**PEOPLE)
     assert encode(views.export()) == before
-    views.project([], {GROUP: roster(alice=Role.OWNER, bob=Role.WRITER, carol=Role.WRITER)})
+    views.judge_people(alice=Role.OWNER, bob=Role.WRITER, carol=Role.WRITER)
     assert encode(views.export()) != before, "the rank of a write is a column"
     digest(views)
+
+
+def test_one_event_that_counts_no_more_takes_what_hangs_on_it_along() -> None:
+    """A chunk that is voided leaves the finalize waiting, a recording that is voided takes all of its parts along; both come back as they were."""
+    story = Story()
+    recording = story.create("bob")
+    chunk = story.add_chunk("bob", recording)
+    story.write("carol", recording_tag(recording, "good", present=True))
+    story.finalize("bob", recording, [chunk])
+    views = views_of(story)
+    before = encode(views.export())
+    for event, left in ((chunk.id, {"recordings": 1, "registers": 2, "manifests": 1}), (recording, {})):
+        views.judge(lambda row, event=event: Role.NONE if row.event_id == event else row.role)  # type: ignore[misc]
+        assert {table: len(rows(views, table)) for table in TABLES if rows(views, table)} == left
+        assert not left or states(views) == ["waiting"]
+        digest(views)
+        views.judge_people(**PEOPLE)
+        assert encode(views.export()) == before
+        digest(views)
 
 
 def test_events_of_control_logs_are_seen_and_not_projected() -> None:

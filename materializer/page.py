@@ -1,0 +1,307 @@
+"""One page of events on its way into `views.db`, within one transaction.
+
+Rows are written in an order of their own, recordings before what belongs to them, so that a page with a child before its parent is like any other.
+A parent that came in an earlier page is looked up; one that is nowhere yet gets a shadow row, and when it arrives what waited for it is settled.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from materializer.bodies import AttachmentAdd, Body, ChunkAdd, ChunkTopics, RecordingCreate, RecordingFinalize, read_body
+from materializer.edits import (
+    AnnotationAdd,
+    AnnotationDelete,
+    GroupSet,
+    RecordingDelete,
+    RecordingRestore,
+    RecordingSet,
+    RecordingTag,
+    ReviewSet,
+)
+from materializer.fields import PoisonError, TopicEntry
+from materializer.registers import FINALIZE, annotation_register, claim
+from materializer.rights import Action, may
+from materializer.settle import (
+    Holder,
+    RegisterChanges,
+    WriteRow,
+    child_counts,
+    plan_first_write,
+    plan_register,
+    registers_of,
+    settle_children,
+    settle_manifest,
+)
+from materializer.tables import CHILD_TABLES, Connection, Ledger, Place, hlc_bytes, join_refs
+from peer.core.certificate import LogKind
+from peer.core.control import Role
+from peer.core.encoding import encode
+from peer.core.identity import EventId, GroupId
+from peer.core.interfaces import StoredEvent
+from peer.core.names import folded
+
+NAMESAKES_MAX = 1000
+FOLDED_COLUMN = 2
+HLC_COLUMN = 6
+
+_INSERT_RECORDING = "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FILL_SHADOW = (
+    "UPDATE recordings SET site = ?, name = ?, folded = ?, machine = ?, created_ns = ?, profile = ?, hlc = ?, role = ?, counts = ? "
+    "WHERE recording_no = ?"
+)
+_LATER_NAMESAKES = "SELECT id FROM recordings WHERE folded = ? AND group_no = ? AND hlc >= ? AND counts LIMIT ?"
+_INSERTS = {
+    "chunks": "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "chunk_topics": "INSERT INTO chunk_topics VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "attachments": "INSERT INTO attachments VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "annotations": "INSERT INTO annotations VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "poison": "INSERT INTO poison VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
+}
+
+
+class Known(NamedTuple):
+    """A recording that has a row."""
+
+    holder: Holder
+    registers: set[str] | None = None
+    """All registers that were ever written, where that is known: there is no need to look for earlier writes of another one."""
+
+
+class Memory(Protocol):
+    """What is remembered between pages."""
+
+    def group_no(self, connection: Connection, group: GroupId) -> int:
+        """The row number of a group, which gets one if it has none."""
+        ...
+
+    def recording(self, connection: Connection, group_no: int, recording: bytes) -> Known | None:
+        """What is known of a recording, None if it has no row."""
+        ...
+
+    def remember(self, group_no: int, recording: bytes, known: Known) -> None:
+        """Note a recording that was written."""
+        ...
+
+
+class _Read(NamedTuple):
+    """An event whose body was read."""
+
+    place: Place
+    stored: StoredEvent
+    body: Any
+
+
+class Page:
+    """One page of events."""
+
+    def __init__(self, connection: Connection, memory: Memory) -> None:
+        """Of nothing yet."""
+        self.touched: set[tuple[GroupId, EventId]] = set()
+        """The recordings that it is about."""
+        self._connection = connection
+        self._memory = memory
+        self._ledger = Ledger()
+        self._counts: dict[int, int] = {}
+        self._creates: list[_Read] = []
+        self._children: dict[str, list[_Read]] = {table: [] for table in CHILD_TABLES}
+        self._writes: list[_Read] = []
+        self._poison: list[tuple[object, ...]] = []
+        self._by_type: Mapping[type[Body], list[_Read]] = {
+            RecordingCreate: self._creates,
+            ChunkAdd: self._children["chunks"],
+            ChunkTopics: self._children["chunk_topics"],
+            AttachmentAdd: self._children["attachments"],
+            AnnotationAdd: self._children["annotations"],
+            **dict.fromkeys(
+                (RecordingFinalize, RecordingTag, RecordingSet, RecordingDelete, RecordingRestore, AnnotationDelete, ReviewSet, GroupSet),
+                self._writes,
+            ),
+        }
+        self._to_judge: dict[int, Place] = {}
+        self._registers: dict[tuple[int, str], tuple[Place, Holder, list[WriteRow]]] = {}
+        self._new_registers: set[tuple[int, str]] = set()
+        (self._next_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
+
+    def read(self, events: Iterable[StoredEvent]) -> None:
+        """Sort events by what they are. Bodies that fit no schema are poison."""
+        places: dict[GroupId, Place] = {}
+        for stored in events:
+            place = places.get(stored.group)
+            if place is None:
+                place = places[stored.group] = Place(self._memory.group_no(self._connection, stored.group), stored.group)
+            group_no = place.group_no
+            self._counts[group_no] = self._counts.get(group_no, 0) + 1
+            if stored.kind is LogKind.CONTROL:
+                continue
+            event = stored.event
+            try:
+                body = read_body(event.header.type, event.body)
+            except PoisonError as error:
+                row = (event.id, stored.author, event.header.type, str(error))
+                counts = stored.role is not Role.NONE
+                self._poison.append((group_no, *row, int(stored.role), int(counts)))
+                if counts:
+                    self._ledger.add("poison", place, row)
+                continue
+            if body is not None:
+                self._by_type[type(body)].append(_Read(place, stored, body))
+
+    def write(self) -> None:
+        """Write all rows, then set what depends on several of them."""
+        connection = self._connection
+        self._create_all()
+        for table, fields_of in (("chunks", _chunk), ("chunk_topics", _more_topics), ("attachments", _attachment), ("annotations", _annotation)):
+            connection.executemany(_INSERTS[table], [self._child(table, read, fields_of(read)) for read in self._children[table]])
+        connection.executemany(_INSERTS["poison"], self._poison)
+        for read in self._writes:
+            self._write(read)
+        self._settle_registers()
+        for recording_no, place in self._to_judge.items():
+            settle_manifest(connection, self._ledger, place, recording_no)
+        self._ledger.write(connection)
+        connection.executemany("UPDATE groups SET events = events + ? WHERE group_no = ?", [(count, no) for no, count in self._counts.items()])
+
+    def _settle_registers(self) -> None:
+        changes = RegisterChanges([], [])
+        for key, (place, holder, rows) in self._registers.items():
+            if len(rows) == 1 and key in self._new_registers:
+                changes.new.append(plan_first_write(self._connection, self._ledger, place, holder, rows[0]))
+                continue
+            more = plan_register(self._connection, self._ledger, place, holder, key[1], rows)
+            changes.changed.extend(more.changed)
+            changes.new.extend(more.new)
+        changes.write(self._connection)
+
+    def _create_all(self) -> None:
+        """Recordings: new rows, or those of their shadows."""
+        newest = {place: self._newest(place) for place in {read.place for read in self._creates}}
+        (shadows,) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM recordings WHERE site IS NULL)").fetchone()
+        rows: list[tuple[object, ...]] = []
+        for read in self._creates:
+            place, event_id = read.place, read.stored.event.id
+            values = self._recording(read)
+            shadow = self._memory.recording(self._connection, place.group_no, event_id) if shadows else None
+            holder = Holder(shadow.holder.no if shadow else self._take_no(), read.stored.author, bool(values[-1]))
+            if shadow:
+                self._fill(place, holder, values)
+            else:
+                rows.append((holder.no, place.group_no, event_id, *values))
+            self._memory.remember(place.group_no, event_id, Known(holder, None if shadow else set()))
+            self.touched.add((place.group, event_id))
+            if values[HLC_COLUMN] <= newest[place]:
+                later = self._connection.execute(_LATER_NAMESAKES, (values[FOLDED_COLUMN], place.group_no, values[HLC_COLUMN], NAMESAKES_MAX))
+                self.touched.update((place.group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
+        self._connection.executemany(_INSERT_RECORDING, rows)
+
+    def _recording(self, read: _Read) -> tuple[Any, ...]:
+        """The columns of a recording that its event gives: from `site` on, up to `counts`."""
+        place, stored, body = read
+        counts = may(Action.CREATE, stored.role, own=False)
+        clock = hlc_bytes(stored.event.header.hlc)
+        if counts:
+            self._ledger.add("recordings", place, (stored.event.id, stored.author, *body, clock))
+        return (stored.author, body.name, folded(body.name), body.machine, body.created_ns, body.profile, clock, int(stored.role), int(counts))
+
+    def _fill(self, place: Place, holder: Holder, values: tuple[object, ...]) -> None:
+        """A recording whose children came first: let those count that may."""
+        self._connection.execute(_FILL_SHADOW, (*values, holder.no))
+        for table in CHILD_TABLES:
+            settle_children(self._connection, self._ledger, place, holder, table)
+        self._to_judge[holder.no] = place
+        for register in registers_of(self._connection, holder.no):
+            self._registers[holder.no, register] = (place, holder, [])
+
+    def _newest(self, place: Place) -> bytes:
+        """The clock of the newest recording that was there before this page."""
+        row = self._connection.execute("SELECT max(hlc) FROM recordings WHERE group_no = ? AND counts", (place.group_no,)).fetchone()
+        return bytes(row[0] or b"")
+
+    def _child(self, table: str, read: _Read, fields: tuple[Any, ...]) -> tuple[object, ...]:
+        """The row of something that belongs to a recording; `fields` are the columns after its own id, that of the recording and the author."""
+        stored = read.stored
+        parent = self._parent(read, read.body.recording)
+        counts = child_counts(table, stored.author, stored.role, parent.holder)
+        if table == "annotations":
+            self._annotated(read, parent)
+        else:
+            self._judge(read.place, parent)
+        clock = hlc_bytes(stored.event.header.hlc)
+        if counts:
+            author = (stored.author,) if table == "annotations" else ()
+            self._ledger.add(table, read.place, (stored.event.id, read.body.recording, *author, clock, *fields))
+        return (parent.holder.no, stored.author, stored.event.id, clock, *fields, int(stored.role), int(counts))
+
+    def _annotated(self, read: _Read, parent: Known) -> None:
+        """Whether an annotation was taken back is a question of who wrote it, and it is here only now."""
+        register = annotation_register(read.stored.event.id)
+        if parent.registers is None or register in parent.registers:
+            self._registers.setdefault((parent.holder.no, register), (read.place, parent.holder, []))
+
+    def _write(self, read: _Read) -> None:
+        """Note a write of a register; it is stored with the others of the same."""
+        stored, body, place = read.stored, read.body, read.place
+        event = stored.event
+        said = claim(body, event.body, stored.author)
+        if isinstance(body, GroupSet):
+            recording, parent = None, Known(Holder(-place.group_no, None, counts=True))
+        else:
+            recording, parent = body.recording, self._parent(read, body.recording)
+        refs = join_refs(event.header.refs) if event.header.refs else b""
+        head = (event.id, recording, said.register, stored.author, int(stored.role), hlc_bytes(event.header.hlc), said.value)
+        row = WriteRow._make((*head, 0, said.preference, refs, 0, 0))
+        key = (parent.holder.no, said.register)
+        if parent.registers is not None and said.register not in parent.registers:
+            parent.registers.add(said.register)
+            self._new_registers.add(key)
+        found = self._registers.get(key)
+        if found is None:
+            found = self._registers[key] = (place, parent.holder, [])
+        found[2].append(row)
+        if said.register == FINALIZE:
+            self._judge(place, parent)
+
+    def _parent(self, read: _Read, recording: EventId) -> Known:
+        """The recording that an event belongs to, or its shadow."""
+        group_no = read.place.group_no
+        known = self._memory.recording(self._connection, group_no, recording)
+        if known is None:
+            known = Known(Holder(self._take_no(), None, counts=False))  # Nothing of it counts, and what is written is looked up when it does.
+            nothing = (None,) * 8
+            self._connection.execute(_INSERT_RECORDING, (known.holder.no, group_no, recording, *nothing, 0))
+            self._memory.remember(group_no, recording, known)
+        self.touched.add((read.place.group, recording))
+        return known
+
+    def _judge(self, place: Place, recording: Known) -> None:
+        """What a finalize of this recording is worth may have changed."""
+        if recording.registers is None or FINALIZE in recording.registers:
+            self._to_judge[recording.holder.no] = place
+
+    def _take_no(self) -> int:
+        no = self._next_no
+        self._next_no += 1
+        return int(no)
+
+
+def _chunk(read: _Read) -> tuple[Any, ...]:
+    body: ChunkAdd = read.body
+    return (*body[1:-1], _encode_topics(body.topics))
+
+
+def _more_topics(read: _Read) -> tuple[Any, ...]:
+    body: ChunkTopics = read.body
+    return (body.chunk, _encode_topics(body.topics))
+
+
+def _attachment(read: _Read) -> tuple[Any, ...]:
+    body: AttachmentAdd = read.body
+    return body[1:]
+
+
+def _annotation(read: _Read) -> tuple[Any, ...]:
+    body: AnnotationAdd = read.body
+    return body[1:]
+
+
+def _encode_topics(topics: Sequence[TopicEntry]) -> bytes:
+    return encode([list(topic) for topic in topics])  # Lists are encoded twice as fast as tuples.

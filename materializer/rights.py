@@ -1,0 +1,52 @@
+"""Who may write what: the table of the design, in one place. An event that its author may not write is ignored, the same everywhere.
+
+The role is that of the author at that event. What somebody owns is their recording, their annotation, their review.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from peer.core.control import Role
+
+
+class Action(StrEnum):
+    """What an event does."""
+
+    CREATE = "create a recording"
+    ADD = "add chunks, their topics, or attachments to a recording"
+    FINALIZE = "finalize a recording"
+    DELETE = "delete or restore a recording"
+    DESCRIBE = "give a recording a title or tag"
+    ANNOTATE = "annotate a recording"
+    UNANNOTATE = "delete an annotation"
+    REVIEW = "review a recording"
+    SETTING = "set something for the group"
+
+
+class Right(NamedTuple):
+    """The lowest role that may do it; None if nobody may."""
+
+    own: Role | None
+    """To what is one's own."""
+    other: Role | None
+    """To what is somebody else's, or nobody's."""
+
+
+RIGHTS = {
+    Action.CREATE: Right(Role.WRITER, Role.WRITER),
+    Action.ADD: Right(Role.WRITER, None),
+    Action.FINALIZE: Right(Role.WRITER, Role.ADMIN),
+    Action.DELETE: Right(Role.WRITER, Role.ADMIN),
+    Action.DESCRIBE: Right(Role.WRITER, Role.WRITER),
+    Action.ANNOTATE: Right(Role.WRITER, Role.WRITER),
+    Action.UNANNOTATE: Right(Role.WRITER, Role.ADMIN),
+    Action.REVIEW: Right(Role.WRITER, None),
+    Action.SETTING: Right(Role.ADMIN, Role.ADMIN),
+}
+
+
+def may(action: Action, role: Role, *, own: bool) -> bool:
+    """True if somebody with `role` may do it, to what is their `own` or somebody else's."""
+    right = RIGHTS[action]
+    least = right.own if own else right.other
+    return least is not None and role >= least

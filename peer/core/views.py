@@ -1,0 +1,163 @@
+"""What events mean together, as the projections tell it to the other parts."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from peer.core.control import Role
+from peer.core.encoding import Value
+from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.interfaces import WantedBlob
+
+
+class GroupState(NamedTuple):
+    """How far the projections of a group are."""
+
+    events: int
+    """Events that are projected, of all kinds."""
+    state_digest: bytes
+    poison: int
+    """Events whose bodies fit no schema."""
+
+
+class FileView(NamedTuple):
+    """A chunk or attachment of a recording that counts."""
+
+    number: int
+    """The index of a chunk; of an attachment, its place among them."""
+    name: str
+    """Its name in the folder of the recording."""
+    source_name: str
+    blob: BlobId
+    sha256: bytes
+    size: int
+    piece_size: int
+    pieces: BlobId
+    message_count: int
+    start_ns: int | None
+    end_ns: int | None
+
+
+class RegisterWrite(NamedTuple):
+    """A write of a register that nobody replaced."""
+
+    event_id: EventId
+    author: PeerId
+    role: Role
+    """Of the author, at that write."""
+    hlc: int
+    value: Value
+
+
+class RegisterView(NamedTuple):
+    """Something that changes, as it stands."""
+
+    name: str
+    writes: Sequence[RegisterWrite]
+    """The one that wins, then those that were written at the same time: a write that is to replace all of them names them all."""
+
+    @property
+    def value(self) -> Value:
+        """What holds."""
+        return self.writes[0].value
+
+    @property
+    def is_conflict(self) -> bool:
+        """True if not all who wrote it at the same time wrote the same."""
+        return any(write.value != self.value for write in self.writes)
+
+
+class AnnotationView(NamedTuple):
+    """Something that somebody said about a recording."""
+
+    annotation: EventId
+    recording: EventId
+    author: PeerId
+    hlc: int
+    label: str
+    text: str
+    start_ns: int | None
+    end_ns: int | None
+    """None for a point in time."""
+    reply_to: EventId | None
+
+
+class ReviewView(NamedTuple):
+    """What somebody thinks of a recording."""
+
+    author: PeerId
+    hlc: int
+    value: str
+
+
+class RecordingView(NamedTuple):
+    """A recording as the events that are here make it."""
+
+    group: GroupId
+    recording: EventId
+    site: PeerId
+    name: str
+    machine: str
+    created_ns: int
+    finalized: bool
+    """True if a finalize counts, whether or not all that it lists is here."""
+    manifest_id: bytes | None
+    """The id that all agree on, None while it is open or incomplete."""
+    chunks: Sequence[FileView]
+    """By index. Of a finalized recording those that its manifest lists."""
+    attachments: Sequence[FileView]
+    topics: Sequence[tuple[str, str, str, str, int]]
+    """Topic, schema, schema encoding, message encoding, message count; sorted."""
+    tags: Sequence[str]
+    """Sorted."""
+    conflicts: Sequence[RegisterView]
+    """Registers with more than one value that nobody replaced, by name."""
+    properties: Mapping[str, str]
+    """The title, for one. By key."""
+    reviews: Sequence[ReviewView]
+    """By author."""
+    deleted: bool
+    """True if it is hidden, and its bytes may go after a time of grace."""
+
+
+class Views(Protocol):
+    """`views.db`: what events mean together."""
+
+    async def reached(self, position: int) -> None:
+        """Return once the event at `position` can be read here."""
+        ...
+
+    async def group_state(self, group: GroupId) -> GroupState:
+        """How far a group is. One that nothing is projected of has no events."""
+        ...
+
+    async def export(self, group: GroupId) -> Mapping[str, object]:
+        """The canonical export of a group."""
+        ...
+
+    async def recordings(self, groups: Sequence[GroupId], *, deleted: bool = False) -> Sequence[RecordingView]:
+        """All recordings of these groups, newest first (by creation time, then id); with those that were deleted if these are asked for."""
+        ...
+
+    async def recording(self, group: GroupId, recording: EventId) -> RecordingView | None:
+        """One recording, deleted or not; None if it is not here or does not count."""
+        ...
+
+    async def manifest(self, group: GroupId, recording: EventId) -> tuple[bytes, bytes] | None:
+        """The manifest of a complete recording as CBOR and as JSON."""
+        ...
+
+    async def registers(self, group: GroupId, recording: EventId) -> Mapping[str, RegisterView]:
+        """All registers of a recording that have a value, by name."""
+        ...
+
+    async def settings(self, group: GroupId) -> Sequence[RegisterView]:
+        """The settings of a group, by key. One whose value is empty was taken away."""
+        ...
+
+    async def annotations(self, group: GroupId, recording: EventId | None = None) -> Sequence[AnnotationView]:
+        """What was said about the recordings of a group, or about one, and not taken back; by time in the recording."""
+        ...
+
+    async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> Sequence[WantedBlob]:
+        """The files of all recordings of a group, or of some, that are not deleted."""
+        ...
