@@ -15,14 +15,16 @@ from peer.core.run import Draft, Run
 from peer.errors import EventRejectedError
 from peer.sync import effects as fx
 from peer.sync import messages
+from peer.sync.guests import groups_to_name
 from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.messages import Message, decode_message, encode_message
-from peer.sync.session import Surroundings, SyncSession
+from peer.sync.session import SyncSession
 from peer.sync.sources import Sources
+from peer.sync.surroundings import Surroundings
 from tests.samples import SampleLog, genesis, key_pair
 from tests.simulation.memory_store import MemoryStore
 
-STORE_EFFECTS = fx.StoreRun | fx.ReadRuns | fx.FindEvents | fx.ReadLocator | fx.DecideJoin | fx.OpenGroup
+STORE_EFFECTS = fx.StoreRun | fx.ReadRuns | fx.FindEvents | fx.ReadLocator | fx.DecideJoin | fx.OpenGroup | fx.TakeOffer
 
 
 class Clock:
@@ -67,10 +69,15 @@ class Site:
         self.name = name
         self.clock = clock
         self.store = MemoryStore()
-        self.sources = Sources()
+        self.surroundings = Surroundings(self.store, Sources())
         self.ends: list[LinkEnd] = []
         for group in groups:
             self.hold(group)
+
+    @property
+    def sources(self) -> Sources:
+        """Where its logs come from."""
+        return self.surroundings.sources
 
     def hold(self, group: SampleGroup) -> None:
         """Begin to hold a group, with all that its owner decided so far."""
@@ -135,7 +142,7 @@ class LinkEnd:
                         self.other.inbox.append(frame)
                 case fx.CloseLink():
                     self.closed = effect
-                case fx.StoreRun() | fx.ReadRuns() | fx.FindEvents() | fx.ReadLocator() | fx.DecideJoin() | fx.OpenGroup():
+                case fx.StoreRun() | fx.ReadRuns() | fx.FindEvents() | fx.ReadLocator() | fx.DecideJoin() | fx.OpenGroup() | fx.TakeOffer():
                     self.asked.append(effect)
         return effects
 
@@ -169,13 +176,13 @@ class LinkEnd:
         return [message for message in self.sent if isinstance(message, kind)]
 
 
-def open_end(site: Site, number: int, dialled: KeyPair | None = None, join: fx.JoinRequest | None = None) -> LinkEnd:
+def open_end(site: Site, number: int, dialled: KeyPair | None = None, join: fx.UsedInvitation | None = None) -> LinkEnd:
     """A session at one end."""
     handshake = Handshake(side_of(site.name, link=number), dialled.peer_id if dialled else None)
-    return LinkEnd(site, SyncSession(handshake, Surroundings(site.store, site.sources), number, site.clock.now_ms, join), number)
+    return LinkEnd(site, SyncSession(handshake, site.surroundings, number, site.clock.now_ms, join), number)
 
 
-def connect(dialler: Site, listener: Site, *, number: int = 1, join: fx.JoinRequest | None = None) -> tuple[LinkEnd, LinkEnd]:
+def connect(dialler: Site, listener: Site, *, number: int = 1, join: fx.UsedInvitation | None = None) -> tuple[LinkEnd, LinkEnd]:
     """A link between two sites; nothing has been said yet but that it stands."""
     one = open_end(dialler, number, key_pair(listener.name), join)
     other = open_end(listener, number)
@@ -194,7 +201,7 @@ def pump(*ends: LinkEnd) -> None:
             while end.inbox:
                 busy = True
                 end.feed(fx.FrameReceived(end.inbox.popleft()))
-            while end.asked and not isinstance(end.asked[0], fx.DecideJoin | fx.OpenGroup):
+            while end.asked and not isinstance(end.asked[0], fx.DecideJoin | fx.OpenGroup | fx.TakeOffer):
                 busy = True
                 end.answer()
 
@@ -217,7 +224,7 @@ def puppet(name: str, victim: Site, *, number: int = 1) -> LinkEnd:
     assert isinstance(proof, messages.Proof)
     handshake.take_hello(hello, encode_message(hello))
     handshake.check_proof(proof.signature)
-    end.receive(messages.Proof(handshake.prove(), joining=False))
+    end.receive(messages.Proof(handshake.prove(), joining=False, groups=groups_to_name(victim.store, handshake.hello.peer)))
     assert end.closed is None
     end.sent.clear()
     end.effects.clear()

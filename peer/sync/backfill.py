@@ -4,18 +4,19 @@ Each log is asked for on one link at a time (`sources`); a group's data logs wai
 they do not know ours, a search finds the highest that both have.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from peer.core.certificate import Certificate, LogKind, read_certificate
-from peer.core.control import Role
-from peer.core.frontier import Tip, Tips, events_between, height, sorted_tips
+from peer.core.certificate import LogKind, read_certificate
+from peer.core.frontier import Tips, events_between, height
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, GroupView, Replica
 from peer.core.run import Run, read_run
-from peer.errors import CertificateInvalidError, CreditExceededError, EventRejectedError, LimitExceededError, RemoteProtocolError
+from peer.errors import CertificateInvalidError, EventRejectedError, LimitExceededError, RemoteProtocolError, TooManyLogsError
 from peer.sync import limits
 from peer.sync.effects import BackfillEnded, EventsFound, FindEvents, FindPurpose, LocatorRead, ReadLocator, RunStored, StoreRun
-from peer.sync.messages import Credit, Events, Have, LogEntry, Rejected, Unknown, Unwant, Want
+from peer.sync.grants import Grants
+from peer.sync.guests import Access, access_of
+from peer.sync.messages import Events, Have, LogEntry, Rejected, Unknown, Unwant, Want
 from peer.sync.outbox import Outbox
 from peer.sync.questions import Questions
 from peer.sync.remote import RemoteGroup, RemoteLog
@@ -33,8 +34,7 @@ class BackfillSide:
         self._link = link
         self._remote = remote
         self._groups: dict[GroupId, RemoteGroup] = {}
-        self._credit_left = limits.CREDIT_INITIAL
-        self._to_grant = 0
+        self._grants = Grants(outbox)
         self._rejections = 0
         self.last_refusal: str | None = None
         """Why something of theirs was refused last."""
@@ -48,14 +48,18 @@ class BackfillSide:
 
     def has_ended(self, group: GroupId) -> bool:
         """True if all that they had of `group` at first is held here."""
-        known = self._groups.get(group)
-        return known is not None and known.ended
+        return group in self._groups and self._groups[group].ended
 
     def their_tips(self, group: GroupId, log: LogId) -> Tips:
         """What they last said they hold of a log."""
         known = self._groups.get(group)
         entry = known.logs.get(log) if known else None
         return entry.tips if entry else ()
+
+    def agrees_on_control(self, group: GroupId) -> bool:
+        """True if they hold all control logs that we hold, and we theirs."""
+        known = self._groups.get(group)
+        return known is not None and known.agrees_on_control(self._view(group))
 
     def missing_events(self) -> int:
         """How many events they have that we lack: an estimate for people, exact without forks."""
@@ -78,11 +82,12 @@ class BackfillSide:
 
     def have(self, message: Have, now_ms: int) -> None:
         """They tell what they hold."""
-        known = self._groups.setdefault(message.group, RemoteGroup())
+        known = self._groups.setdefault(message.group, RemoteGroup(roster=self._view(message.group).roster))
         for entry in message.logs:
             self._take_entry(message.group, known, entry)
-        if len(known.logs) > limits.LOGS_PER_GROUP_MAX:
-            raise LimitExceededError(f"more than {limits.LOGS_PER_GROUP_MAX} logs in one group")
+        logs_max = limits.GUEST_LOGS_MAX if self._access(message.group).is_guest else limits.LOGS_PER_GROUP_MAX
+        if len(known.logs) > logs_max:
+            raise LimitExceededError(f"more than {logs_max} logs in one group")
         if known.tips > limits.TIPS_PER_GROUP_MAX:
             raise LimitExceededError(f"more than {limits.TIPS_PER_GROUP_MAX} tips in one group")
         known.complete = known.complete or (message.complete and not message.more)
@@ -100,24 +105,32 @@ class BackfillSide:
         entry.absent |= named - fact.held
         self._consider_logs(group, known, [log], now_ms)
 
-    def events(self, message: Events, size: int) -> Run | None:
-        """They send a run: verify it, and ask the store to keep it. Refused runs, None here, are answered, and the link goes on."""
-        self._credit_left -= size
-        if self._credit_left < 0:
-            raise CreditExceededError("more bytes of events than were granted")
+    def events(self, message: Events, size: int, now_ms: int) -> Run | None:
+        """They send a run: verify it, and ask the store to keep it. Refused runs, None here, are answered, and the link goes on.
+
+        So are those of which nothing counts, however good they are: they are passed over.
+        """
+        self._grants.use(size)
         known, entry = self._known(message.group, message.log)
         if (known is None or entry is None) and message.group not in self._left:
             raise RemoteProtocolError("events of a log that was never announced")
-        if known is None or entry is None or entry.bad or not self._is_member(message.group, entry.certificate):
-            self._return_credit(size)
+        if known is None or entry is None or not self._is_of_use(message.group, entry):
+            self._grants.give_back(size)
             return None
         try:
             run = read_run(entry.certificate, message.events, message.signature)
         except EventRejectedError as error:
             self._refuse(message.group, known, message.log, error.code)
-            self._return_credit(size)
+            self._grants.give_back(size)
             return None
-        self._note_sent(entry, run)
+        entry.note_sent(run, self._view(message.group).tips.get(message.log, ()))
+        reach = self._view(message.group).reach(entry.certificate)
+        if reach is not None and run.first.height > reach:
+            entry.note_beyond(run)
+            self._stop_asking(message.group, message.log, entry)
+            self._consider_logs(message.group, known, [message.log], now_ms)
+            self._grants.give_back(size)
+            return None
         entry.storing += 1
         self._outbox.ask(StoreRun(entry.certificate, run, size))
         return run
@@ -126,12 +139,17 @@ class BackfillSide:
         """The store is through with a run."""
         certificate, run, size = fact.effect
         group, log = certificate.group, certificate.log
-        self._return_credit(size)
+        self._grants.give_back(size)
         known, entry = self._known(group, log)
         if known is None or entry is None:
             return
         entry.storing = max(0, entry.storing - 1)  # It may have been stored for the group as it was before it was left.
-        entry.misfit = entry.misfit or fact.code
+        if fact.code == TooManyLogsError.code:
+            entry.later = True
+            known.lacking[certificate.kind].discard(log)
+            self._stop_asking(group, log, entry)
+        else:
+            entry.misfit = entry.misfit or fact.code
         if entry.misfit is None:
             entry.repeats = 0
         elif not entry.storing and not entry.bad:
@@ -142,7 +160,7 @@ class BackfillSide:
         source = self._sources.get(group, log)
         if source is not None and source.link == self._link:
             source.progress_ms = now_ms
-        self._note_held(entry, run)
+        entry.note_held(run)
         self._consider_logs(group, known, [log], now_ms)
 
     def committed(self, commit: Commit, now_ms: int) -> None:
@@ -152,7 +170,7 @@ class BackfillSide:
             return
         entry = known.logs.get(commit.run.log)
         if entry is not None:
-            self._note_held(entry, commit.run)
+            entry.note_held(commit.run)
             self._consider_logs(commit.group, known, [commit.run.log], now_ms)
 
     def unknown(self, message: Unknown) -> None:
@@ -168,8 +186,8 @@ class BackfillSide:
         """Our positions for a search."""
         group, log = fact.effect
         _, entry = self._known(group, log)
-        if entry is not None and entry.asked:
-            self._outbox.send(Want(group, log, tuple(fact.events)[: limits.POSITIONS_MAX], search=True))
+        if entry is not None and entry.asked and group in self._replica.groups:
+            self._outbox.send(Want(group, log, self._positions(group, fact.events), search=True))
 
     def consider_all(self, now_ms: int) -> None:
         """Sources or rosters have changed: see what to ask for."""
@@ -177,12 +195,39 @@ class BackfillSide:
             self._consider_logs(group, known, list(known.logs), now_ms)
 
     def rosters_changed(self, now_ms: int) -> None:
-        """Where somebody came or went, other logs are asked for."""
+        """Other logs, or more or less of them, are asked for of those whose standing has changed."""
         for group, known in self._groups.items():
             view = self._replica.groups.get(group)
-            if view is not None and view.roster.members.keys() != known.members:
-                known.members = set(view.roster.members)
-                self._consider_logs(group, known, list(known.logs), now_ms)
+            if view is None or known.roster is view.roster:
+                continue
+            before, known.roster = known.roster, view.roster
+            authors = {entry.certificate.peer for entry in known.logs.values()}
+            changed = {author for author in authors if before is None or before.standing(author) != view.roster.standing(author)}
+            logs = [log for log, entry in known.logs.items() if entry.certificate.peer in changed]
+            for log in logs:
+                known.logs[log].begin_again()
+            if logs:
+                self._consider_logs(group, known, logs, now_ms)
+
+    def access_changed(self, group: GroupId, now_ms: int, *, anew: bool) -> None:
+        """They are another thing to `group` than before; `anew` if they tell everything again.
+
+        What a guest was asked for has this link as its source, if there is no other.
+        """
+        known = self._groups.get(group)
+        if known is None:
+            return
+        if anew:
+            known.complete = known.ended = False
+        for log, entry in known.logs.items():
+            source = self._sources.get(group, log)
+            if entry.asked and not self._is_of_use(group, entry):
+                self._stop_asking(group, log, entry)
+            elif entry.asked and source is None and not self._access(group).is_guest:
+                self._sources.take(group, log, Source(self._link, entry.certificate.peer == self._remote, now_ms))
+            elif entry.asked and source is not None and source.link != self._link:
+                self._stop_asking(group, log, entry)
+        self._consider_logs(group, known, list(known.logs), now_ms)
 
     def tick(self, now_ms: int) -> None:
         """Time has passed: a silent source may be replaced."""
@@ -212,44 +257,19 @@ class BackfillSide:
     def _take_entry(self, group: GroupId, known: RemoteGroup, entry: LogEntry) -> None:
         before = known.logs.get(entry.log)
         if before is not None:
-            known.tips += len(entry.tips) - before.named
-            before.tips, before.named = entry.tips, len(entry.tips)
-            named = {tip.event_id for tip in entry.tips}
-            before.held &= named
-            before.absent &= named
+            known.tips += before.announce(entry.tips)
             return
-        certificate = self._view(group).certificates.get(entry.log)
-        if certificate is None:
-            try:
-                certificate = read_certificate(entry.certificate, group)
-            except CertificateInvalidError as error:
-                self._reject(group, entry.log, error.code)
-                return
+        try:
+            certificate = self._view(group).certificates.get(entry.log) or read_certificate(entry.certificate, group)
+        except CertificateInvalidError as error:
+            self._reject(group, entry.log, error.code)
+            return
         if certificate.log != entry.log:
             raise RemoteProtocolError("a log announced with the certificate of another")
+        if certificate.kind is LogKind.DATA and self._access(group).is_guest:
+            return
         known.tips += len(entry.tips)
         known.logs[entry.log] = RemoteLog(certificate, entry.tips, len(entry.tips))
-
-    def _note_sent(self, entry: RemoteLog, run: Run) -> None:
-        """They sent `run`, so they hold it. Of their other tips those that we lack stay."""
-        previous = run.first.header.previous
-        if run.last.height <= height(entry.tips) and all(tip.event_id != previous for tip in entry.tips):
-            return
-        ours = self._view(run.first.header.group).tips.get(run.log, ())
-        passed = {previous, *(event.id for event in run.events)}
-        lacking = [tip for tip in entry.tips if tip.event_id not in passed and tip.event_id not in entry.held and tip not in ours]
-        entry.tips = sorted_tips([*lacking, Tip(run.last.height, run.last.id)])[-limits.TIPS_PER_LOG_MAX :]
-        named = {tip.event_id for tip in entry.tips}
-        entry.held &= named
-        entry.absent &= named
-
-    def _note_held(self, entry: RemoteLog, run: Run) -> None:
-        """Tips of theirs within `run` are held now."""
-        first, last = run.first.height, run.last.height
-        for tip in entry.tips:
-            if first <= tip.height <= last and run.events[tip.height - first].id == tip.event_id:
-                entry.held.add(tip.event_id)
-                entry.absent.discard(tip.event_id)
 
     def _consider_logs(self, group: GroupId, known: RemoteGroup, logs: list[LogId], now_ms: int) -> None:
         """See which of these logs lack something, then what to ask for: control logs first."""
@@ -259,7 +279,7 @@ class BackfillSide:
         considered: dict[LogKind, list[tuple[LogId, RemoteLog]]] = {LogKind.CONTROL: [], LogKind.DATA: []}
         for log in logs:
             entry = known.logs[log]
-            if not entry.bad and self._is_member(group, entry.certificate):
+            if self._is_of_use(group, entry):
                 self._update_lacking(group, known, log, entry, now_ms)
                 considered[entry.certificate.kind].append((log, entry))
             else:
@@ -274,7 +294,8 @@ class BackfillSide:
             return
         for log, entry in considered[LogKind.DATA]:
             self._consider(group, known, log, entry, now_ms)
-        if known.complete and not known.ended and not known.lacking[LogKind.DATA] and not any(entry.finding for entry in known.logs.values()):
+        is_all = known.complete and self._access(group) is Access.MEMBER
+        if is_all and not known.ended and not known.lacking[LogKind.DATA] and not any(entry.finding for entry in known.logs.values()):
             known.ended = True
             self._outbox.ask(BackfillEnded(group))
 
@@ -283,7 +304,8 @@ class BackfillSide:
         source = self._sources.get(group, log)
         if source is not None and source.link == self._link:
             return
-        is_author = entry.certificate.peer == self._remote
+        is_guest = self._access(group).is_guest
+        is_author = entry.certificate.peer == self._remote and not is_guest
         lacking = log in known.lacking[entry.certificate.kind]
         if source is None:
             takes = lacking or is_author
@@ -291,21 +313,34 @@ class BackfillSide:
             takes = now_ms - max(entry.lacking_since_ms, source.progress_ms) >= limits.SOURCE_SILENT_MS
         else:
             takes = is_author and not source.is_author
-        if takes:
+        if not takes or (is_guest and entry.asked):
+            return
+        if not is_guest:  # What guests bring must not keep anybody else from bringing it.
             self._sources.take(group, log, Source(self._link, is_author, now_ms))
-            entry.asked = True
-            positions = tuple(tip.event_id for tip in self._view(group).tips.get(log, ())[-limits.POSITIONS_MAX :])
-            self._outbox.send(Want(group, log, positions, search=False))
+        entry.asked = True
+        if entry.again:
+            entry.again = False
+            self._questions.ask(ReadLocator(group, log))
+        else:
+            tips = self._view(group).tips.get(log, ())
+            self._outbox.send(Want(group, log, self._positions(group, [tip.event_id for tip in reversed(tips)]), search=False))
+
+    def _positions(self, group: GroupId, events: Sequence[EventId]) -> tuple[EventId, ...]:
+        """Where they are to send on from: strangers are not told what is held here."""
+        return () if self._access(group) is Access.STRANGER else tuple(events)[: limits.POSITIONS_MAX]
 
     def _update_lacking(self, group: GroupId, known: RemoteGroup, log: LogId, entry: RemoteLog, now_ms: int) -> None:
         ours = self._view(group).tips.get(log, ())
         ours_height = height(ours)
+        reach = self._view(group).reach(entry.certificate)
         lacking = False
         unclear: list[EventId] = []
         for tip in entry.tips:
-            if tip in ours or tip.event_id in entry.held:
+            if tip in ours or tip.event_id in entry.held or tip.event_id in entry.beyond:
                 continue
-            if tip.height > ours_height or tip.event_id in entry.absent:
+            if reach is not None and tip.height > reach:
+                lacking = lacking or ours_height < reach
+            elif tip.height > ours_height or tip.event_id in entry.absent:
                 lacking = True
             else:
                 unclear.append(tip.event_id)
@@ -337,6 +372,13 @@ class BackfillSide:
         self._sources.drop(group, log, self._link)
         self._reject(group, log, code)
 
+    def _stop_asking(self, group: GroupId, log: LogId, entry: RemoteLog) -> None:
+        """They need send no more of this log, for now."""
+        self._sources.drop(group, log, self._link)
+        if entry.asked:
+            entry.asked = False
+            self._outbox.send(Unwant(group, log))
+
     def _reject(self, group: GroupId, log: LogId, code: str) -> None:
         self._rejections += 1
         self.last_refusal = code
@@ -344,16 +386,14 @@ class BackfillSide:
             raise LimitExceededError("too much that does not verify")
         self._outbox.send(Rejected(group, log, code))
 
-    def _return_credit(self, size: int) -> None:
-        self._to_grant += size
-        if self._to_grant >= limits.CREDIT_GRANT_MIN:
-            self._outbox.send(Credit(self._to_grant))
-            self._credit_left += self._to_grant
-            self._to_grant = 0
-
     def _view(self, group: GroupId) -> GroupView:
         return self._replica.groups[group]
 
-    def _is_member(self, group: GroupId, certificate: Certificate) -> bool:
-        """Whether the author of this log is on the roster: only their logs are asked for."""
-        return self._view(group).roster.role(certificate.peer) is not Role.NONE
+    def _access(self, group: GroupId) -> Access:
+        return access_of(self._replica, group, self._remote)
+
+    def _is_of_use(self, group: GroupId, entry: RemoteLog) -> bool:
+        """Whether this log is asked for here: its author is or was a member, something of it counts, and data comes from members."""
+        if entry.bad or entry.later or group not in self._replica.groups or self._view(group).reach(entry.certificate) == 0:
+            return False
+        return entry.certificate.kind is LogKind.CONTROL or self._access(group) is Access.MEMBER

@@ -8,6 +8,7 @@ from peer.core.certificate import Certificate
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, LogId, PeerId
 from peer.core.interfaces import Commit, Page
 from peer.core.run import Run
+from peer.sync.membership import JoinRefused, JoinRequest
 
 
 class Phase(StrEnum):
@@ -19,7 +20,7 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
-class JoinRequest(NamedTuple):
+class UsedInvitation(NamedTuple):
     """What a dialler that holds an invitation wants of the link."""
 
     group: GroupId
@@ -150,20 +151,68 @@ class LocatorRead(NamedTuple):
 
 
 class DecideJoin(NamedTuple):
-    """Effect: somebody proved to hold an invitation's key; answer with `JoinDecided`."""
+    """Effect: somebody proved to hold an invitation's key, here or to another member; answer with `JoinDecided`."""
 
-    group: GroupId
-    key: bytes
-    peer: PeerId
-    name: str
+    asked: JoinRequest
 
 
 class JoinDecided(NamedTuple):
-    """Fact: they are in, durably, or `code` says why not."""
+    """Fact: they are in, durably, or `code` says why not. With `no_admin_reached` it cannot be decided here."""
 
     effect: DecideJoin
     code: str | None
     text: str
+
+
+class PassJoin(NamedTuple):
+    """Effect: give `JoinPassed` to the sessions of all other links."""
+
+    asked: JoinRequest
+
+
+class JoinPassed(NamedTuple):
+    """Fact: a request to join came over another link, and nobody here can decide."""
+
+    asked: JoinRequest
+
+
+class ReturnRefusal(NamedTuple):
+    """Effect: give `RefusalReturned` to the session of this link, if it is still there."""
+
+    link: int
+    refused: JoinRefused
+
+
+class RefusalReturned(NamedTuple):
+    """Fact: a request that came over this link was refused elsewhere."""
+
+    refused: JoinRefused
+
+
+class TakeOffer(NamedTuple):
+    """Effect: a member offers a group that is not held here; answer with `OfferDecided`."""
+
+    group: GroupId
+    genesis: bytes
+    remote: PeerId
+
+
+class OfferDecided(NamedTuple):
+    """Fact: the group is held now, or nobody here wants it, or `code` says what stands against it."""
+
+    effect: TakeOffer
+    taken: bool
+    code: str | None
+    text: str
+
+
+class Knocked(NamedTuple):
+    """Effect: somebody with this proven key dialled, and is a member of nothing here: to be shown to the operator."""
+
+    peer: PeerId
+    name: str
+    groups: tuple[GroupId, ...]
+    """What it wanted to speak about."""
 
 
 class OpenGroup(NamedTuple):
@@ -248,6 +297,9 @@ Fact = (
     | EventsFound
     | LocatorRead
     | JoinDecided
+    | JoinPassed
+    | RefusalReturned
+    | OfferDecided
     | GroupOpened
     | WantBlob
     | BlobSlice
@@ -262,6 +314,10 @@ Effect = (
     | FindEvents
     | ReadLocator
     | DecideJoin
+    | PassJoin
+    | ReturnRefusal
+    | TakeOffer
+    | Knocked
     | OpenGroup
     | ReadBlob
     | BlobArrived

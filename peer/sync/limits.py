@@ -40,6 +40,35 @@ RECORD_SIZE_MAX = 1024
 WANT_REPEATS_MAX = 3
 """How often in a row a log is asked for again on a link after its events did not fit."""
 
+GUESTS_MAX = 16
+"""Links at once over which somebody who is not on the roster of a group may show that it is a member."""
+GUEST_SILENT_MS = 5_000
+"""How long a guest may bring nothing that is new here, and a former member may take to hear that it is one."""
+GUEST_MS_MAX = 30_000
+GUEST_BYTES_MAX = 4 * 1024 * 1024
+"""Bytes of `events` frames that a guest may send of a group."""
+GUEST_LOGS_MAX = 1024
+"""Control logs that a guest may announce of a group."""
+GUEST_ENTRIES_MAX = 40_000
+"""Logs that a guest may name in `have` frames of a group, each time counted."""
+GROUPLESS_MS = 10_000
+"""How long a link may stand over which no group is spoken about."""
+OFFERS_MAX = 16
+"""Groups that one side may offer over a link which the other does not take."""
+
+JOIN_HOPS_MAX = 8
+"""How often a request to join is passed on."""
+JOINS_MAX = 256
+"""Requests to join that are remembered, so that none goes round in circles."""
+JOINS_WAITING_MAX = 16
+"""Joiners at once that wait here for an admin elsewhere."""
+JOIN_WAIT_MS = 20_000
+"""How long a joiner waits for an admin elsewhere, and how long a request is remembered."""
+JOINER_WAIT_MS = 30_000
+"""How long a joiner waits for the listener."""
+JOIN_REQUESTS_PER_MINUTE = 30
+"""Requests to join that one link may bring, and that this peer passes on for joiners of its own; more are passed over."""
+
 HANDSHAKE_TIMEOUT_MS = 10_000
 PING_INTERVAL_MS = 20_000
 PINGS_MISSED_MAX = 2

@@ -10,7 +10,6 @@ from peer.core.certificate import CERTIFICATE_SIZE_MAX
 from peer.core.encoding import Value, decode, encode
 from peer.core.event import HEADER_SIZE_MAX
 from peer.core.frontier import Tip, Tips
-from peer.core.group import GENESIS_SIZE_MAX
 from peer.core.identity import ID_SIZE, NONCE_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, BlobId, EventId, GroupId, LogId, PeerId
 from peer.core.run import RUN_EVENTS_MAX
 from peer.errors import LimitExceededError, MalformedFrameError, NotCanonicalError
@@ -28,6 +27,14 @@ from peer.sync.fields import (
     read_tuple,
     read_whole,
 )
+from peer.sync.membership import MEMBERSHIP_NAMES, MEMBERSHIP_READERS
+from peer.sync.membership import Guest as Guest  # noqa: PLC0414  (the messages are one vocabulary in two files)
+from peer.sync.membership import Join as Join  # noqa: PLC0414
+from peer.sync.membership import Joined as Joined  # noqa: PLC0414
+from peer.sync.membership import JoinRefused as JoinRefused  # noqa: PLC0414
+from peer.sync.membership import JoinRequest as JoinRequest  # noqa: PLC0414
+from peer.sync.membership import Member as Member  # noqa: PLC0414
+from peer.sync.membership import Offer as Offer  # noqa: PLC0414
 
 INCARNATION_SIZE = 16
 VERSIONS_MAX = 16
@@ -54,23 +61,9 @@ class Proof(NamedTuple):
 
     signature: bytes
     joining: bool
-    """True if a `join` follows from somebody who is in no group of yours yet."""
-
-
-class Join(NamedTuple):
-    """Let me in: I hold the key of this invitation."""
-
-    group: GroupId
-    key: bytes
-    signature: bytes
-    name: str
-
-
-class Joined(NamedTuple):
-    """You are in; this is how the group began."""
-
-    group: GroupId
-    genesis: bytes
+    """True if a `join` follows."""
+    groups: tuple[GroupId, ...] = ()
+    """What the dialler wants to speak about. A listener, which does not know yet to whom it speaks, names nothing."""
 
 
 class LogEntry(NamedTuple):
@@ -177,7 +170,29 @@ class Error(NamedTuple):
     group: bytes
 
 
-Message = Hello | Proof | Join | Joined | Have | Want | Unwant | Unknown | Events | Rejected | Credit | BlobWant | BlobPart | Ping | Pong | Error
+Message = (
+    Hello
+    | Proof
+    | Join
+    | Joined
+    | JoinRequest
+    | JoinRefused
+    | Guest
+    | Member
+    | Offer
+    | Have
+    | Want
+    | Unwant
+    | Unknown
+    | Events
+    | Rejected
+    | Credit
+    | BlobWant
+    | BlobPart
+    | Ping
+    | Pong
+    | Error
+)
 
 
 def encode_message(message: Message) -> bytes:
@@ -185,6 +200,8 @@ def encode_message(message: Message) -> bytes:
     match message:
         case Hello():
             fields: list[object] = ["hello", list(message.versions), *message[1:]]
+        case Proof(signature, joining, groups):
+            fields = ["proof", signature, joining, list(groups)]
         case Have(group, complete, more, logs):
             entries = [[entry.log, entry.certificate, [list(tip) for tip in entry.tips]] for entry in logs]
             fields = ["have", group, complete, more, entries]
@@ -228,16 +245,9 @@ def _hello(fields: list[Value]) -> Hello:
 
 
 def _proof(fields: list[Value]) -> Proof:
-    return Proof(read_bytes(fields[0], SIGNATURE_SIZE), read_flag(fields[1]))
-
-
-def _join(fields: list[Value]) -> Join:
-    group, key, signature, name = fields
-    return Join(read_group(group), read_bytes(key, PUBLIC_KEY_SIZE), read_bytes(signature, SIGNATURE_SIZE), read_name(name))
-
-
-def _joined(fields: list[Value]) -> Joined:
-    return Joined(read_group(fields[0]), read_bytes_up_to(fields[1], GENESIS_SIZE_MAX))
+    signature, joining, groups = fields
+    named = tuple(read_group(group) for group in read_items(groups, limits.GROUPS_PER_LINK_MAX))
+    return Proof(read_bytes(signature, SIGNATURE_SIZE), read_flag(joining), named)
 
 
 def _have(fields: list[Value]) -> Have:
@@ -330,9 +340,8 @@ def _error(fields: list[Value]) -> Error:
 
 _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
     "hello": (7, _hello),
-    "proof": (2, _proof),
-    "join": (4, _join),
-    "joined": (2, _joined),
+    "proof": (3, _proof),
+    **MEMBERSHIP_READERS,
     "have": (4, _have),
     "want": (4, _want),
     "unwant": (2, _unwant),
@@ -348,9 +357,7 @@ _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
 }
 
 _NAMES: Mapping[type, str] = {
-    Proof: "proof",
-    Join: "join",
-    Joined: "joined",
+    **MEMBERSHIP_NAMES,
     Unwant: "unwant",
     Unknown: "unknown",
     Rejected: "rejected",

@@ -11,7 +11,6 @@ from peer.core.certificate import LogKind
 from peer.core.identity import EventId, GroupId, LogId
 from peer.core.interfaces import Commit, Replica
 from peer.core.run import Run
-from peer.errors import RemoteProtocolError
 from peer.sync import limits
 from peer.sync.effects import EventsFound, FindEvents, FindPurpose, ReadRuns, RunsRead
 from peer.sync.messages import Events, Unknown, Unwant, Want, encode_message
@@ -75,12 +74,9 @@ class PushSide:
         self._unsent: deque[tuple[LogKey, Run]] = deque()
 
     def want(self, message: Want) -> None:
-        """They ask for a log."""
-        view = self._replica.groups.get(message.group)
-        if view is None or message.log not in view.tips:
-            raise RemoteProtocolError("a log is asked for that we never said we have")
+        """They ask for a log that is held, and may have it."""
         key = (message.group, message.log)
-        self._flows.setdefault(key, _Flow()).kind = view.certificates[message.log].kind
+        self._flows.setdefault(key, _Flow()).kind = self._replica.groups[message.group].certificates[message.log].kind
         self._wants.pop(key, None)
         if message.positions:
             find = FindEvents(message.group, message.log, message.positions, FindPurpose.WANTED, message.search)
@@ -139,6 +135,10 @@ class PushSide:
         flow = self._flows.get(key)
         if flow is None or not flow.wanted or commit.run.last.id in flow.positions or commit.run.last.id in flow.incoming:
             return
+        if self._replica.groups[commit.group].reach(commit.certificate) is not None:
+            self._mark_behind(key)  # Not all of it need count: what the store reads does.
+            self.read_on()
+            return
         idle = key not in self._behind[commit.certificate.kind] and not self._unsent and (self._reading is None or self._reading[0] != key)
         if idle and flow.covers(commit.run) and self._send(key, flow, commit.run):
             return
@@ -164,10 +164,15 @@ class PushSide:
                 self._mark_behind(key)
         self._flush()
 
-    def drop_group(self, group: GroupId) -> None:
-        """They may not, or do not want to, hear of this group."""
+    def look_again(self, group: GroupId, log: LogId) -> None:
+        """More of a log that they asked for counts than before."""
+        self._mark_behind((group, log))
+        self.read_on()
+
+    def drop_group(self, group: GroupId, *, kind: LogKind | None = None) -> None:
+        """They may not, or do not want to, hear of this group, or of its logs of one kind."""
         for key, flow in self._flows.items():
-            if key[0] == group:
+            if key[0] == group and kind in (None, flow.kind):
                 flow.wanted = False
                 self._wants.pop(key, None)
 

@@ -6,74 +6,76 @@ committed goes out at once to whoever asked for its log. Whatever the other side
 
 from dataclasses import dataclass
 
-from peer.core.group import check_join, join_bytes
 from peer.core.identity import GroupId
-from peer.core.interfaces import Commit, Replica
 from peer.errors import (
-    HandshakeFailedError,
     HandshakeTimeoutError,
     LimitExceededError,
-    LinkSilentError,
     LocalProtocolError,
     NotAMemberError,
     RemoteProtocolError,
+    RequestError,
     TransportError,
 )
 from peer.sync import effects as fx
 from peer.sync import limits, messages
 from peer.sync.backfill import BackfillSide
 from peer.sync.blobs import BlobSide
+from peer.sync.guests import Guests, groups_to_name, has_business
 from peer.sync.handshake import Handshake
+from peer.sync.joining import JoinSide
+from peer.sync.liveness import Liveness
 from peer.sync.messages import Have, Message
 from peer.sync.outbox import Outbox
 from peer.sync.push import PushSide
 from peer.sync.questions import Questions
-from peer.sync.sources import LinkToken, Sources
-from peer.sync.telling import Telling
+from peer.sync.sources import LinkToken
+from peer.sync.speaking import Speaking
+from peer.sync.surroundings import Surroundings
 
 
-@dataclass(slots=True)
-class Surroundings:
-    """What the sessions of one peer share."""
+@dataclass(frozen=True, slots=True)
+class _Established:
+    """The parts of a session that there are once both sides have proved who they are."""
 
-    replica: Replica
-    sources: Sources
+    speaking: Speaking
+    backfill: BackfillSide
+    blobs: BlobSide
 
 
 class SyncSession:
     """The state of one link."""
 
-    def __init__(self, handshake: Handshake, surroundings: Surroundings, link: LinkToken, now_ms: int, join: fx.JoinRequest | None = None) -> None:
-        """`join` is what a dialler with an invitation wants."""
+    def __init__(
+        self, handshake: Handshake, surroundings: Surroundings, link: LinkToken, now_ms: int, invitation: fx.UsedInvitation | None = None
+    ) -> None:
+        """`invitation` is what a dialler holds that wants to join."""
         self.phase = fx.Phase.HANDSHAKE
         self._handshake = handshake
+        self._surroundings = surroundings
         self._replica = surroundings.replica
-        self._sources = surroundings.sources
         self._link = link
-        self._join = join
         self._outbox = Outbox()
         self._questions = Questions(self._outbox)
         self._push = PushSide(self._replica, self._outbox, self._questions)
-        self._telling = Telling(self._replica, self._outbox)
-        self._backfill: BackfillSide | None = None
-        self._blobs: BlobSide | None = None
+        self.liveness = Liveness(self._outbox, now_ms)
+        self._joining = JoinSide(self._replica, surroundings.joins, self._outbox, handshake, link, invitation)
+        self._guests = Guests(surroundings.guests, link)
+        self._parts: _Established | None = None
         self._proven = False
         """True once they have proved who they are."""
+        self._named: tuple[GroupId, ...] = ()
+        """What the dialler wants to speak about."""
         self._awaiting_join = False
         self._opening = False
         self._held_frames: list[bytes] = []
         """What came while the group that we join was being opened."""
         self._held_bytes = 0
-        self._opened_ms = self._heard_ms = now_ms
-        self._pings_missed = 0
-        self._pinged_ms = now_ms
-        self._pings_heard = 0
-        self._pings_since_ms = now_ms
+        self._opened_ms = now_ms
+        self._idle_since_ms: int | None = None
         self.was_up_to_date = False
         """True once all that the other side had at first was held here."""
         self.last_rejection: str | None = None
         """Why they refused something of ours last."""
-        self.rtt_ms: int | None = None
 
     def handle(self, fact: fx.Fact, now_ms: int) -> list[fx.Effect]:
         """Advance by one fact and return what the shell must do, in order."""
@@ -81,24 +83,24 @@ class SyncSession:
             return []
         try:
             self._handle(fact, now_ms)
-        except (RemoteProtocolError, TransportError) as error:
+        except (RemoteProtocolError, TransportError, RequestError) as error:
             self._close(error.code, error.text)
         return self._outbox.take()
 
     @property
     def missing_events(self) -> int:
         """How many events they have that we lack, about."""
-        return self._backfill.missing_events() if self._backfill else 0
+        return self._parts.backfill.missing_events() if self._parts else 0
 
     @property
     def last_refusal(self) -> str | None:
         """Why something of theirs was refused last."""
-        return self._backfill.last_refusal if self._backfill else None
+        return self._parts.backfill.last_refusal if self._parts else None
 
     @property
     def unsent_events(self) -> int:
         """How many events we have that they lack, about."""
-        return self._backfill.unsent_events() if self._backfill else 0
+        return self._parts.backfill.unsent_events() if self._parts else 0
 
     @property
     def we_dialled(self) -> bool:
@@ -107,11 +109,11 @@ class SyncSession:
 
     def backfilled_groups(self) -> set[GroupId]:
         """Groups of which all that they had at first is here."""
-        return {group for group in self.shared_groups() if self._backfill is not None and self._backfill.has_ended(group)}
+        return {group for group in self.shared_groups() if self._parts is not None and self._parts.backfill.has_ended(group)}
 
     def shared_groups(self) -> set[GroupId]:
-        """Groups that both sides speak about on this link."""
-        return self._telling.told - self._telling.refused
+        """Groups that both sides speak about on this link, as members."""
+        return self._parts.speaking.shared() if self._parts else set()
 
     def _handle(self, fact: fx.Fact, now_ms: int) -> None:  # noqa: C901, PLR0912  (every fact in one place)
         match fact:
@@ -119,7 +121,7 @@ class SyncSession:
                 if self._handshake.we_dialled:
                     self._outbox.send(self._handshake.hello)
             case fx.FrameReceived(frame):
-                self._heard_ms, self._pings_missed = now_ms, 0
+                self.liveness.heard(now_ms)
                 if self._opening:
                     self._hold(frame)
                 else:
@@ -127,15 +129,43 @@ class SyncSession:
             case fx.Tick():
                 self._tick(now_ms)
             case fx.Committed(commit):
-                self._committed(commit, now_ms)
+                if self._parts is not None:
+                    self._parts.speaking.committed(commit)
+                    self._parts.backfill.committed(commit, now_ms)
+            case fx.GroupsChanged() if self._parts is not None:
+                self._parts.speaking.changed(now_ms)
             case fx.GroupsChanged():
-                self._groups_changed(now_ms)
+                self._establish_for(self._joining.looked(), now_ms)
             case fx.SourcesChanged():
-                if self._backfill is not None:
-                    self._backfill.consider_all(now_ms)
-            case fx.RunStored(effect):
+                if self._parts is not None:
+                    self._parts.backfill.consider_all(now_ms)
+            case fx.RunStored() | fx.RunsRead() | fx.EventsFound() | fx.LocatorRead():
+                self._store_answered(fact, now_ms)
+            case fx.JoinDecided():
+                self._establish_for(self._joining.decided(fact, now_ms), now_ms)
+            case fx.JoinPassed(asked):
+                if asked.group in self.shared_groups():
+                    self._joining.pass_on(asked)
+            case fx.RefusalReturned(refused):
+                self._joining.returned(refused)
+            case fx.OfferDecided(effect):
+                if self._groups.offers.decided(fact):
+                    self._groups.offer_decided(effect.group, now_ms)
+            case fx.GroupOpened():
+                self._group_opened(fact, now_ms)
+            case fx.WantBlob():
+                self._established.blobs.want(fact)
+            case fx.BlobSlice():
+                self._established.blobs.read(fact)
+        self._watch_phase()
+
+    def _store_answered(self, fact: fx.RunStored | fx.RunsRead | fx.EventsFound | fx.LocatorRead, now_ms: int) -> None:
+        match fact:
+            case fx.RunStored(effect, code):
                 self._push.stored(effect.certificate.group, effect.run)
                 self._side.stored(fact, now_ms)
+                if code is None:
+                    self._guests.brought(effect.certificate.group, now_ms)
             case fx.RunsRead():
                 self._push.runs_read(fact)
             case fx.EventsFound(effect):
@@ -147,58 +177,69 @@ class SyncSession:
             case fx.LocatorRead():
                 self._questions.answered()
                 self._side.locator_read(fact)
-            case fx.JoinDecided():
-                self._join_decided(fact)
-            case fx.GroupOpened():
-                self._group_opened(fact, now_ms)
-            case fx.WantBlob():
-                self._bytes.want(fact)
-            case fx.BlobSlice():
-                self._bytes.read(fact)
-        self._watch_phase()
 
-    def _receive(self, message: Message, frame: bytes, now_ms: int) -> None:  # noqa: C901, PLR0912  (every legal pair of phase and message in one place)
-        match self.phase, message:
-            case fx.Phase.HANDSHAKE, messages.Hello() if not self._handshake.has_hello:
+    # Every legal pair of phase and message
+
+    def _receive(self, message: Message, frame: bytes, now_ms: int) -> None:
+        if self.phase is fx.Phase.CLOSED:
+            return
+        if isinstance(message, messages.Error):
+            self._told_error(message)
+        elif self.phase is fx.Phase.HANDSHAKE:
+            self._shake_hands(message, frame, now_ms)
+        else:
+            self._talk(message, len(frame), now_ms)
+
+    def _shake_hands(self, message: Message, frame: bytes, now_ms: int) -> None:
+        match message:
+            case messages.Hello() if not self._handshake.has_hello:
                 self._take_hello(message, frame)
-            case fx.Phase.HANDSHAKE, messages.Proof() if self._handshake.has_hello and not self._proven:
-                self._take_proof(message)
-            case fx.Phase.HANDSHAKE, messages.Join() if self._awaiting_join:
-                self._decide_join(message)
-            case (fx.Phase.HANDSHAKE, messages.Joined(group, genesis)) if self._proven and self._join is not None and self._join.group == group:
+            case messages.Proof() if self._handshake.has_hello and not self._proven:
+                self._take_proof(message, now_ms)
+            case messages.Join() if self._awaiting_join:
+                self._awaiting_join = False
+                self._joining.asked(message)
+            case messages.Joined(group, genesis) if self._proven and self._joining.wants == group:
                 self._opening = True
                 self._outbox.ask(fx.OpenGroup(group, genesis))
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Have()):
+            case _:
+                raise RemoteProtocolError(f"{type(message).__name__.lower()} in phase {self.phase}")
+
+    def _talk(self, message: Message, size: int, now_ms: int) -> None:  # noqa: C901, PLR0912  (every message that a link is for)
+        match message:
+            case messages.Have():
                 self._take_have(message, now_ms)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Want()):
-                if self._shared(message.group):
-                    self._push.want(message)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Unwant()):
+            case messages.Want():
+                self._groups.wanted(message)
+            case messages.Unwant():
                 self._push.unwant(message)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Unknown()):
+            case messages.Unknown():
                 self._side.unknown(message)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Events()):
-                run = self._side.events(message, len(frame))
-                if run is not None:
-                    self._push.received(message.group, run)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Rejected(group, log, code)):
+            case messages.Events():
+                self._take_events(message, size, now_ms)
+            case messages.Rejected(group, log, code):
                 self.last_rejection = code
                 self._push.stop(group, log)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Credit(size)):
-                self._push.grant(size)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.BlobWant()):
-                self._bytes.wanted(message)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.BlobPart()):
-                self._bytes.part(message)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Ping(number)):
-                self._take_ping(number, now_ms)
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Pong(number)):
-                if number == self._pinged_ms:
-                    self.rtt_ms = now_ms - number
-            case ((fx.Phase.BACKFILL | fx.Phase.PUSH), messages.Error(code, _, group)) if group:
-                self._group_refused(GroupId(group))
-            case _, messages.Error(code, text, _):
-                self._told_error(code, text)
+            case messages.Credit():
+                self._push.grant(message.size)
+            case messages.Guest(group):
+                self._groups.told_guest(group, now_ms)
+            case messages.Member(group):
+                self._groups.told_member(group)
+            case messages.Offer():
+                self._groups.offered(message, now_ms)
+            case messages.JoinRequest():
+                self._joining.requested(message, now_ms)
+            case messages.JoinRefused():
+                self._joining.refused(message)
+            case messages.BlobWant():
+                self._established.blobs.wanted(message)
+            case messages.BlobPart():
+                self._established.blobs.part(message)
+            case messages.Ping(number):
+                self.liveness.ping(number, now_ms)
+            case messages.Pong(number):
+                self.liveness.pong(number, now_ms)
             case _:
                 raise RemoteProtocolError(f"{type(message).__name__.lower()} in phase {self.phase}")
 
@@ -210,49 +251,52 @@ class SyncSession:
             self._outbox.send(self._handshake.hello)
             self._outbox.send(messages.Proof(self._handshake.prove(), joining=False))
 
-    def _take_proof(self, proof: messages.Proof) -> None:
+    def _take_proof(self, proof: messages.Proof, now_ms: int) -> None:
         self._handshake.check_proof(proof.signature)
         self._proven = True
+        joins = self._joining.wants is not None
         if self._handshake.we_dialled:
-            joining = self._join is not None
-            if not joining and not self._common_groups():
-                raise NotAMemberError("no group is shared with this peer", fix="join one of its groups, or remove it from the peers")
-            self._outbox.send(messages.Proof(self._handshake.prove(), joining=joining))
-            if self._join is not None:
-                signature = self._join.key.sign(join_bytes(self._join.group, self._handshake.hello.peer, self._handshake.listener_nonce))
-                self._outbox.send(messages.Join(self._join.group, self._join.key.public, signature, self._handshake.hello.name))
+            if proof.groups:
+                raise RemoteProtocolError("a listener that names groups to somebody whom it does not know yet")
+            self._named = groups_to_name(self._replica, self._handshake.remote.peer)
+            self._outbox.send(messages.Proof(self._handshake.prove(), joining=joins, groups=self._named))
+            if joins:
+                self._joining.ask()
             else:
-                self._establish()
-        elif proof.joining:
-            self._awaiting_join = True
-        elif self._common_groups():
-            self._establish()
-        else:
+                self._establish(now_ms)
+            return
+        self._named = proof.groups
+        self._awaiting_join = proof.joining
+        if not proof.joining:
+            self._let_enter()
+            self._establish(now_ms)
+
+    def _let_enter(self) -> None:
+        """Raise unless there is something to speak about with this dialler."""
+        peer = self._handshake.remote.peer
+        if not has_business(self._replica, peer, self._named) and not self._surroundings.is_wanted(peer):
+            self._knocked()
             raise NotAMemberError("this key belongs to no member of a group here")
 
-    def _establish(self) -> None:
+    def _knocked(self) -> None:
+        if not self._handshake.we_dialled:
+            remote = self._handshake.remote
+            self._outbox.ask(fx.Knocked(remote.peer, remote.name, self._named))
+
+    def _establish(self, now_ms: int) -> None:
         remote = self._handshake.remote
-        self._backfill = BackfillSide(self._replica, self._outbox, self._questions, self._sources, self._link, remote.peer)
-        self._blobs = BlobSide(self._replica, self._outbox, remote.peer)
+        backfill = BackfillSide(self._replica, self._outbox, self._questions, self._surroundings.sources, self._link, remote.peer)
+        speaking = Speaking(self._replica, self._outbox, remote.peer, (backfill, self._push), self._guests)
+        self._parts = _Established(speaking, backfill, BlobSide(self._replica, self._outbox, remote.peer))
         self._outbox.ask(fx.Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
         self._enter(fx.Phase.BACKFILL)
-        for group in self._common_groups():
-            self._telling.tell(group)
+        speaking.begin(self._named, now_ms, we_named=self._handshake.we_dialled)
 
-    def _decide_join(self, join: messages.Join) -> None:
-        self._awaiting_join = False
-        remote = self._handshake.remote.peer
-        if not check_join(join.key, join.group, remote, self._handshake.listener_nonce, join.signature):
-            raise HandshakeFailedError("they do not prove the invitation's key")
-        self._outbox.ask(fx.DecideJoin(join.group, join.key, remote, join.name))
-
-    def _join_decided(self, fact: fx.JoinDecided) -> None:
-        if fact.code is not None:
-            self._close(fact.code, fact.text)
-            return
-        group = fact.effect.group
-        self._outbox.send(messages.Joined(group, self._replica.groups[group].genesis.to_bytes()))
-        self._establish()
+    def _establish_for(self, group: GroupId | None, now_ms: int) -> None:
+        """One side has let the other into this group, if into any."""
+        if group is not None:
+            self._named = (*self._named, group)
+            self._establish(now_ms)
 
     def _hold(self, frame: bytes) -> None:
         self._held_bytes += len(frame)
@@ -265,102 +309,69 @@ class SyncSession:
         if fact.code is not None:
             self._close(fact.code, fact.text)
             return
-        self._join = None
-        self._outbox.ask(fx.JoinEnded(fact.effect.group, None, ""))
-        self._establish()
+        self._joining.ended(None, "")
+        self._establish_for(fact.effect.group, now_ms)
         held, self._held_frames = self._held_frames, []
         for frame in held:
-            if self.phase is fx.Phase.CLOSED:
-                return
             self._receive(messages.decode_message(frame), frame, now_ms)
 
     # Backfill and push
 
     @property
-    def _side(self) -> BackfillSide:
-        if self._backfill is None:
-            raise LocalProtocolError("a fact about events before the handshake")
-        return self._backfill
+    def _established(self) -> _Established:
+        if self._parts is None:
+            raise LocalProtocolError("a fact about groups before the handshake")
+        return self._parts
 
     @property
-    def _bytes(self) -> BlobSide:
-        if self._blobs is None:
-            raise LocalProtocolError("a fact about bytes before the handshake")
-        return self._blobs
+    def _side(self) -> BackfillSide:
+        return self._established.backfill
 
-    def _common_groups(self) -> list[GroupId]:
-        remote = self._handshake.remote.peer
-        return [group for group in self._replica.groups if self._replica.shares(group, remote)]
-
-    def _shared(self, group: GroupId) -> bool:
-        """Whether they may be spoken to about `group`; says so if not."""
-        if group in self._replica.groups and self._replica.shares(group, self._handshake.remote.peer):
-            return True
-        self._outbox.send(messages.Error(NotAMemberError.code, "you are no member of this group here", group))
-        return False
+    @property
+    def _groups(self) -> Speaking:
+        return self._established.speaking
 
     def _take_have(self, have: Have, now_ms: int) -> None:
-        if not self._shared(have.group):
-            return
-        self._telling.tell_if_new(have.group)
-        self._side.have(have, now_ms)
-        self._telling.mentioned(have.group, self._side.known_logs(have.group, (entry.log for entry in have.logs)))
+        if self._groups.meet(have, now_ms):
+            self._side.have(have, now_ms)
+            self._groups.telling.mentioned(have.group, self._side.known_logs(have.group, (entry.log for entry in have.logs)))
+            self._groups.heard_out()
 
-    def _committed(self, commit: Commit, now_ms: int) -> None:
-        if commit.group not in self.shared_groups():
-            return
-        if self._push.is_wanted(commit.group, commit.run.log):
-            self._push.committed(commit)
-        else:
-            self._telling.tell_commit(commit)
-        self._side.committed(commit, now_ms)
+    def _take_events(self, message: messages.Events, size: int, now_ms: int) -> None:
+        self._guests.sent(message.group, size)
+        run = self._side.events(message, size, now_ms)
+        if run is not None:
+            self._push.received(message.group, run)
 
-    def _groups_changed(self, now_ms: int) -> None:
-        if self._backfill is None:
-            return
-        common = set(self._common_groups())
-        for group in sorted(self._telling.told - common):
-            self._telling.forget(group)
-            self._push.drop_group(group)
-            self._backfill.drop_group(group)
-            self._outbox.send(messages.Error(NotAMemberError.code, "you are no member of this group any more", group))
-        for group in sorted(common - self._telling.told):
-            self._telling.tell(group)
-        self._backfill.rosters_changed(now_ms)
-
-    def _group_refused(self, group: GroupId) -> None:
-        self._telling.refuse(group)
-        self._push.drop_group(group)
-        self._side.drop_group(group)
+    def _group_refused(self, group: GroupId, code: str) -> None:
+        if code != NotAMemberError.code:
+            self.last_rejection = code
+        self._groups.refused(group, code)
 
     # Time and ends
 
     def _tick(self, now_ms: int) -> None:
-        if self._backfill is None:
-            if now_ms - self._opened_ms >= limits.HANDSHAKE_TIMEOUT_MS:
+        self._joining.tick(now_ms)
+        if self._parts is None:
+            waits = self._proven and (self._joining.is_asked or self._joining.wants is not None)
+            if now_ms - self._opened_ms >= (limits.JOINER_WAIT_MS if waits else limits.HANDSHAKE_TIMEOUT_MS):
                 raise HandshakeTimeoutError("the handshake took too long")
             return
-        self._backfill.tick(now_ms)
-        if now_ms - max(self._heard_ms, self._pinged_ms) < limits.PING_INTERVAL_MS:
-            return
-        if self._pings_missed >= limits.PINGS_MISSED_MAX:
-            raise LinkSilentError("the other side does not answer any more")
-        self._pings_missed += 1
-        self._pinged_ms = now_ms
-        self._outbox.send(messages.Ping(now_ms))
-
-    def _take_ping(self, number: int, now_ms: int) -> None:
-        if now_ms - self._pings_since_ms >= limits.PING_INTERVAL_MS:
-            self._pings_heard, self._pings_since_ms = 0, now_ms
-        self._pings_heard += 1
-        if self._pings_heard > limits.PINGS_PER_INTERVAL_MAX:
-            raise LimitExceededError("too many pings")
-        self._outbox.send(messages.Pong(number))
+        self._parts.backfill.tick(now_ms)
+        if self._groups.tick(now_ms):
+            self._knocked()
+        if not self._groups.is_idle:
+            self._idle_since_ms = None
+        elif self._idle_since_ms is None:
+            self._idle_since_ms = now_ms
+        if self._groups.is_over or (self._idle_since_ms is not None and now_ms - self._idle_since_ms >= limits.GROUPLESS_MS):
+            raise NotAMemberError("no group is shared with this peer", fix="join one of its groups, or remove it from the peers")
+        self.liveness.tick(now_ms)
 
     def _watch_phase(self) -> None:
-        if self.phase is fx.Phase.BACKFILL and self._backfill is not None:
+        if self.phase is fx.Phase.BACKFILL and self._parts is not None:
             shared = self.shared_groups()
-            if shared and all(self._backfill.has_ended(group) for group in shared):
+            if shared and all(self._parts.backfill.has_ended(group) for group in shared):
                 self.was_up_to_date = True
                 self._enter(fx.Phase.PUSH)
 
@@ -368,17 +379,20 @@ class SyncSession:
         self.phase = phase
         self._outbox.ask(fx.PhaseChanged(phase))
 
-    def _told_error(self, code: str, text: str) -> None:
-        """They end the link and say why."""
-        if self._join is not None:
-            self._outbox.ask(fx.JoinEnded(self._join.group, code, text))
-        self._outbox.ask(fx.CloseLink(code, text))
-        self.phase = fx.Phase.CLOSED
+    def _told_error(self, error: messages.Error) -> None:
+        """They end the link and say why, or, with a group, do not speak about that."""
+        code, text, group = error
+        if group and self._parts is not None:
+            self._group_refused(GroupId(group), code)
+            return
+        self._end(code, text)
 
     def _close(self, code: str, text: str) -> None:
         """End the link, saying why."""
-        if self._join is not None:
-            self._outbox.ask(fx.JoinEnded(self._join.group, code, text))
         self._outbox.send(messages.Error(code, text[: limits.TEXT_CHARACTERS_MAX], b""))
+        self._end(code, text)
+
+    def _end(self, code: str, text: str) -> None:
+        self._joining.ended(code, text)
         self._outbox.ask(fx.CloseLink(code, text))
         self.phase = fx.Phase.CLOSED

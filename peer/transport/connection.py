@@ -38,6 +38,9 @@ BLOB_TIMEOUT_S = 60.0
 
 OpenGroupCall = Callable[[GroupId, bytes], Awaitable[None]]
 DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
+TakeOfferCall = Callable[[PeerId, GroupId, bytes], Awaitable[bool]]
+"""Begin to hold a group that a member offers, given its checked genesis record; False if nobody here wants it. Raises what stands against it."""
+
 ReadBlobCall = Callable[[GroupId, BlobId, int, int], Awaitable[bytes | None]]
 """A part of a blob; None if it is not here, or not in that group."""
 
@@ -45,7 +48,7 @@ ReadBlobCall = Callable[[GroupId, BlobId, int, int], Awaitable[bytes | None]]
 class JoinAttempt(NamedTuple):
     """What a link is to do first that is dialled with an invitation."""
 
-    request: fx.JoinRequest
+    request: fx.UsedInvitation
     open_group: OpenGroupCall
     """Begin to hold the group, given its checked genesis record."""
     ended: asyncio.Future[None]
@@ -71,12 +74,25 @@ class Owner(Protocol):
         """What waits to be sent on all links."""
         ...
 
+    def pass_on(self, fact: fx.JoinPassed, connection: "Connection") -> None:
+        """Give a request to join that came over `connection` to all others."""
+        ...
+
+    def return_refusal(self, effect: fx.ReturnRefusal) -> None:
+        """Give a refusal to the connection that waits for it."""
+        ...
+
+    def knocked(self, effect: fx.Knocked, connection: "Connection") -> None:
+        """Somebody who is a member of nothing here dialled."""
+        ...
+
 
 class Performers(Protocol):
     """Who does what a session asks for beside sending."""
 
     store: EventStore
     decide_join: DecideJoinCall
+    take_offer: TakeOfferCall
     read_blob: ReadBlobCall
     pace: Pace
 
@@ -148,6 +164,12 @@ class Connection:
         self._outgoing.close()
 
     @property
+    def address(self) -> str:
+        """Where the other end speaks from, empty if that is not known."""
+        name = self._socket.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    @property
     def queued_bytes(self) -> int:
         """What waits to be sent."""
         return self._outgoing.waiting
@@ -211,6 +233,14 @@ class Connection:
                 self._spawn(self._read_locator(effect))
             case fx.DecideJoin():
                 self._spawn(self._decide_join(effect))
+            case fx.PassJoin(asked):
+                self._owner.pass_on(fx.JoinPassed(asked), self)
+            case fx.ReturnRefusal():
+                self._owner.return_refusal(effect)
+            case fx.TakeOffer():
+                self._spawn(self._take_offer(effect))
+            case fx.Knocked():
+                self._owner.knocked(effect, self)
             case fx.OpenGroup():
                 self._spawn(self._begin_group(effect))
             case fx.ReadBlob():
@@ -308,10 +338,21 @@ class Connection:
     async def _decide_join(self, effect: fx.DecideJoin) -> None:
         code, text = None, ""
         try:
-            await self._performers.decide_join(effect.group, effect.key, effect.peer, effect.name)
+            await self._performers.decide_join(effect.asked.group, effect.asked.key, effect.asked.peer, effect.asked.name)
         except RequestError as error:
             code, text = error.code, error.text
         self.feed(fx.JoinDecided(effect, code, text))
+
+    async def _take_offer(self, effect: fx.TakeOffer) -> None:
+        taken, code, text = False, None, ""
+        try:
+            read_genesis(effect.genesis, effect.group)
+            taken = await self._performers.take_offer(effect.remote, effect.group, effect.genesis)
+        except StoreError:
+            raise
+        except MeshError as error:
+            code, text = error.code, error.text
+        self.feed(fx.OfferDecided(effect, taken, code, text))
 
     async def _begin_group(self, effect: fx.OpenGroup) -> None:
         code, text = None, ""

@@ -20,13 +20,15 @@ from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreE
 from peer.sync import effects as fx
 from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.reconnect import LinkFacts, new_link_stays
-from peer.sync.session import Surroundings, SyncSession
+from peer.sync.session import SyncSession
 from peer.sync.sources import Sources
+from peer.sync.surroundings import Surroundings
 from peer.transport.channel import NO_RULES, ChannelRules
-from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, now_ms
+from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, TakeOfferCall, now_ms
 from peer.transport.dialler import Dialler, dial
 from peer.transport.outgoing import Socket
 from peer.transport.pace import Pace
+from peer.transport.pending import PendingPeers
 from peer.transport.status import link_status
 
 TICK_S = 1.0
@@ -43,6 +45,10 @@ BYTES_PER_SECOND = 256 * 1024 * 1024
 """What one peer may send at most, unless the operator says otherwise."""
 
 PROCESS_SIZE = 16
+
+
+async def _ignore_offer(_remote: PeerId, _group: GroupId, _genesis: bytes) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class LinkParts:
     """A part of a blob of a group, for a member that cannot dial us."""
     report: Callable[[str, Exception], None]
     """Takes what happened, as a constant, and the error: for the log."""
+    take_offer: TakeOfferCall = _ignore_offer
+    """Begin to hold a group that a peer offers which says that we are members, if the operator expects it from this very peer."""
     record: Callable[[], bytes] = bytes
     """Our signed peer record, for whoever we meet."""
     read_record: Callable[[PeerId, bytes], Sequence[str]] = lambda _peer, _record: ()
@@ -80,11 +88,13 @@ class PeerLinks:
         self.key = parts.key
         self.store = parts.store
         self.decide_join = parts.decide_join
+        self.take_offer = parts.take_offer
         self.read_blob = parts.read_blob
         self.channel_rules = parts.channel_rules
         self.pace = parts.pace
         self._parts = parts
-        self._surroundings = Surroundings(parts.replica, Sources())
+        self._surroundings = Surroundings(parts.replica, Sources(), is_wanted=lambda peer: peer in self._targets)
+        self._pending = PendingPeers()
         self._connections: dict[int, Connection] = {}
         self._facts: dict[int, LinkFacts] = {}
         self._numbers = 0
@@ -139,7 +149,7 @@ class PeerLinks:
         async def open_group(_group: GroupId, genesis: bytes) -> None:
             await self._parts.open_group(invitation, genesis)
 
-        request = fx.JoinRequest(invitation.group, invitation.key)
+        request = fx.UsedInvitation(invitation.group, invitation.key)
         attempt = JoinAttempt(request, open_group, asyncio.get_running_loop().create_future())
         task = asyncio.create_task(self._dial_to_join(invitation, attempt))
         self._joins.add(task)
@@ -213,8 +223,31 @@ class PeerLinks:
                 loser = other if new_link_stays(old, facts) else connection
                 loser.close(DuplicateLinkError.code, "another link to the same peer stays")
         self._facts[connection.number] = facts
-        self._learned[effect.remote] = tuple(self._parts.read_record(effect.remote, effect.record))
+        if self._is_known(effect.remote):
+            self._learned[effect.remote] = tuple(self._parts.read_record(effect.remote, effect.record))
+            self._pending.forget(effect.remote)
         self._changed.set()
+
+    def _is_known(self, peer: PeerId) -> bool:
+        """Whether anything about `peer` is worth remembering: strangers are many."""
+        replica = self._parts.replica
+        return peer in self._targets or any(replica.shares(group, peer) for group in replica.groups)
+
+    def pass_on(self, fact: fx.JoinPassed, connection: Connection) -> None:
+        """Give a request to join that came over `connection` to all others."""
+        for other in list(self._connections.values()):
+            if other is not connection:
+                other.feed(fact)
+
+    def return_refusal(self, effect: fx.ReturnRefusal) -> None:
+        """Give a refusal to the connection that waits for it."""
+        connection = self._connections.get(effect.link)
+        if connection is not None:
+            connection.feed(fx.RefusalReturned(effect.refused))
+
+    def knocked(self, effect: fx.Knocked, connection: Connection) -> None:
+        """Somebody who is a member of nothing here dialled."""
+        self._pending.knocked(effect.peer, effect.name, effect.groups, connection.address, time.time_ns() // 1_000_000)
 
     def failed(self, error: StoreError) -> None:
         """The node has to stop."""
@@ -228,9 +261,9 @@ class PeerLinks:
     def _ended(self, connection: Connection) -> None:
         del self._connections[connection.number]
         self._facts.pop(connection.number, None)
-        if connection.remote is not None:
+        if connection.remote is not None and self._is_known(connection.remote.remote):
             self._last_seen_ms[connection.remote.remote] = time.time_ns() // 1_000_000
-        if self._surroundings.sources.drop_link(connection.number):
+        if self._surroundings.drop_link(connection.number):
             self._feed_all(fx.SourcesChanged())
         self._changed.set()
 
@@ -262,8 +295,23 @@ class PeerLinks:
         return not dialled or any(group in connection.session.backfilled_groups() for connection in self._connections.values())
 
     def linked_peers(self) -> list[PeerId]:
-        """Everybody that a proven link leads to."""
-        return list({connection.remote.remote: None for connection in self._connections.values() if connection.remote is not None})
+        """Everybody with whom a group is spoken about on a link, or who is dialled and linked."""
+        linked = {each.remote.remote: each.session.shared_groups() for each in self._connections.values() if each.remote is not None}
+        return [peer for peer, shared in linked.items() if shared or peer in self._targets]
+
+    def pending(self) -> Sequence[Mapping[str, object]]:
+        """Who dialled with a proven key and is a member of nothing here, the latest first; ids in hex."""
+        return self._pending.shown()
+
+    def forget_pending(self, peer: PeerId) -> bool:
+        """Show `peer` there no more; False if it was not."""
+        return self._pending.forget(peer)
+
+    def dialable_members(self, group: GroupId) -> Sequence[tuple[PeerId, str]]:
+        """Linked members of `group` with an address for each; those first that we dialled there ourselves."""
+        members = self._parts.replica.groups[group].roster.members
+        found = [(peer, endpoints[0]) for peer in self.group_peers(group) if peer in members and (endpoints := self.endpoints_of(peer))]
+        return sorted(found, key=lambda each: (not self.is_dialled(each[0]), each[0]))
 
     def endpoints_of(self, peer: PeerId) -> Sequence[str]:
         """Where `peer` may be dialled for bytes: what the operator or an invitation said, then what it said itself."""

@@ -36,7 +36,7 @@ def link_status(
         "missing_bytes": 0,
         "groups": sorted(group.hex() for group in session.shared_groups()) if session else [],
         "backfilled": sorted(group.hex() for group in session.backfilled_groups()) if session else [],
-        "rtt_ms": session.rtt_ms if session else None,
+        "rtt_ms": session.liveness.rtt_ms if session else None,
         "last_seen_ms": _wall_ms() if connection else last_seen_ms,
         "next_try_ms": _wall_ms() + dialler.next_try_ms - now_ms() if dialler and dialler.next_try_ms is not None and not connection else None,
         "last_error": refusal_of(session) if session else _failure(dialler),

@@ -16,6 +16,7 @@ from peer.core.control import Role, member_set
 from peer.core.group import Invitation, join_bytes
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.run import Run
+from peer.sync.guests import groups_to_name
 from peer.sync.handshake import NO_CHANNEL_KEY, Handshake, LocalSide
 from peer.sync.messages import Error, Events, Have, Hello, Join, LogEntry, Message, Ping, Pong, Proof, Rejected, decode_message, encode_message
 from peer.transport.tls import client_context, peer_spki_sha256
@@ -122,7 +123,9 @@ class Proven(NamedTuple):
 
 
 @asynccontextmanager
-async def proven(endpoint: str, peer: PeerId, key: KeyPair, *, tls: bool = False, joining: bool = False) -> AsyncIterator[Proven]:
+async def proven(
+    endpoint: str, peer: PeerId, key: KeyPair, *, tls: bool = False, joining: bool = False, groups: tuple[GroupId, ...] = ()
+) -> AsyncIterator[Proven]:
     """A link to `peer`, of which nothing more is read unless the test does."""
     context: ssl.SSLContext | bool = client_context() if tls else True
     channel_key = peer_spki_sha256(peer) if tls else NO_CHANNEL_KEY
@@ -135,21 +138,23 @@ async def proven(endpoint: str, peer: PeerId, key: KeyPair, *, tls: bool = False
         assert isinstance(proof, Proof)
         handshake.take_hello(hello, frame)
         handshake.check_proof(proof.signature)
-        await socket.send_bytes(encode_message(Proof(handshake.prove(), joining=joining)))
+        await socket.send_bytes(encode_message(Proof(handshake.prove(), joining=joining, groups=groups)))
         yield Proven(socket, hello.nonce)
 
 
 @asynccontextmanager
 async def proven_socket(site: Site, key: KeyPair, *, tls: bool) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """The same to a site of the lab."""
-    async with proven(site.endpoint, site.key.peer_id, key, tls=tls) as link:
+    async with proven(site.endpoint, site.key.peer_id, key, tls=tls, groups=groups_to_name(site.store.replica, key.peer_id)) as link:
         yield link.socket
 
 
 @asynccontextmanager
-async def hostile_link(endpoint: str, peer: PeerId, key: KeyPair, invitation: Invitation | None = None) -> AsyncIterator[HostilePeer]:
+async def hostile_link(
+    endpoint: str, peer: PeerId, key: KeyPair, invitation: Invitation | None = None, groups: tuple[GroupId, ...] = ()
+) -> AsyncIterator[HostilePeer]:
     """A link to `peer` after a true handshake, and joining if there is an `invitation`."""
-    async with proven(endpoint, peer, key, joining=invitation is not None) as (socket, nonce):
+    async with proven(endpoint, peer, key, joining=invitation is not None, groups=groups) as (socket, nonce):
         hostile = HostilePeer(socket, key)
         listening = asyncio.create_task(hostile.listen())
         if invitation is not None:
@@ -165,7 +170,8 @@ async def hostile_link(endpoint: str, peer: PeerId, key: KeyPair, invitation: In
 @asynccontextmanager
 async def hostile_peer(site: Site, key: KeyPair | None = None) -> AsyncIterator[HostilePeer]:
     """A link to a site of the lab, by Mallory if nobody else is named."""
-    async with hostile_link(site.endpoint, site.key.peer_id, key or key_pair("mallory")) as peer:
+    key = key or key_pair("mallory")
+    async with hostile_link(site.endpoint, site.key.peer_id, key, groups=groups_to_name(site.store.replica, key.peer_id)) as peer:
         yield peer
 
 

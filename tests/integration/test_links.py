@@ -48,6 +48,7 @@ async def test_two_that_never_meet_agree_by_way_of_a_third(lab: Lab) -> None:
     await b.links.join(await lab.invitation(a, group, Role.ADMIN))
     await lab.wait(lambda: b.store.replica.groups[group].roster.role(b.key.peer_id) is Role.ADMIN)
     await c.links.join(await lab.invitation(b, group))
+    await lab.wait(lambda: c.store.replica.groups[group].roster.role(c.key.peer_id) is Role.WRITER)
     await a.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 5)
     await c.store.write(group, LogKind.DATA, [Draft("test.note", b"\xa0")] * 5)
     await lab.wait(lambda: a.tips(group) == b.tips(group) == c.tips(group))

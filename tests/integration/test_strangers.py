@@ -152,7 +152,7 @@ async def proven_by(mesh: Mesh, sign: Callable[[list[bytes]], bytes]) -> Message
         own = handshake.hello
         hellos = hash_bytes(encode_message(own) + frame)
         parts = [HANDSHAKE_CONTEXT, b"\x00", b"\x00\x01", own.peer, hello.peer, own.nonce, hello.nonce, NO_CHANNEL_KEY, hellos]
-        await socket.send_bytes(encode_message(messages.Proof(sign(parts), joining=False)))
+        await socket.send_bytes(encode_message(messages.Proof(sign(parts), joining=False, groups=(mesh.group,))))
         return decode_message(await socket.receive_bytes(timeout=DEADLINE_S))
 
 

@@ -15,8 +15,9 @@ from peer.errors import EventRejectedError
 from peer.sync import effects as fx
 from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.reconnect import LinkFacts, delay_ms, failures_after, new_link_stays
-from peer.sync.session import Surroundings, SyncSession
+from peer.sync.session import SyncSession
 from peer.sync.sources import Sources
+from peer.sync.surroundings import Surroundings
 from tests.simulation.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -224,6 +225,8 @@ class Peer:
                 self.answer(link, fx.EventsFound(effect, self.store.held(group, events)))
             case fx.ReadLocator(group, log):
                 self.answer(link, fx.LocatorRead(effect, self.store.locator(group, log)))
+            case fx.Knocked():
+                self.world.faults["knocks"] += 1
             case fx.BackfillEnded() | fx.PhaseChanged():
                 pass
             case _:

@@ -17,7 +17,7 @@ from peer.core.event import Event, link_event
 from peer.core.frontier import Tip
 from peer.core.group import INVITATION_CONTEXT, Genesis, Invitation, join_bytes
 from peer.core.hashing import EVENT_CONTEXT, hash_bytes, sha256
-from peer.core.identity import BlobId, EventId, KeyPair
+from peer.core.identity import BlobId, EventId, GroupId, KeyPair
 from peer.core.run import RUN_CONTEXT, Draft, Run, signed_bytes, write_run
 from peer.sync import messages
 from peer.sync.handshake import HANDSHAKE_CONTEXT, NO_CHANNEL_KEY, Handshake, LocalSide
@@ -291,8 +291,22 @@ def _said() -> list[messages.Message]:
         hello._replace(versions=(1, 2, 2**32), record=sign_record(ALICE, PeerRecord(ALICE.peer_id, 1, (), Reachability.DIALLABLE, 60)).data),
         messages.Proof(ALICE.sign(b"abc"), joining=False),
         messages.Proof(ALICE.sign(b"abc"), joining=True),
+        messages.Proof(ALICE.sign(b"abc"), joining=False, groups=(GROUP, GroupId(sha256(b"another group")))),
         messages.Join(GROUP, INVITE_KEY.public, INVITE_KEY.sign(join_bytes(GROUP, BOB.peer_id, sha256(b"listener nonce"))), "bob"),
         messages.Joined(GROUP, GENESIS.to_bytes()),
+        messages.JoinRequest(
+            GROUP,
+            INVITE_KEY.public,
+            BOB.peer_id,
+            "bob",
+            sha256(b"listener nonce"),
+            INVITE_KEY.sign(join_bytes(GROUP, BOB.peer_id, sha256(b"listener nonce"))),
+            8,
+        ),
+        messages.JoinRefused(GROUP, INVITE_KEY.public, BOB.peer_id, "invitation_refused"),
+        messages.Guest(GROUP),
+        messages.Member(GROUP),
+        messages.Offer(GROUP, GENESIS.to_bytes()),
         messages.Have(GROUP, complete=True, more=False, logs=()),
         messages.Have(GROUP, complete=True, more=True, logs=(messages.LogEntry(DATA.log, DATA.to_bytes(), (high,)),)),
         messages.Have(

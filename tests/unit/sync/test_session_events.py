@@ -66,11 +66,21 @@ def test_a_removed_member_loses_the_group_and_nothing_else(bob: Site, group: Sam
     assert end.closed is None
 
 
-def test_a_member_that_is_removed_is_told_by_the_group(bob: Site, group: SampleGroup, end: LinkEnd) -> None:
-    bob.write(group.control, group.set_role("mallory", role=Role.NONE))
+def test_a_member_that_is_removed_gets_the_decision_that_says_so_and_then_no_more(bob: Site, group: SampleGroup, end: LinkEnd) -> None:
+    """Once it holds the control logs, or after a while if it says nothing."""
+    log = SampleLog("alice", group.id)
+    removal = group.set_role("mallory", role=Role.NONE)
+    bob.write(group.control, removal)
+    bob.write(log, log.write_notes(1))
 
-    errors = end.heard(messages.Error)
-    assert [(error.code, error.group) for error in errors if isinstance(error, messages.Error)] == [("not_a_member", group.id)]
+    told = end.heard(messages.Have)
+    assert [(each.group, [entry.tips[-1].event_id for entry in each.logs]) for each in told if isinstance(each, messages.Have)] == [
+        (group.id, [removal.last.id])  # type: ignore[union-attr]
+    ]
+    assert end.heard(messages.Guest) == [messages.Guest(group.id)]
+    assert not end.heard(messages.Error)
+    bob.tick(limits.GUEST_SILENT_MS / 1000)
+    assert [(error.code, error.group) for error in end.heard(messages.Error) if isinstance(error, messages.Error)] == [("not_a_member", group.id)]
 
 
 # Events
@@ -315,7 +325,7 @@ def test_the_answer_to_a_ping_tells_the_round_trip_time(end: LinkEnd) -> None:
 
     end.receive(messages.Pong(ping.number))
 
-    assert end.session.rtt_ms == 37
+    assert end.session.liveness.rtt_ms == 37
 
 
 def test_tips_of_a_log_are_announced_by_each_commit_to_who_did_not_ask(bob: Site, group: SampleGroup, end: LinkEnd) -> None:

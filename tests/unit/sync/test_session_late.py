@@ -25,7 +25,7 @@ def refusal(group: SampleGroup) -> messages.Error:
 
 def joining_end(bob: Site, group: GroupId) -> tuple[LinkEnd, Handshake]:
     """Bob dials Mallory to join a group."""
-    end = open_end(bob, 1, key_pair("mallory"), fx.JoinRequest(group, key_pair("invitation")))
+    end = open_end(bob, 1, key_pair("mallory"), fx.UsedInvitation(group, key_pair("invitation")))
     end.feed(fx.Opened())
     listener = Handshake(side_of("mallory"), None)
     (hello,) = end.sent
@@ -215,11 +215,12 @@ def test_events_under_way_of_a_group_that_we_left_do_not_end_the_link(bob: Site,
     end.receive(have_of(group.id, log), events_of(group.id, runs[0]))
     end.answer_all()
     bob.write(group.control, group.set_role("mallory", role=Role.NONE))
+    bob.tick(limits.GUEST_SILENT_MS / 1000)
     assert refused_groups(end) == [group.id]
 
-    before = end.session._backfill._credit_left + end.session._backfill._to_grant  # type: ignore[union-attr]
+    before = end.session._parts.backfill._grants.left + end.session._parts.backfill._grants.to_grant  # type: ignore[union-attr]
     end.receive(events_of(group.id, runs[1]), messages.Unknown(group.id, log.certificate.log))
-    after = end.session._backfill._credit_left + end.session._backfill._to_grant  # type: ignore[union-attr]
+    after = end.session._parts.backfill._grants.left + end.session._parts.backfill._grants.to_grant  # type: ignore[union-attr]
 
     assert end.closed is None
     assert not end.asked

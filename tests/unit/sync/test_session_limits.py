@@ -38,7 +38,7 @@ def test_what_is_pushed_for_a_long_time_leaves_nothing_behind(end: LinkEnd, grou
         end.receive(events_of(group.id, log.write_notes(1)))
         end.answer_all()
 
-    entry = end.session._backfill._groups[group.id].logs[log.certificate.log]  # type: ignore[union-attr]
+    entry = end.session._parts.backfill._groups[group.id].logs[log.certificate.log]  # type: ignore[union-attr]
     assert len(entry.held) <= 1
     assert len(entry.tips) == 1
 
@@ -47,7 +47,7 @@ def test_groups_that_we_never_spoke_about_cannot_be_refused_without_end(end: Lin
     for number in range(1000):
         end.receive(messages.Error("not_a_member", "no", number.to_bytes(32, "big")))
 
-    assert not end.session._telling.refused
+    assert not end.session._parts.speaking.telling.refused  # type: ignore[union-attr]
     assert end.closed is None
 
 
@@ -129,7 +129,7 @@ def test_the_store_is_asked_about_few_tips_at_once_however_many_they_name(end: L
         answers += 1
 
     assert answers <= 3 * len(logs)
-    entry = end.session._backfill._groups[group.id].logs[logs[0].certificate.log]  # type: ignore[union-attr]
+    entry = end.session._parts.backfill._groups[group.id].logs[logs[0].certificate.log]  # type: ignore[union-attr]
     assert not entry.finding
     assert len(entry.absent) <= limits.TIPS_PER_LOG_MAX
     assert all(want.log for want in end.heard(messages.Want))  # type: ignore[union-attr]
@@ -196,7 +196,7 @@ def test_a_pong_that_answers_nothing_tells_no_round_trip_time(end: LinkEnd) -> N
     end.site.clock.now_ms += 5
     end.receive(messages.Pong(1))
 
-    assert end.session.rtt_ms is None
+    assert end.session.liveness.rtt_ms is None
 
 
 # Frames of ours that others must be able to take
@@ -242,7 +242,7 @@ def connect_puppet(end: LinkEnd) -> Handshake:
     hello = end.sent[0]
     assert isinstance(hello, messages.Hello)
     dialler.take_hello(hello, encode_message(hello))
-    end.receive(messages.Proof(dialler.prove(), joining=False))
+    end.receive(messages.Proof(dialler.prove(), joining=False, groups=tuple(end.site.store.groups)))
     return dialler
 
 
