@@ -15,6 +15,7 @@ import typer
 
 from peer import __version__
 from peer.cli import backup, configuration, demo, group, options, peer, recording, site, stored, token
+from peer.cli.output import plain
 from peer.cli.times import parse_duration
 from peer.errors import ConfigError, MeshError, SomeFailedError, TimedOutError, TransportError
 
@@ -113,7 +114,7 @@ def _status(error: MeshError) -> int:
 
 def _say(text: str, fix: str, code: str) -> None:
     advice = f"; {fix}" if fix else ""
-    sys.stderr.write(" ".join(f"recmesh: {text}{advice} [{code}]".split()) + "\n")
+    sys.stderr.write(plain(" ".join(f"recmesh: {text}{advice} [{code}]".split())) + "\n")
     if options.current.verbose:
         traceback.print_exc()
 

@@ -4,6 +4,7 @@ The only module, with the commands themselves, that imports `rich`; it does so l
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,10 @@ WIDE = 4096
 """Columns where nobody looks: a table in a file or pipe is never cut."""
 SHORT_ID = 12
 KIBI = 1024
+NOT_SHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, and what turns the direction of the text around it. Others choose names and texts, too."""
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 Json = Mapping[str, object]
 
@@ -43,15 +48,20 @@ def print_json_line(document: object) -> None:
 
 def line(text: str) -> None:
     """A line of data."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(plain(text) + "\n")
     sys.stdout.flush()
 
 
 def hint(text: str) -> None:
     """A line for people beside the data, unless they asked for quiet."""
     if not options.current.quiet:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(plain(text) + "\n")
         sys.stderr.flush()
+
+
+def plain(text: str) -> str:
+    """`text` as a terminal shows it and does nothing else."""
+    return NOT_SHOWN.sub(REPLACEMENT, text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
@@ -64,7 +74,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
 
     shown = Table(*(column.upper() for column in columns), box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for row in rows:
-        shown.add_row(*(Text(_cell(value)) for value in row))
+        shown.add_row(*(Text(plain(_cell(value))) for value in row))
     console().print(shown)
 
 
@@ -109,7 +119,10 @@ def ms_time(value: object) -> str:
     """A Unix time in ms, as the clock on this wall would show it."""
     if not isinstance(value, int):
         return "-"
-    return datetime.fromtimestamp(value / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{value} ms"  # A time that no calendar has: anybody may write one.
 
 
 def _cell(value: object) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from peer.cli import options
 from peer.cli.client import AdminClient, connect
-from peer.cli.output import hint, line, local_time, pairs, print_json, print_json_line, short, show, size, table
+from peer.cli.output import hint, line, local_time, pairs, plain, print_json, print_json_line, short, show, size, table
 from peer.cli.times import parse_time_ns
 from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
 
@@ -134,7 +134,7 @@ def fetch(
     if failed and not done and len(failed) == 1:
         raise failed[0]
     for each_error in failed:
-        sys.stderr.write(f"{each_error.text} [{each_error.code}]\n")
+        sys.stderr.write(plain(f"{each_error.text} [{each_error.code}]") + "\n")
     if failed and done:
         raise SomeFailedError(f"{len(failed)} of {len(recording)} recordings were not fetched", fix="see the lines above")
     if failed:

@@ -3,7 +3,7 @@
 import pytest
 
 from peer.cli import options
-from peer.cli.output import hint, local_time, pairs, size, table
+from peer.cli.output import hint, line, local_time, ms_time, pairs, size, table
 
 
 def test_a_table_in_a_pipe_is_neither_cut_nor_coloured(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +45,22 @@ def test_times_without_and_with_nanoseconds_are_shown() -> None:
     assert local_time(None) == "-"
     assert len(local_time("2026-11-20T08:30:00.123456789Z")) == len("2026-11-20 08:30:00")
     assert local_time("2026-11-20T08:30:00Z") == local_time("2026-11-20T08:30:00.000000000Z")
+
+
+@pytest.mark.parametrize("value", [2**48 - 1, 2**63, 2**64 - 1, 253_402_300_799_999])
+def test_a_time_that_no_calendar_has_is_shown_all_the_same(value: int) -> None:
+    """The clock of an event and the end of an invitation are numbers that somebody else wrote."""
+    assert ms_time(value) in (f"{value} ms", "9999-12-31 23:59:59")
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x07", "\r", "\x9b", "\x7f", "\u202e"])
+def test_what_others_wrote_is_shown_and_not_obeyed(character: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A type of an event or the text of an error may hold whatever clears a screen or hides what is beside it."""
+    line(f"a{character}b")
+    pairs([("type", f"a{character}b")])
+    table(["type"], [[f"a{character}b"]], empty="none")
+    hint(f"a{character}b")
+
+    printed = capsys.readouterr()
+    assert character not in printed.out + printed.err
+    assert printed.out.count("a\N{REPLACEMENT CHARACTER}b") == 3
