@@ -1,0 +1,171 @@
+"""What another peer, an event of its, or the network did: leaves of `EventRejectedError`, `RemoteProtocolError` and `TransportError`."""
+
+from peer.errors.base import EventRejectedError, RemoteProtocolError, TransportError
+
+
+class NotCanonicalError(EventRejectedError):
+    """Bytes that are not the one deterministic CBOR encoding of a value."""
+
+    code = "not_canonical"
+
+
+class HeaderInvalidError(EventRejectedError):
+    """A header whose fields have the wrong number, type or size."""
+
+    code = "header_invalid"
+
+
+class VersionUnknownError(EventRejectedError):
+    """An event header of a version that this peer does not know: upgrade."""
+
+    code = "event_version_unknown"
+
+
+class CertificateInvalidError(EventRejectedError):
+    """A log certificate that is malformed, or not signed by the peer it names."""
+
+    code = "certificate_invalid"
+
+
+class SignatureMismatchError(EventRejectedError):
+    """A signature that does not verify under its key."""
+
+    code = "signature_mismatch"
+
+
+class LogGapError(EventRejectedError):
+    """An event whose predecessor is not the one it names, or not held."""
+
+    code = "log_gap"
+
+
+class ClockNotIncreasingError(EventRejectedError):
+    """An event whose clock does not grow along its branch."""
+
+    code = "clock_not_increasing"
+
+
+class WrongLogError(EventRejectedError):
+    """An event of another log or group inside a run."""
+
+    code = "wrong_log"
+
+
+class BodyMismatchError(EventRejectedError):
+    """A body that has not the size or hash that its header promises."""
+
+    code = "body_mismatch"
+
+
+class TooManyLogsError(EventRejectedError):
+    """A new log of somebody who has too many unsealed ones in the group. It waits: nothing is wrong with it."""
+
+    code = "too_many_logs"
+
+
+class RunTooLongError(EventRejectedError):
+    """More events or bytes than one signature may cover."""
+
+    code = "run_too_long"
+
+
+class MalformedFrameError(RemoteProtocolError):
+    """A frame that does not decode to a message."""
+
+    code = "malformed_frame"
+
+
+class HandshakeFailedError(RemoteProtocolError):
+    """They did not prove the key that they claim, or not the one we dialled."""
+
+    code = "handshake_failed"
+
+
+class ChannelKeyMismatchError(HandshakeFailedError):
+    """The certificate that is shown there has neither the peer's own key nor the pinned one."""
+
+    code = "channel_key_mismatch"
+
+
+class ChannelUnprotectedError(HandshakeFailedError):
+    """A connection without TLS that is neither on loopback nor within a configured WireGuard network."""
+
+    code = "channel_unprotected"
+
+
+class NotAMemberError(RemoteProtocolError):
+    """They share no group with us: nothing is served."""
+
+    code = "not_a_member"
+
+
+class VersionMismatchError(RemoteProtocolError):
+    """No protocol version that both sides speak."""
+
+    code = "version_mismatch"
+
+
+class CreditExceededError(RemoteProtocolError):
+    """They sent more than they were granted."""
+
+    code = "credit_exceeded"
+
+
+class LimitExceededError(RemoteProtocolError):
+    """They exceeded one of the named limits."""
+
+    code = "limit_exceeded"
+
+
+class RecordInvalidError(RemoteProtocolError):
+    """A peer record that is malformed, or not signed by the peer it is about."""
+
+    code = "record_invalid"
+
+
+class HandshakeTimeoutError(TransportError):
+    """A connection whose other end did not prove in time who it is."""
+
+    code = "handshake_timeout"
+
+
+class LinkSilentError(TransportError):
+    """A link over which nothing comes any more, not even an answer to a ping."""
+
+    code = "link_silent"
+
+
+class NoPeerError(TransportError):
+    """Nothing answers where the admin API of the peer should be."""
+
+    code = "no_peer"
+
+
+class LinkBrokenError(TransportError):
+    """The connection of a link broke."""
+
+    code = "link_broken"
+
+
+class DuplicateLinkError(TransportError):
+    """Another link to the same peer stays."""
+
+    code = "duplicate_link"
+
+
+class ReaderTooSlowError(TransportError):
+    """The other side does not read what it is sent."""
+
+    code = "reader_too_slow"
+
+
+class ShuttingDownError(TransportError):
+    """The other side is stopping."""
+
+    code = "shutting_down"
+
+
+class BlobMismatchError(TransportError):
+    """Bytes that do not have the hash they were asked for by: ask another peer."""
+
+    code = "blob_mismatch"
