@@ -287,6 +287,21 @@ class Links(Protocol):
         """
         ...
 
+    def dialable_members(self, group: GroupId) -> Sequence[tuple[PeerId, str]]:
+        """Linked members of `group` with an address for each, the surest first."""
+        ...
+
+    def pending(self) -> Sequence[Mapping[str, object]]:
+        """Who dialled with a proven key and is a member of nothing here, the latest first; a few of each address, the oldest left out.
+
+        `peer_id`, `name`, `address`, `groups` that it wanted, `first_seen_ms`, `last_seen_ms`, `count`; ids in hex.
+        """
+        ...
+
+    def forget_pending(self, peer: PeerId) -> bool:
+        """Show `peer` there no more; False if it was not."""
+        ...
+
 
 class DialTarget(Protocol):
     """A peer to be linked, with where it may be reached."""

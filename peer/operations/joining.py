@@ -14,9 +14,10 @@ from peer.core.certificate import LogKind
 from peer.core.control import ASSIGNABLE, Role, invite, member_set
 from peer.core.group import Invitation, read_invitation
 from peer.core.identity import SEED_SIZE, GroupId, KeyPair, PeerId
-from peer.core.interfaces import EventStore, Links, Replica
+from peer.core.interfaces import EventStore, GroupView, Links, Replica
 from peer.core.names import folded, is_name
-from peer.errors import InvitationRefusedError, NameTakenError, NotAllowedError, RequestError, TimedOutError
+from peer.core.roster import Invite
+from peer.errors import InvitationRefusedError, NameTakenError, NoAdminReachedError, NotAllowedError, RequestError, TimedOutError
 from peer.operations.references import find_group
 
 EXPIRES_MS_MAX = 366 * 24 * 3600 * 1000
@@ -58,13 +59,9 @@ class Joining:
             raise RequestError(f"{role!r} is no role that an invitation can carry", fix="write reader, writer or admin")
         if not 0 < expires_in_ms <= EXPIRES_MS_MAX:
             raise RequestError("an invitation is good for up to a year", fix="write --expires 24h")
-        endpoint = self._links().endpoint
-        if endpoint is None:
-            raise RequestError(
-                "nobody can dial this site, so nobody can join through it", fix="invite from a site with a listener, or set `advertise`"
-            )
+        member, endpoint = self._door(group)
         seed = os.urandom(SEED_SIZE)
-        invitation = Invitation(group, view.genesis.name, self._peer, self._peer, endpoint, Role[role.upper()], now_ms() + expires_in_ms, seed)
+        invitation = Invitation(group, view.genesis.name, self._peer, member, endpoint, Role[role.upper()], now_ms() + expires_in_ms, seed)
         await self._store.write(group, LogKind.CONTROL, [invite(invitation.key.public, invitation.role, invitation.expires_ms)])
         return {
             "invitation": invitation.to_text(),
@@ -75,28 +72,60 @@ class Joining:
             "endpoint": endpoint,
         }
 
-    async def decide(self, group: GroupId, key: bytes, peer: PeerId, name: str) -> None:
-        """Let `peer` in, which has shown that it holds the invitation `key`: durable when this returns. A repetition changes nothing.
+    def _door(self, group: GroupId) -> tuple[PeerId, str]:
+        """Whom a joiner is to dial, and where: this site, or a member that it is linked to if it cannot be dialled itself."""
+        links = self._links()
+        if links.endpoint is not None:
+            return self._peer, links.endpoint
+        members = links.dialable_members(group)
+        if not members:
+            raise RequestError(
+                "nobody can dial this site, and it is linked to no member that can be dialled",
+                fix="wait until a member is connected, invite from a site with a listener, or set `advertise`",
+            )
+        return members[0]
 
-        Raises `InvitationRefusedError` that says why not.
+    async def decide(self, group: GroupId, key: bytes, peer: PeerId, name: str) -> None:
+        """Let `peer` in, which has shown that it holds the invitation `key`: durable, and on the roster, when this returns.
+
+        A repetition changes nothing. Raises `InvitationRefusedError` that says why not, `NoAdminReachedError` if that is for others to decide.
         """
         async with self._deciding[group]:
             view = self._replica.groups.get(group)
-            if view is None or view.roster.role(self._peer) < Role.ADMIN:
-                raise InvitationRefusedError("this site cannot admit anybody to this group", fix="join through the site of an admin")
-            entry = view.roster.invites.get(key)
-            if entry is None or entry.role is Role.NONE or view.roster.role(entry.author) < Role.ADMIN:
-                raise InvitationRefusedError("this invitation is unknown, revoked, or its author is no admin any more", fix="ask for a new one")
-            if entry.used_by is not None and entry.used_by != peer:
-                raise InvitationRefusedError("this invitation was used by another site", fix="ask for a new one")
-            if view.roster.role(peer) is not Role.NONE:
+            if view is None:
+                raise InvitationRefusedError("this site is not in that group", fix="ask for a new invitation")
+            if view.roster.role(peer) is not Role.NONE and view.roster.role(self._peer) >= Role.ADMIN:
+                self._check_use(view, key, peer)
                 return
-            if entry.used_by == peer:
-                raise InvitationRefusedError("this site used the invitation before, and was removed since", fix="ask an admin of the group")
-            if entry.expires_ms <= now_ms():
-                raise InvitationRefusedError("this invitation has expired", fix="ask for a new one")
+            entry = self._check_invitation(view, key, peer)
             shown = name if is_name(name) else peer.hex()[:SHORT_DIGITS]
-            await self._store.write(group, LogKind.CONTROL, [member_set(peer, shown, entry.role, invite=key)])
+            replaces = view.roster.standing(peer).now.live
+            await self._store.write(group, LogKind.CONTROL, [member_set(peer, shown, entry.role, replaces=replaces, invite=key)])
+            self._check_use(view, key, peer)
+            if view.roster.role(peer) is Role.NONE:
+                raise InvitationRefusedError("a more senior admin removed this site", fix="ask that admin")
+
+    def _check_invitation(self, view: GroupView, key: bytes, peer: PeerId) -> Invite:
+        """The invitation, if `peer` may be let in by it here and now."""
+        if view.roster.role(self._peer) < Role.ADMIN:
+            raise NoAdminReachedError("this site cannot admit anybody to this group", fix="join through the site of an admin")
+        entry = view.roster.invites.get(key)
+        if entry is None and any(member.role >= Role.ADMIN for member in view.roster.members.values() if member.peer != self._peer):
+            raise NoAdminReachedError("this invitation is not known here, perhaps not yet", fix="join through the site of whoever made it")
+        if entry is None or entry.role is Role.NONE or view.roster.role(entry.author) < Role.ADMIN:
+            raise InvitationRefusedError("this invitation is unknown, revoked, or its author is no admin any more", fix="ask for a new one")
+        self._check_use(view, key, peer)
+        if entry.used_by == peer:
+            raise InvitationRefusedError("this site used the invitation before, and was removed since", fix="ask an admin of the group")
+        if entry.expires_ms <= now_ms():
+            raise InvitationRefusedError("this invitation has expired", fix="ask for a new one")
+        return entry
+
+    def _check_use(self, view: GroupView, key: bytes, peer: PeerId) -> None:
+        """Of several that were let in by one invitation the roster counts one."""
+        entry = view.roster.invites.get(key)
+        if entry is not None and entry.used_by is not None and entry.used_by != peer:
+            raise InvitationRefusedError("this invitation was used by another site", fix="ask for a new one")
 
     async def join(self, text: str, *, wait: bool, timeout_ms: int) -> GroupId:
         """Use an invitation; with `wait`, return when the history that the other side had is here."""

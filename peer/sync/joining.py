@@ -108,6 +108,7 @@ class JoinSide:
         self._asked: JoinRequest | None = None
         """What the joiner at the other end asks for, until that is answered."""
         self._waiting_since_ms: int | None = None
+        self._passed_ms = 0
         self._rate = Rate(limits.JOIN_REQUESTS_PER_MINUTE)
 
     @property
@@ -158,7 +159,7 @@ class JoinSide:
             return self.let_in()
         if fact.code != NoAdminReachedError.code:
             raise _refusal(fact.code, fact.text)
-        self._waiting_since_ms = now_ms
+        self._waiting_since_ms = self._passed_ms = now_ms
         group = self.looked()
         if group is None:
             if not self._joins.own.allows(now_ms) or not self._joins.wait(self._link):
@@ -188,8 +189,13 @@ class JoinSide:
         return group
 
     def tick(self, now_ms: int) -> None:
-        """Time has passed. Raises `NoAdminReachedError` when the joiner has waited long enough."""
-        if self._asked is not None and self._waiting_since_ms is not None and now_ms - self._waiting_since_ms >= limits.JOIN_WAIT_MS:
+        """Time has passed: an admin may have come. Raises `NoAdminReachedError` when the joiner has waited long enough."""
+        if self._asked is None or self._waiting_since_ms is None:
+            return
+        if now_ms - self._passed_ms >= limits.JOIN_REPEAT_MS:
+            self._passed_ms = now_ms
+            self._outbox.ask(fx.PassJoin(self._asked))
+        if now_ms - self._waiting_since_ms >= limits.JOIN_WAIT_MS:
             raise NoAdminReachedError("no admin of the group answers", fix="try again when one is connected, or join through an admin's site")
 
     # As a member on the way

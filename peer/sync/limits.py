@@ -64,6 +64,8 @@ JOINS_WAITING_MAX = 16
 """Joiners at once that wait here for an admin elsewhere."""
 JOIN_WAIT_MS = 20_000
 """How long a joiner waits for an admin elsewhere, and how long a request is remembered."""
+JOIN_REPEAT_MS = 5_000
+"""How often the request is passed on again meanwhile, for admins that came later."""
 JOINER_WAIT_MS = 30_000
 """How long a joiner waits for the listener."""
 JOIN_REQUESTS_PER_MINUTE = 30

@@ -69,8 +69,6 @@ class LinkParts:
     """A part of a blob of a group, for a member that cannot dial us."""
     report: Callable[[str, Exception], None]
     """Takes what happened, as a constant, and the error: for the log."""
-    take_offer: TakeOfferCall = _ignore_offer
-    """Begin to hold a group that a peer offers which says that we are members, if the operator expects it from this very peer."""
     record: Callable[[], bytes] = bytes
     """Our signed peer record, for whoever we meet."""
     read_record: Callable[[PeerId, bytes], Sequence[str]] = lambda _peer, _record: ()
@@ -79,6 +77,8 @@ class LinkParts:
     """How fast each peer may send."""
     channel_rules: ChannelRules = NO_RULES
     """What the operator knows of the networks around."""
+    take_offer: TakeOfferCall = _ignore_offer
+    """Begin to hold a group that a peer offers which says that we are members, if the operator expects it from this very peer."""
 
 
 class PeerLinks:
