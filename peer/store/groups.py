@@ -36,6 +36,11 @@ class Branch(NamedTuple):
     position: int
     """This peer's position of the tip."""
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no event is left of it, in a log that is clipped."""
+        return self.height == self.fork_height
+
 
 class LogRecord(NamedTuple):
     """A log as it is held."""
@@ -48,10 +53,11 @@ class LogRecord(NamedTuple):
     @property
     def tips(self) -> Tips:
         """The last events of its branches, but for those after which another one goes on."""
-        if len(self.branches) == 1:
-            return (Tip(self.branches[0].height, self.branches[0].tip),)
-        left = {(branch.parent, branch.fork_height) for branch in self.branches}
-        return sorted_tips(Tip(branch.height, branch.tip) for branch in self.branches if (branch.number, branch.height) not in left)
+        branches = [branch for branch in self.branches if not branch.is_empty]
+        if len(branches) == 1:
+            return (Tip(branches[0].height, branches[0].tip),)
+        left = {(branch.parent, branch.fork_height) for branch in branches}
+        return sorted_tips(Tip(branch.height, branch.tip) for branch in branches if (branch.number, branch.height) not in left)
 
     @property
     def events(self) -> int:
@@ -67,7 +73,7 @@ class LogRecord(NamedTuple):
         return self._replace(branches=branches)
 
     def clipped(self, clips: Mapping[int, int], ends: Mapping[int, EventId]) -> "LogRecord":
-        """This log up to these heights of its branches, where the events are that `ends` names."""
+        """This log up to these heights of its branches, where the events are that `ends` names. Branches of which nothing is left are empty."""
         branches: list[Branch] = []
         for branch in self.branches:
             clip = clips[branch.number]
@@ -75,6 +81,8 @@ class LogRecord(NamedTuple):
                 branches.append(branch)
             elif clip > branch.fork_height:
                 branches.append(branch._replace(height=clip, tip=ends[branch.number]))
+            else:
+                branches.append(branch._replace(height=branch.fork_height, tip=EventId(b"")))
         return self._replace(branches=tuple(branches))
 
 

@@ -126,7 +126,7 @@ def read_group_events(connection: Connection, branches: Sequence[Branch], after:
 
 def read_page(connection: Connection, log: LogRecord, have: Sequence[EventId], position_max: int, size_max: int) -> Page:
     """The events of `log` that are no ancestors of those of `have` that are held, as `EventStore.read_after` gives them."""
-    tips = {branch.tip: Found(branch.position, branch.number, branch.height) for branch in log.branches}
+    tips = {branch.tip: Found(branch.position, branch.number, branch.height) for branch in log.branches if not branch.is_empty}
     found = [tips[event_id] for event_id in have if event_id in tips]
     found += find(connection, (event_id for event_id in have if event_id not in tips), position_max).values()
     runs: list[Run] = []
@@ -163,7 +163,7 @@ def read_locator(connection: Connection, log: LogRecord) -> list[EventId]:
     """Ids on each branch of `log` at tip, tip-1, -2, -4 ... 0, without repetitions."""
     branches = {branch.number: branch for branch in log.branches}
     found: dict[EventId, None] = {}
-    for branch in log.branches:
+    for branch in (each for each in log.branches if not each.is_empty):
         steps = [0, *(1 << power for power in range(64))]
         heights = [branch.height - step for step in steps if step < branch.height]
         line = list(ancestors(branches, branch.number, branch.height))

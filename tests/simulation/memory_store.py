@@ -132,13 +132,14 @@ class MemoryStore:
     def commit(self, certificate: Certificate, run: Run) -> Commit | None:
         """Make a run durable; None if all of it is held already."""
         group = self._groups[certificate.group]
-        held = group.events.setdefault(run.log, {})
+        held = group.events.get(run.log, {})
         fresh = [event for event in run.events if event.id not in held]
         if not fresh:
             if run.last.id in held:
                 group.signatures[run.last.id] = run.signature
             return None
         self.check_place(held, fresh[0])
+        group.events[run.log] = held
         for event in fresh:
             held[event.id] = event
         group.signatures[run.last.id] = run.signature
