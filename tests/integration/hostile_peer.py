@@ -38,6 +38,7 @@ class HostilePeer:
         self._pings = 0
         self._more = asyncio.Condition()
         self.ended = False
+        """True once nothing more can come."""
 
     async def say(self, *messages: Message) -> None:
         """Send these."""
