@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from gossip.record import PeerRecord, Reachability, sign_record
-from materializer import bodies
-from materializer.bodies import RecordingTag
+from materializer import bodies, edits
+from materializer.edits import AnnotationAdd
 from peer.core.control import Point, Role, event_void, invite, log_seal, member_set
 from peer.core.encoding import encode
 from peer.core.frontier import Tip
@@ -24,6 +24,7 @@ from tests.sync_site import events_of, have_of
 
 ID = EventId(bytes(32))
 BLOB = BlobId(bytes(32))
+ANNOTATION = AnnotationAdd(ID, "odd", "a noise", 1, 2, None)
 
 
 class Target(NamedTuple):
@@ -119,7 +120,14 @@ def _drafts(recording: EventId = ID, chunk: EventId = ID) -> list[Draft]:
         bodies.attachment_add(recording, "metadata.yaml", facts_of(b"bytes")),
         bodies.recording_finalize(recording, bytes(32), [chunk]),
         bodies._draft(bodies.RECORDING_FINALIZE, bodies.RecordingFinalize(recording, bytes(32), None, bytes(32))),
-        bodies._draft(bodies.RECORDING_TAG, RecordingTag(recording, "good", present=True)),
+        edits.recording_tag(recording, "good", present=True),
+        edits.recording_set(recording, "place", "hall 3"),
+        edits.recording_delete(recording),
+        edits.recording_restore(recording),
+        edits.annotation_add(ANNOTATION._replace(recording=recording)),
+        edits.annotation_delete(recording, chunk),
+        edits.review_set(recording, "good"),
+        edits.group_set("colour", "green"),
     ]
 
 
