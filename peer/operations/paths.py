@@ -12,7 +12,7 @@ from pathlib import Path
 from peer.core.access import Caller, Tier
 from peer.errors import PathNotAllowedError, RequestError
 
-ENTRIES_MAX = 100_000
+ENTRIES_MAX = 10_000
 REFUSED = "a path in the request does not lie in an ingest folder, or leads out of it"
 """The same words for what is there, what is not, and what cannot be followed."""
 

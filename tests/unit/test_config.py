@@ -95,6 +95,15 @@ def test_variables_of_the_command_line_are_no_settings(tmp_path: Path, monkeypat
         ("peer_events_per_second = 99", "peer_events_per_second"),
         ("peer_bytes_per_second = 65535", "peer_bytes_per_second"),
         ('fetch = "some"', "fetch"),
+        ('admin = "0.0.0.0:7851"', "admin_insecure"),
+        ('admin = "192.0.2.1:7851"', "admin_insecure"),
+        ('admin = "somewhere.example:7851"', "admin_insecure"),
+        ('ingest_folders = "/a"', "ingest_folders"),
+        ('ingest_folders = ["a"]', "ingest_folders"),
+        ('ingest_folders = ["/"]', "ingest_folders"),
+        ('ingest_folders = ["/a/../b"]', "ingest_folders"),
+        ('ingest_folders = ["~/bags"]', "ingest_folders"),
+        (f"ingest_folders = {['/a'] * 65}", "ingest_folders"),
         ('log_level = "loud"', "log_level"),
         ("name = ", "TOML"),
     ],
@@ -130,6 +139,14 @@ def test_what_init_writes_is_read_back(tmp_path: Path) -> None:
 
     assert (config.name, config.listen, config.admin, config.connections_per_address) == ("a", "127.0.0.1:1", "[::1]:2", 7)
     assert config.admin_address == ("::1", 2)
+
+
+def test_an_admin_api_off_loopback_is_a_decision(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, 'admin = "0.0.0.0:7851"\nadmin_insecure = true\n'))
+
+    assert not config.admin_address.is_loopback
+    for address in ("127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"):
+        assert str(load_config(write(tmp_path, f'admin = "{address}"')).admin_address) == address
 
 
 def test_a_site_that_nobody_dials_has_no_address(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from peer.core.access import Caller, Tier
 from peer.errors import PathNotAllowedError, RequestError
-from peer.operations.paths import ServerPaths
+from peer.operations.paths import ENTRIES_MAX, ServerPaths
 
 OWN = Caller("admin.token", Tier.ADMIN, is_own=True)
 ADMIN = Caller("boss", Tier.ADMIN)
@@ -129,3 +129,13 @@ async def test_what_cannot_be_followed_stays_where_it_is_or_is_refused(paths: Se
 
     with contextlib.suppress(PathNotAllowedError):
         assert await paths.allowed(ADMIN, [f"{ingest}/{name}"]) == [f"{ingest}/{name}"]
+
+
+async def test_a_folder_with_too_many_entries_is_refused(paths: ServerPaths, ingest: Path) -> None:
+    folder = ingest / "full"
+    folder.mkdir()
+    for number in range(ENTRIES_MAX + 1):
+        (folder / str(number)).symlink_to("nowhere")
+
+    with pytest.raises(RequestError, match=str(ENTRIES_MAX)):
+        await paths.allowed(ADMIN, [str(folder)])
