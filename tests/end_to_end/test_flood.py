@@ -16,7 +16,7 @@ from peer.core.group import Invitation, read_invitation
 from peer.core.hashing import event_hash
 from peer.core.identity import EventId, GroupId, LogId
 from peer.core.run import signed_bytes
-from peer.sync.messages import Error, Events, Message, Rejected, encode_message
+from peer.sync.messages import Error, Events, Joined, Message, Rejected, encode_message
 from tests.conftest import LONG
 from tests.end_to_end.processes import Site, found, join, wait_until
 from tests.frame_attack import KNOWN_CODES, NAMES
@@ -25,8 +25,10 @@ from tests.samples import SampleLog, key_pair
 from tests.sync_site import have_of
 
 INPUTS = 30_000 if LONG else 3_000
-LINK_INPUTS = 40
-"""After so many, or when they close it, a link is dialled anew."""
+LINK_INPUTS = 12
+"""Runs that are said on one link, at most, before what may end it."""
+
+UNSIGNED_INPUTS = 4
 
 RESIDENT_MAX = 150 * 2**20
 GROWTH_MAX = 24 * 2**20
@@ -61,17 +63,25 @@ class Flood:
         """So many inputs, over as many links as it takes."""
         end = self.said.total() + count
         while self.said.total() < end:
-            await self._one_link(min(LINK_INPUTS, end - self.said.total()))
+            await self._one_link(self._chance.randrange(1, LINK_INPUTS))
 
     async def _one_link(self, count: int) -> None:
         joining = None if self.said else self._invitation
         async with hostile_link(self._invitation.endpoint, self._invitation.member, key_pair("mallory"), joining) as mallory:
-            try:
-                for _ in range(count):
-                    await self._say_one(mallory)
-                await mallory.is_heard_out()
-            except (ConnectionError, aiohttp.ClientError, AssertionError):
-                await mallory.is_shut_out()
+            if joining is not None:
+                await mallory.hears(lambda message: isinstance(message, Joined))
+            for _ in range(count):
+                await self._signed(mallory)
+            await mallory.is_heard_out()
+            self.said["signed"] += count
+            for _ in range(UNSIGNED_INPUTS):
+                await self._unsigned(mallory)
+                self.said["unsigned"] += 1
+                try:
+                    await mallory.is_heard_out()
+                except (ConnectionError, aiohttp.ClientError, AssertionError):
+                    await mallory.is_shut_out()
+                    break
             self._take_codes(mallory.heard)
 
     def _take_codes(self, heard: list[Message]) -> None:
@@ -79,12 +89,6 @@ class Flood:
             if isinstance(message, Error | Rejected):
                 assert message.code in KNOWN_CODES
                 self.codes[message.code] += 1
-
-    async def _say_one(self, mallory: HostilePeer) -> None:
-        if self._chance.random() < 0.7:
-            await self._signed(mallory)
-        else:
-            await self._unsigned(mallory)
 
     async def _signed(self, mallory: HostilePeer) -> None:
         """A run that its author links and signs, with one thing in it that is wrong, or none."""
@@ -98,7 +102,6 @@ class Flood:
         if self._chance.random() < 0.1:
             made[place] = (made[place][0] + b"\0", made[place][1])
         signature = log.key.sign(signed_bytes(log.certificate.group, log.certificate.log, 2, EventId(event_hash(made[-1][0]))))
-        self.said["signed"] += 1
         await mallory.announce(log)
         await mallory.say(Events(self._invitation.group, log.certificate.log, signature, tuple(made)))
 
@@ -111,7 +114,6 @@ class Flood:
         frame = bytearray(encode_message(have_of(self._invitation.group, log)))
         frame[chance.randrange(len(frame))] ^= chance.randrange(1, 256)
         fields = [chance.choice([0, -1, True, None, "", b"", [], [[]], {}, bytes(32), 2**64 - 1]) for _ in range(chance.randrange(6))]
-        self.said["unsigned"] += 1
         await mallory.say_bytes(chance.choice([bytes(frame), bytes(frame), encode([chance.choice(NAMES), *fields]), chance.randbytes(60)]))
 
 
@@ -144,7 +146,6 @@ def test_a_flood_of_wrong_frames_from_a_member_changes_nothing_for_the_others(tm
         alice.add(tmp_path / "after.mcap")
         wait_until(lambda: bob.recordings().get("after", {}).get("state") == "local", "Bob has what Alice adds afterwards")
         assert alice.is_running
-        assert not alice.status()["problems"] or "Traceback" not in (tmp_path / "alice.log").read_text()
         assert alice.stop() == bob.stop() == 0
         assert alice.json("verify")["ok"]
         assert "Traceback" not in (tmp_path / "alice.log").read_text()
