@@ -4,6 +4,8 @@ import random
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from peer.core.certificate import Certificate, LogKind
+from peer.core.control import Role
 from peer.core.event import link_event, read_event, read_header
 from peer.core.identity import EventId, LogId
 from peer.core.interfaces import Commit
@@ -26,6 +28,7 @@ class Checks:
         self.world = world
         self.signed: set[EventId] = set()
         """Every event that an author really wrote."""
+        self.kinds: dict[LogId, LogKind] = {}
         self.acknowledged_events: dict[Peer, set[EventId]] = defaultdict(set)
         """By author's peer: what it was told is durable."""
         self.crossings: Counter[tuple[Connection, Peer, EventId]] = Counter()
@@ -35,8 +38,9 @@ class Checks:
         self.searched: set[tuple[Connection, LogId]] = set()
         """Logs for which a common position was searched, by connection: its steps grow, so what lies between two of them may cross again."""
 
-    def written(self, run: Run) -> None:
+    def written(self, certificate: Certificate, run: Run) -> None:
         """An author wrote these."""
+        self.kinds[certificate.log] = certificate.kind
         self.signed.update(event.id for event in run.events)
 
     def acknowledged(self, peer: "Peer", run: Run, code: str | None) -> None:
@@ -55,6 +59,7 @@ class Checks:
     def sent(self, peer: "Peer", connection: "Connection", frame: bytes) -> None:
         """`peer` sends a frame."""
         message = messages.decode_message(frame)
+        self._only_for_members(peer, connection.other(peer), message)
         match message:
             case messages.Have(_, _, _, logs):
                 self._durable(peer, {tip.event_id for entry in logs for tip in entry.tips}, "announced")
@@ -64,6 +69,34 @@ class Checks:
                 self.searched.add((connection, log))
             case _:
                 pass
+
+    def _only_for_members(self, peer: "Peer", other: "Peer", message: messages.Message) -> None:
+        """Who is not on the roster gets no data and hears of no data log; who never was, and was not named, hears of nothing."""
+        view = peer.store.groups[self.world.group]
+        whom = other.key.peer_id
+        if isinstance(message, messages.Guest | messages.Member):
+            self.world.faults["guests" if isinstance(message, messages.Guest) else "guests_shown_in"] += 1
+            self.world.faults["unknown_diallers"] += isinstance(message, messages.Guest) and not view.roster.standing(whom).has_been_member
+        if isinstance(message, messages.Error) and message.group:
+            self.world.faults["told_no_member"] += 1
+        if view.roster.role(whom) is not Role.NONE:
+            return
+        match message:
+            case messages.Have(_, _, _, logs):
+                named = [entry.log for entry in logs]
+            case messages.Events(_, log) | messages.Unknown(_, log):
+                named = [log]
+            case messages.Offer() | messages.Joined() | messages.JoinRequest():
+                self._broken(f"{peer.name} tells {other.name} of its group, who is no member")
+            case messages.Want(_, log, positions):
+                named = [log] if positions or self.kinds[log] is LogKind.DATA else []
+            case _:
+                return
+        if any(self.kinds[log] is LogKind.DATA for log in named):
+            self._broken(f"{peer.name} speaks about data logs with {other.name}, who is no member")
+        stranger = not view.roster.standing(whom).has_been_member and whom not in peer.store.named.get(self.world.group, ())
+        if stranger and (named or isinstance(message, messages.Have)):
+            self._broken(f"{peer.name} tells {other.name}, a stranger, what it holds")
 
     def _events_sent(self, peer: "Peer", connection: "Connection", log: LogId, events: tuple[tuple[bytes, bytes], ...]) -> None:
         ids = [read_event(header, body).id for header, body in events]

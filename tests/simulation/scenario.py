@@ -18,7 +18,10 @@ from tests.simulation.world import World
 
 STORM_MS = 60_000
 CALM_MS = 240_000
-FAULT_KINDS = ("cuts", "silent_cuts", "crashes", "lost_writes", "partitions", "double_links", "forged_runs", "forks")
+FAULT_KINDS = (
+    *("cuts", "silent_cuts", "crashes", "lost_writes", "partitions", "double_links", "forged_runs", "forks"),
+    *("removals", "unknown_diallers", "guests", "guests_shown_in", "told_no_member"),
+)
 
 
 @contextmanager
@@ -39,7 +42,8 @@ def run_seed(seed: int) -> World:
 
 
 def _run(seed: int) -> World:
-    world = World(seed, names=("a", "b", "c", "d", "e")[: 3 + seed % 3], delay_ms_max=(5, 40, 400)[seed % 3])
+    late = ("z",) if seed % 7 in {3, 5} else ()
+    world = World(seed, names=(*("a", "b", "c", "d", "e")[: 3 + seed % 3], *late), late=late, delay_ms_max=(5, 40, 400)[seed % 3])
     chance = world.random
     world.tamper_chance = 0.02 if seed % 4 == 1 else 0.0
     with_forks = seed % 5 == 2
@@ -54,6 +58,10 @@ def _run(seed: int) -> World:
         world.after(chance.randint(1_000, STORM_MS), lambda fault=fault: fault(world))
     if with_forks:
         _plan_fork(world)
+    if late:
+        plan_newcomer(world)
+    if seed % 7 in {1, 5}:
+        plan_removal(world)
     world.run(STORM_MS)
     _calm(world)
     if not world.run(CALM_MS, until=world.converged):
@@ -66,15 +74,19 @@ def _run(seed: int) -> World:
 
 
 def _connect(world: World) -> None:
-    """A random connected graph; some edges are dialled from both sides."""
+    """A random connected graph; some edges are dialled from both sides. Late peers dial everybody."""
     chance = world.random
-    for index, peer in enumerate(world.peers[1:], start=1):
-        other = world.peers[chance.randrange(index)]
+    settled = [peer for peer in world.peers if peer.name not in world.late]
+    for index, peer in enumerate(settled[1:], start=1):
+        other = settled[chance.randrange(index)]
         world.connect(*((peer, other) if chance.random() < 0.5 else (other, peer)))
-    for one in world.peers:
-        for other in world.peers:
+    for one in settled:
+        for other in settled:
             if one is not other and other not in one.targets and chance.random() < 0.35:
                 world.connect(one, other)
+    for late in world.peers[len(settled) :]:
+        for other in settled:
+            world.connect(late, other)
 
 
 def _write(world: World, peer: Peer, count: int = 0) -> None:
@@ -156,6 +168,47 @@ def _plan_fork(world: World) -> None:
     world.after(start, save)
     world.after(start + 2_000, lambda: _write(world, peer, 5))
     world.after(start + 15_000, put_back)
+
+
+def plan_newcomer(world: World) -> None:
+    """The owner admits somebody while only the two of them are connected, then goes down: the newcomer shows the others that it is in."""
+    owner, newcomer = world.peers[0], world.peers[-1]
+    start = world.random.randint(3_000, 12_000)
+
+    def admit() -> None:
+        world.faults["partitions"] += 1
+        world.part({owner, newcomer})
+        set_role(world, newcomer, Role.WRITER)
+
+    def leave() -> None:
+        if owner.up:
+            owner.crash()
+            world.after(world.random.randint(10_000, 20_000), lambda: _restart(world, owner))
+        world.heal()
+
+    world.after(start, admit)
+    world.after(start + 25_000, leave)
+
+
+def plan_removal(world: World) -> None:
+    """The owner removes a member, in whatever else goes on, and takes it back some time later."""
+    removed = world.peers[1]
+    start = world.random.randint(3_000, 20_000)
+    world.after(start, lambda: set_role(world, removed, Role.NONE))
+    world.after(start + world.random.randint(12_000, 35_000), lambda: set_role(world, removed, Role.WRITER))
+
+
+def set_role(world: World, peer: Peer, role: Role) -> None:
+    """The owner decides, as soon as it is up, and again until that is durable."""
+    owner = world.peers[0]
+    roster = owner.store.groups[world.group].roster
+    if roster.role(peer.key.peer_id) is role:
+        return
+    if owner.up and not owner.pending:
+        world.faults["removals"] += role is Role.NONE
+        decided = roster.standing(peer.key.peer_id).now.live
+        owner.write(world.group, LogKind.CONTROL, [member_set(peer.key.peer_id, peer.name, role, replaces=decided)])
+    world.after(500, lambda: set_role(world, peer, role))
 
 
 def _calm(world: World) -> None:

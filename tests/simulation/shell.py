@@ -106,7 +106,7 @@ class Peer:
         self._logs: dict[tuple[GroupId, LogKind], OwnLog] = {}
 
     def _begin(self) -> None:
-        self.sources = Sources()
+        self.surroundings = Surroundings(self.store, Sources())
         self.links: dict[int, Link] = {}
         self.pending: list[tuple[Certificate, Run, Callable[[str | None], None]]] = []
 
@@ -127,6 +127,7 @@ class Peer:
 
     def restart(self) -> None:
         """Come back with what is durable."""
+        self._begin()
         self.up = True
         self.process = self.world.random.randbytes(16)
         for (group, _), own in self._logs.items():
@@ -163,9 +164,7 @@ class Peer:
         """Begin a session at this end."""
         local = LocalSide(self.key, self.name, self.world.random.randbytes(32), self.incarnation, self.process)
         number = self.world.next_number()
-        session = SyncSession(
-            Handshake(local, dialled.key.peer_id if dialled else None), Surroundings(self.store, self.sources), number, self.world.now_ms
-        )
+        session = SyncSession(Handshake(local, dialled.key.peer_id if dialled else None), self.surroundings, number, self.world.now_ms)
         link = Link(number, connection, session, dialled)
         connection.ends[self] = link
         self.links[number] = link
@@ -175,7 +174,7 @@ class Peer:
         """The connection is gone."""
         if self.links.pop(link.number, None) is None:
             return
-        if self.sources.drop_link(link.number):
+        if self.surroundings.drop_link(link.number):
             self.feed_all(fx.SourcesChanged())
         if link.target is not None and self.up:
             self._dial_later(link.target, was_up_to_date=link.session.was_up_to_date)
@@ -278,5 +277,5 @@ class Peer:
             clocked.append((draft, hlc))
         run = write_run(own.key, own.certificate, own.last, clocked)
         own.last = run.last
-        self.world.checks.written(run)
+        self.world.checks.written(own.certificate, run)
         self.append(own.certificate, run, lambda code: self.world.checks.acknowledged(self, run, code))

@@ -22,7 +22,12 @@ FAULTS_MIN_PER_100_SEEDS = {
     "forks": 8,
     "lost_writes": 80,
     "partitions": 80,
+    "guests": 200,
+    "guests_shown_in": 40,
+    "removals": 20,
     "silent_cuts": 60,
+    "told_no_member": 150,
+    "unknown_diallers": 100,
 }
 
 

@@ -24,6 +24,8 @@ class World:
 
     seed: int
     names: tuple[str, ...] = ("a", "b", "c")
+    late: tuple[str, ...] = ()
+    """Those of them that nobody has added at first, and that no operator but their own has named."""
     delay_ms_max: int = 80
     tamper_chance: float = 0.0
     page_size_max: int = 16 * 1024
@@ -45,13 +47,15 @@ class World:
         self.group = self.genesis.group
         for peer in self.peers:
             peer.store.create_group(self.genesis)
-        owner.write(self.group, LogKind.CONTROL, [member_set(peer.key.peer_id, peer.name, Role.WRITER) for peer in self.peers[1:]])
+        added = [peer for peer in self.peers[1:] if peer.name not in self.late]
+        owner.write(self.group, LogKind.CONTROL, [member_set(peer.key.peer_id, peer.name, Role.WRITER) for peer in added])
 
     def connect(self, dialler: "Peer", listener: "Peer") -> None:
-        """From the start on, `dialler` dials `listener`; both operators know of it."""
+        """From the start on, `dialler` dials `listener`; both operators know of it, unless the dialler is a late one."""
         dialler.targets.append(listener)
         dialler.store.named.setdefault(self.group, set()).add(listener.key.peer_id)
-        listener.store.named.setdefault(self.group, set()).add(dialler.key.peer_id)
+        if dialler.name not in self.late:
+            listener.store.named.setdefault(self.group, set()).add(dialler.key.peer_id)
 
     def start(self) -> None:
         """Everybody starts."""
