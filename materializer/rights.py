@@ -1,6 +1,6 @@
 """Who may write what: the table of the design, in one place. An event that its author may not write is ignored, the same everywhere.
 
-The role is that of the author at that event. What somebody owns is their recording, their annotation, their review.
+The role is that of the author at that event. What somebody owns is their recording, or their annotation.
 """
 
 from enum import StrEnum
@@ -40,7 +40,7 @@ RIGHTS = {
     Action.DESCRIBE: Right(Role.WRITER, Role.WRITER),
     Action.ANNOTATE: Right(Role.WRITER, Role.WRITER),
     Action.UNANNOTATE: Right(Role.WRITER, Role.ADMIN),
-    Action.REVIEW: Right(Role.WRITER, None),
+    Action.REVIEW: Right(Role.WRITER, Role.WRITER),
     Action.SETTING: Right(Role.ADMIN, Role.ADMIN),
 }
 

@@ -119,7 +119,7 @@ def write_counts(connection: Connection, holder: Holder, register: str, author: 
     if action is Action.UNANNOTATE:
         owner = _annotator(connection, holder.no, register)
         return owner is not None and may(action, role, own=author == owner)
-    return may(action, role, own=action is Action.REVIEW or author == holder.site)
+    return may(action, role, own=author == holder.site)
 
 
 def settle_register(connection: Connection, ledger: Ledger, place: Place, holder: Holder, register: str, new: Sequence[WriteRow] = ()) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from materializer.bodies import recording_create
 from materializer.digest import digest_of_export
 from materializer.edits import recording_tag
 from peer.core.certificate import LogKind
-from peer.core.control import Role, member_set
+from peer.core.control import Point, Role, event_void, member_set
 from peer.core.encoding import encode
 from peer.core.identity import EventId, GroupId
+from peer.core.run import Draft, Run, sign_run
+from peer.core.views import RecordingView
 from peer.store.database import remove_database
-from tests.histories import create_body
+from tests.histories import Story, create_body
 from tests.integration.views_site import ViewsSite, running_views
 from tests.samples import GROUP, SampleLog, key_pair
 
@@ -138,3 +141,78 @@ async def test_whoever_waits_hears_when_the_materializer_stops(tmp_path: Path) -
         await waiting
     with pytest.raises(RuntimeError):
         await site.materializer.reached(1000)
+
+
+async def decide(site: ViewsSite, log: SampleLog, draft: Draft) -> EventId:
+    """Let a control event be stored and take effect."""
+    run = log.write(draft)
+    await site.store.append(log.certificate, run)
+    await site.materializer.reached(site.store.position)
+    return run.last.id
+
+
+def names(views: Sequence[RecordingView]) -> list[str]:
+    return sorted(view.name for view in views)
+
+
+async def test_a_cut_keeps_what_is_under_it_and_hides_what_is_not(tmp_path: Path) -> None:
+    """The manifest of what bob finalized before he was demoted stands; what he finalizes on the old log afterwards does not count."""
+    async with running_views(tmp_path) as site:
+        control, log, bob = SampleLog("alice", kind=LogKind.CONTROL), SampleLog("bob"), key_pair("bob").peer_id
+        added = await decide(site, control, member_set(bob, "bob", Role.WRITER))
+        story = Story()
+        story.logs["bob"] = log
+        first, second = story.create("bob", "first"), story.create("bob", "second")
+        chunks = [story.add_chunk("bob", first), story.add_chunk("bob", second)]
+        kept = story.finalize("bob", first, chunks[:1])
+        story.finalize("bob", second, chunks[1:])
+        for run in sign_all(log, story):
+            await site.store.append(log.certificate, run)
+        await site.materializer.reached(site.store.position)
+        both = await site.views.recordings([GROUP])
+        assert all(view.manifest_id for view in both)
+        cut = member_set(bob, "bob", Role.READER, replaces=[added], cut=[Point(log.certificate.log, kept.height, kept.id)])
+        demoted = await decide(site, control, cut)
+        after = {view.name: view for view in await site.views.recordings([GROUP])}
+        assert {name: view.manifest_id for name, view in after.items()} == {
+            "first": next(view.manifest_id for view in both if view.name == "first"),
+            "second": None,
+        }
+        await decide(site, control, member_set(bob, "bob", Role.WRITER, replaces=[demoted]))
+        assert await site.views.recordings([GROUP]) == both
+
+
+async def test_a_voided_recording_is_gone_until_its_admin_is_one_no_more(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        ids = await store_recordings(site, SampleLog("alice"), 3)
+        control, carols = SampleLog("alice", kind=LogKind.CONTROL), SampleLog("carol", kind=LogKind.CONTROL)
+        carol = key_pair("carol").peer_id
+        added = await decide(site, control, member_set(carol, "carol", Role.ADMIN))
+        before = await state(site)
+        await decide(site, carols, event_void(ids[1]))
+        assert names(await site.views.recordings([GROUP])) == ["run-0", "run-2"]
+        await decide(site, control, member_set(carol, "carol", Role.NONE, replaces=[added]))
+        assert await state(site) == before
+
+
+@pytest.mark.parametrize("damage", ["", "UPDATE groups SET judgement = x''", "UPDATE groups SET judgement = x'01'"])
+async def test_after_a_start_everything_is_judged_again_unless_it_was_judged_by_the_same(tmp_path: Path, damage: str) -> None:
+    """As after a crash in the middle of judging: some rows have their new roles, some have not."""
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 5)
+        before = await state(site)
+    with sqlite3.connect(tmp_path / VIEWS) as connection:
+        connection.execute("UPDATE recordings SET role = 0 WHERE recording_no % 2")
+        connection.execute(damage or "SELECT 1")
+    connection.close()
+    async with running_views(tmp_path) as site:
+        await site.materializer.reached(site.store.position)
+        await store_recordings(site, SampleLog("alice", label="later"), 1, "later")
+        roles = await site.database.fetch("SELECT role FROM recordings")
+        assert len({role for (role,) in roles}) == (1 if damage else 2)
+        assert damage or (await state(site)) != before
+
+
+def sign_all(log: SampleLog, story: Story) -> list[Run]:
+    """The events of a story as runs of one event each."""
+    return [sign_run(log.key, [stored.event]) for stored in story.events]
