@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from materializer.runner import Materializer
 from peer import __version__
 from peer.api.server import listening, make_app
 from peer.api.services import Services
-from peer.belonging import make_belonging
+from peer.belonging import Belonging, make_belonging, open_book
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.checking import make_backups, make_verification
@@ -47,8 +48,6 @@ from peer.store.database import Database, open_database, remove_database
 from peer.store.directory import DataDirectory, write_durably
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
-from peer.store.known import KnownKeeper
-from peer.store.peers import KnownPeer as StoredPeer
 from peer.store.recovery import recover, reports
 from peer.store.tokens import TokenFile, read_own_token
 from peer.store.upkeep import Upkeep
@@ -61,9 +60,9 @@ from peer.transport.links import LinkParts, PeerLinks
 from peer.transport.listener import PeerListener
 from peer.transport.pace import Pace
 from peer.transport.pinning import pinned
+from peer.transport.reaching import reach, resync
 from peer.transport.signatures import RequestVerifier
 from peer.transport.tls import ServerTls, operator_tls, own_tls
-from resolver.base import KnownPeer
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
 
@@ -134,14 +133,15 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
     """
     async with opened_core(directory, damage) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
-        manual = await _manual(core.store, upkeep.keeper)
+        manual = await open_book(core.store, upkeep.keeper)
         resolver = CompositePeerResolver([manual])
         joining: list[Joining] = []
-        links = PeerLinks(_link_parts(core, config, manual, joining, lambda: links))
+        belonging = make_belonging(core.key.peer_id, (core.store, core.views, manual), lambda: links, now_ms, _report)
+        links = PeerLinks(_link_parts(core, config, (manual, joining, belonging), lambda: links))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         replica = core.store.replica
-        tree = RecordingTree(directory.recordings, core.blobs, core.views, replica)
+        tree = RecordingTree(directory.recordings, core.blobs, core.views, core.store.replica.whole)
         showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
         fetcher = Fetcher(core.blobs)
         stack.callback(fetcher.close)
@@ -155,7 +155,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             arrived=lambda group, recording: showing.touched({(group, recording)}),
             report=lambda event, fields: _log.debug(event, **fields),
         )
-        services = _services(directory, config, core, links, (manual, resolver), (fetcher, fetching, showing))
+        services = _services(directory, config, core, links, (manual, resolver, belonging), (fetcher, fetching, showing))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await _start_listener(stack, core, config, links)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=_report)
@@ -174,6 +174,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             tasks.create_task(showing.run()),
             tasks.create_task(_follow_links(links, fetching)),
             tasks.create_task(upkeep.run()),
+            tasks.create_task(belonging.leaving.run()),
             links_task,
         ]
         fetching.touched(frozenset())
@@ -190,11 +191,11 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None)
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(await open_database(directory.log_database, "log", backups=directory.backups))
         store = await stack.enter_async_context(opened_event_store(log, keys, key, now_ms))
-        lost = keys.log_key_files().keys() - {group.hex()[:GROUP_CHARACTERS] for group in store.replica.groups}
+        lost = keys.log_key_files().keys() - {group.hex()[:GROUP_CHARACTERS] for group in store.replica.whole.groups}
         if lost:
             _log.warning("log.db knows nothing of groups that this peer has written in: put it back, or join them again", groups=sorted(lost))
         views = await stack.enter_async_context(await _open_views(directory))
-        materializer = Materializer(views, store, store.replica)
+        materializer = Materializer(views, store, store.replica.whole)
         blobs = FileBlobStore(directory.blobs, free_floor=FREE_FLOOR_BYTES)
         stack.callback(blobs.close)
         await materializer.start()
@@ -221,11 +222,11 @@ def _services(
     config: Config,
     core: Core,
     links: PeerLinks,
-    addresses: tuple[ManualPeerResolver, CompositePeerResolver],
+    addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
     movers: tuple[Fetcher, Fetching, Showing],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver), (fetcher, fetching, showing) = addresses, movers
+    (manual, resolver, belonging), (fetcher, fetching, showing) = addresses, movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -249,12 +250,12 @@ def _services(
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     return Services(
         Site(site),
-        Groups(me, config.name, store, replica, views),
+        Groups(me, config.name, (store, replica, views), partial(resync, links)),
         Joining(core.key, store, replica, lambda: links, manual),
-        *make_belonging(me, store, replica, views, now_ms),
+        *belonging[:-1],
+        Peers(me, (replica, resolver, links, partial(reach, links)), belonging.acquaintance),
         Events(store, replica),
         Recordings(me, replica, core.blobs, views, adding, fetching.request),
-        Peers(me, replica, resolver, links),
         Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens)),
         AuditFile(directory.audit_log, _report),
         ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
@@ -266,29 +267,9 @@ def _report(event: str, error: BaseException) -> None:
     _log.error(event, exc_info=error)
 
 
-class _Book:
-    """The resolver's peer book, kept in `log.db`, and in `known.json` as well."""
-
-    def __init__(self, store: SqliteEventStore, keeper: KnownKeeper) -> None:
-        self._store = store
-        self._keeper = keeper
-
-    async def save(self, entry: KnownPeer) -> None:
-        await self._store.put_peer(StoredPeer(entry.peer, entry.name, entry.endpoints, tuple(sorted(entry.groups)), entry.source, entry.paused))
-        await self._keeper.write()
-
-    async def remove(self, peer: PeerId) -> None:
-        await self._store.remove_peer(peer)
-        await self._keeper.write()
-
-
-async def _manual(store: SqliteEventStore, keeper: KnownKeeper) -> ManualPeerResolver:
-    entries = [KnownPeer(each.peer_id, each.name, each.endpoints, frozenset(each.groups), each.source, each.paused) for each in await store.peers()]
-    return ManualPeerResolver(_Book(store, keeper), entries)
-
-
-def _link_parts(core: Core, config: Config, manual: ManualPeerResolver, joining: list[Joining], links: Callable[[], PeerLinks]) -> LinkParts:
-    """What links ask of the rest; `joining` and `links` are made later than this."""
+def _link_parts(core: Core, config: Config, parts: tuple[ManualPeerResolver, list[Joining], Belonging], links: Callable[[], PeerLinks]) -> LinkParts:
+    """What links ask of the rest; `links` and what stands in the list are made later than this."""
+    manual, joining, belonging = parts
 
     async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
         await joining[0].decide(group, key, peer, its_name)
@@ -328,6 +309,7 @@ def _link_parts(core: Core, config: Config, manual: ManualPeerResolver, joining:
         open_group,
         read_blob,
         lambda event, error: _log.error(event, exc_info=error),
+        belonging.acquaintance.take_offer,
         record,
         endpoints_in,
         Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),

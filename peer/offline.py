@@ -34,7 +34,7 @@ async def rebuild(root: Path) -> dict[str, object]:
     with one_error(), directory.lock():
         remove_database(directory.views_database)
         async with opened_core(directory) as core:
-            groups = Groups(core.key.peer_id, "", core.store, core.store.replica, core.views)
+            groups = Groups(core.key.peer_id, "", (core.store, core.store.replica, core.views))
             return {"groups": [{**group, "view_events": group["events"]} for group in await groups.all()]}
 
 
@@ -43,7 +43,7 @@ async def state(root: Path, group: str, *, as_json: bool) -> bytes:
     directory = _idle(root)
     with one_error(), directory.lock():
         async with opened_core(directory) as core:
-            cbor, document = await Groups(core.key.peer_id, "", core.store, core.store.replica, core.views).state(group)
+            cbor, document = await Groups(core.key.peer_id, "", (core.store, core.store.replica, core.views)).state(group)
             return json.dumps(document).encode() if as_json else cbor
 
 

@@ -67,6 +67,10 @@ class ManualPeerResolver:
         """What is known of `peer`."""
         return self._entries.get(peer)
 
+    async def introduce(self, peer: PeerId, name: str, endpoints: Sequence[str], groups: Iterable[GroupId], expects: Iterable[str]) -> None:
+        """Keep what the operator says of `peer`, beside what is known of it already. The name is the newest."""
+        await self.add(KnownPeer(peer, name, tuple(endpoints), frozenset(groups), SOURCE, expects=frozenset(expects)))
+
     async def set_paused(self, peer: PeerId, name: str, *, paused: bool) -> None:
         """Do not dial `peer`, which people call `name`, or do again."""
         held = self._entries.get(peer) or KnownPeer(peer, name, (), frozenset(), SOURCE)

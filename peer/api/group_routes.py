@@ -1,19 +1,22 @@
-"""Groups, their events, peers over HTTP."""
+"""Groups and their events over HTTP."""
 
 import json
 from collections.abc import Sequence
 
 from aiohttp import web
 
-from peer.api.models import EventPage, Group, GroupCreate, GroupJoin, Peer
-from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body
+from peer.api.models import TIMEOUT_MS_MAX, EventPage, Group, GroupCreate, GroupJoin
+from peer.api.peer_models import GroupLeft, Resynced
+from peer.api.routes import JSON_TYPE, Query, Route, query_flag, query_number, read_body
 from peer.api.services import Json, Services
 from peer.core.access import Tier
+from peer.errors import RequestError
 
 CBOR_TYPE = "application/cbor"
 STREAM_TYPE = "text/event-stream"
 GROUPS = "/api/v1/sync/groups"
 EVENTS_DEFAULT = 100
+LEAVE_TIMEOUT_MS = 10_000
 
 
 class GroupRoutes:
@@ -31,11 +34,17 @@ class GroupRoutes:
             Query("limit", "How many events at most, up to 1000", "integer"),
             Query("follow", "1 for a stream of server-sent events that does not end", "integer"),
         )
+        leave_query = (
+            Query("now", "1 to forget it without waiting for the answer of an admin", "integer"),
+            Query("timeout_ms", "How long to wait for that answer; then the request goes on waiting by itself", "integer"),
+        )
         return (
             Route("GET", GROUPS, self.list_groups, "All groups of this peer", (Group,), tier=Tier.VIEWER),
             Route("POST", GROUPS, self.create, "Begin a group", Group, GroupCreate, status=201, tier=Tier.ADMIN),
             Route("POST", f"{GROUPS}/join", self.join, "Use an invitation", Group, GroupJoin, tier=Tier.ADMIN),
             Route("GET", f"{GROUPS}/{{id}}", self.show, "One group", Group, tier=Tier.VIEWER),
+            Route("DELETE", f"{GROUPS}/{{id}}", self.leave, "Leave a group and forget it", GroupLeft, query=leave_query, tier=Tier.ADMIN),
+            Route("POST", f"{GROUPS}/{{id}}/resync", self.resync, "Compare everything with every peer again", Resynced, tier=Tier.OPERATOR),
             Route(
                 "GET",
                 f"{GROUPS}/{{id}}/events",
@@ -54,8 +63,6 @@ class GroupRoutes:
                 content=(CBOR_TYPE, JSON_TYPE),
                 tier=Tier.VIEWER,
             ),
-            Route("GET", "/api/v1/sync/peers", self.peers, "All known peers", (Peer,), tier=Tier.VIEWER),
-            Route("GET", "/api/v1/sync/peers/{id}", self.peer, "One peer", Peer, tier=Tier.VIEWER),
         )
 
     async def list_groups(self, _: web.Request) -> object:
@@ -94,13 +101,16 @@ class GroupRoutes:
         page = await self._services.events.page(reference, after, query_number(request, "limit", EVENTS_DEFAULT))
         return {"events": page.events, "next": page.next}
 
-    async def peers(self, _: web.Request) -> object:
-        """All known peers."""
-        return self._services.peers.all()
+    async def leave(self, request: web.Request) -> object:
+        """Leave a group and forget it."""
+        timeout_ms = query_number(request, "timeout_ms", LEAVE_TIMEOUT_MS)
+        if timeout_ms > TIMEOUT_MS_MAX:
+            raise RequestError("timeout_ms is at most a day", fix="leave it out")
+        return await self._services.leaving.leave(request.match_info["id"], now=query_flag(request, "now"), timeout_ms=timeout_ms)
 
-    async def peer(self, request: web.Request) -> object:
-        """One peer."""
-        return self._services.peers.show(request.match_info["id"])
+    async def resync(self, request: web.Request) -> object:
+        """Compare everything again."""
+        return await self._services.groups.resync(request.match_info["id"])
 
     async def _follow(self, request: web.Request, reference: str, after: int) -> web.StreamResponse:
         stream = self._services.events.follow(reference, after)

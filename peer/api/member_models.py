@@ -55,6 +55,31 @@ class EventVoided(Answer):
     void: bool
 
 
+class SettingChange(Request):
+    """A setting and its new value; the empty one takes it away."""
+
+    key: str = Field(max_length=TEXT_MAX)
+    value: str = Field(max_length=TEXT_MAX)
+
+
+class SettingValue(Answer):
+    """What somebody wrote."""
+
+    value: str
+    author: Hex
+    author_name: str
+    event_id: Hex
+
+
+class Setting(Answer):
+    """A setting as it stands: the first of the values that were written at the same time holds."""
+
+    key: str
+    value: str
+    conflict: bool
+    values: list[SettingValue]
+
+
 class LogRotate(Request):
     """New logs for what is written next."""
 

@@ -176,6 +176,7 @@ class Peer(Answer):
     source: str
     endpoints: list[str]
     paused: bool
+    expected_groups: list[str]
     shared_groups: list[SharedGroup]
 
 

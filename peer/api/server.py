@@ -13,10 +13,12 @@ from peer.api.group_routes import GroupRoutes
 from peer.api.member_routes import MemberRoutes
 from peer.api.models import Health, Rebuilt, Status, Transfer, Verified, Verify
 from peer.api.openapi import describe
+from peer.api.peer_routes import PeerRoutes
 from peer.api.problems import Report, problems_middleware
 from peer.api.recording_routes import RecordingRoutes
 from peer.api.routes import Route, add_routes, read_body
 from peer.api.services import Json, Services
+from peer.api.setting_routes import SettingRoutes
 from peer.api.token_routes import TokenRoutes
 from peer.core.access import Tier
 from peer.errors import ConfigError, PortInUseError
@@ -101,6 +103,8 @@ def all_routes(services: Services, version: str) -> list[Route]:
         *site.routes(),
         *GroupRoutes(services).routes(),
         *MemberRoutes(services).routes(),
+        *SettingRoutes(services).routes(),
+        *PeerRoutes(services).routes(),
         *RecordingRoutes(services).routes(),
         *TokenRoutes(services).routes(),
     ]

@@ -30,6 +30,10 @@ class GroupService(Protocol):
         """One of them, by its id."""
         ...
 
+    async def resync(self, reference: str) -> Json:
+        """Compare everything of one with every peer again."""
+        ...
+
     async def state(self, reference: str) -> tuple[bytes, object]:
         """The canonical export of one, as CBOR and as JSON."""
         ...
@@ -68,6 +72,26 @@ class MembershipService(Protocol):
 
     async def remove(self, reference: str, member: str, *, since_ms: int | None, dry_run: bool) -> Json:
         """Remove somebody."""
+        ...
+
+
+class LeavingService(Protocol):
+    """Going."""
+
+    async def leave(self, reference: str, *, now: bool, timeout_ms: int) -> Json:
+        """Leave a group."""
+        ...
+
+
+class SettingService(Protocol):
+    """What is set for a whole group."""
+
+    async def all(self, reference: str) -> list[Json]:
+        """All settings of one."""
+        ...
+
+    async def set(self, reference: str, key: str, value: str) -> Json:
+        """Change one of them."""
         ...
 
 
@@ -146,6 +170,30 @@ class PeerService(Protocol):
 
     def show(self, reference: str) -> Json:
         """One of them."""
+        ...
+
+    async def add(self, peer_id: str, name: str, endpoint: str | None, groups: Sequence[str], role: str) -> Json:
+        """Share groups with one more."""
+        ...
+
+    async def set_paused(self, reference: str, *, paused: bool) -> Json:
+        """Keep no link to one, or do again."""
+        ...
+
+    async def remove(self, reference: str) -> Json:
+        """Forget the address of one."""
+        ...
+
+    async def test(self, reference: str) -> Json:
+        """Say how far one can be reached."""
+        ...
+
+    async def pending(self) -> list[Json]:
+        """Who knocked."""
+        ...
+
+    async def decide(self, reference: str, action: str, group: str | None, role: str) -> Json:
+        """Accept or ignore somebody who knocked."""
         ...
 
 
@@ -241,9 +289,11 @@ class Services(NamedTuple):
     invitations: InvitationService
     membership: MembershipService
     logs: LogService
+    leaving: LeavingService
+    settings: SettingService
+    peers: PeerService
     events: EventService
     recordings: RecordingService
-    peers: PeerService
     tokens: TokenService
     audit: AuditService
     paths: PathService

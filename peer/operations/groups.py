@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
@@ -13,20 +13,23 @@ from peer.core.interfaces import EventStore, GroupView, Replica
 from peer.core.names import check_name, folded
 from peer.core.views import Views
 from peer.errors import NameTakenError, RequestError
+from peer.operations.deciding import conflicts
 from peer.operations.json_form import Json, to_json
 from peer.operations.references import find_group, parse_id
+from peer.operations.settings import describe
 
 
 class Groups:
     """The groups of this peer."""
 
-    def __init__(self, peer: PeerId, name: str, store: EventStore, replica: Replica, views: Views) -> None:
-        """The collaborators, for the site `peer`, which people call `name`."""
+    def __init__(
+        self, peer: PeerId, name: str, parts: tuple[EventStore, Replica, Views], resync: Callable[[GroupId], Sequence[PeerId]] = lambda _: ()
+    ) -> None:
+        """The collaborators, for the site `peer`, which people call `name`. `resync` compares a group with all peers again, and says with whom."""
         self._peer = peer
         self._name = name
-        self._store = store
-        self._replica = replica
-        self._views = views
+        self._store, self._replica, self._views = parts
+        self._resync = resync
 
     async def create(self, name: str, owners: Sequence[str]) -> Json:
         """Begin a group with these owners, most senior first; this peer comes last unless it is named."""
@@ -66,9 +69,19 @@ class Groups:
             "members": members(view),
             "events": state.events,
             "state_digest": state.state_digest.hex(),
-            "conflicts": [],
+            "conflicts": [*conflicts(view), *await self._setting_conflicts(group, view)],
             "created_ms": view.genesis.created_ms,
         }
+
+    async def _setting_conflicts(self, group: GroupId, view: GroupView) -> list[Json]:
+        found = [describe(view, setting) for setting in await self._views.settings(group) if setting.is_conflict]
+        return [{"register": f"setting:{each['key']}", "name": each["key"], "value": each["value"], "values": each["values"]} for each in found]
+
+    async def resync(self, reference: str) -> Json:
+        """Forget what other peers are known to hold of a group, and compare everything again."""
+        group, view = find_group(self._replica, reference)
+        peers = self._resync(group)
+        return {"group_id": group.hex(), "name": view.genesis.name, "peers": [peer.hex() for peer in peers]}
 
     async def state(self, reference: str) -> tuple[bytes, object]:
         """The canonical export of all projections of a group, as CBOR and as JSON."""

@@ -89,6 +89,8 @@ class Dialler:
         self.last_error: MeshError | None = None
         self.next_try_ms: int | None = None
         """When it dials again, by the clock of `now_ms`; None while it does."""
+        self.tries = 0
+        """How often all endpoints were tried."""
         self.endpoint = endpoints[0]
         """What was dialled last."""
 
@@ -98,12 +100,17 @@ class Dialler:
             self._endpoints = endpoints
             self._hurry.set()
 
+    def hurry(self) -> None:
+        """Do not wait for the next try."""
+        self._hurry.set()
+
     async def run(self) -> None:
         """Dial whenever there is no link."""
         while True:
             while self._server.is_linked(self._peer):
                 await self._server.changed()
             await self._try_all()
+            self.tries += 1
             if not self._server.is_linked(self._peer):
                 await self._wait()
 

@@ -271,7 +271,7 @@ class PeerLinks:
 
     def is_linked(self, peer: PeerId) -> bool:
         """True while a proven link to `peer` stands."""
-        return self._link_to(peer) is not None
+        return self.link_to(peer) is not None
 
     async def changed(self) -> None:
         """Return when some link came or went."""
@@ -320,14 +320,14 @@ class PeerLinks:
 
     async def ask_blob(self, peer: PeerId, group: GroupId, blob: BlobId, start: int, size: int) -> bytes:
         """A part of a blob, asked for over the link to `peer`. Raises `TransportError` if it does not come."""
-        connection = self._link_to(peer)
+        connection = self.link_to(peer)
         if connection is None:
             raise TransportError(f"there is no link to {peer.hex()[:12]}")
         return await connection.ask_blob(group, blob, start, size)
 
     def is_dialled(self, peer: PeerId) -> bool:
         """True if the link to `peer` was dialled by us: then its address is known to be good."""
-        connection = self._link_to(peer)
+        connection = self.link_to(peer)
         return connection is not None and connection.session.we_dialled
 
     def links(self) -> Sequence[Mapping[str, object]]:
@@ -337,11 +337,12 @@ class PeerLinks:
         for peer in sorted(peers):
             dialler = self._diallers.get(peer)
             found.append(
-                link_status(peer, self._targets.get(peer), self._link_to(peer), dialler[0] if dialler else None, self._last_seen_ms.get(peer))
+                link_status(peer, self._targets.get(peer), self.link_to(peer), dialler[0] if dialler else None, self._last_seen_ms.get(peer))
             )
         return found
 
-    def _link_to(self, peer: PeerId) -> Connection | None:
+    def link_to(self, peer: PeerId) -> Connection | None:
+        """The proven link to `peer`, None while there is none."""
         return next(
             (each for each in self._connections.values() if each.remote is not None and each.remote.remote == peer and each.end is None), None
         )
@@ -376,6 +377,10 @@ class PeerLinks:
         await asyncio.gather(*tasks, return_exceptions=True)
         while self._connections:
             await self.changed()
+
+    def dialler_of(self, peer: PeerId) -> Dialler | None:
+        """Who keeps dialling `peer`."""
+        return self._diallers[peer][0] if peer in self._diallers else None
 
     def group_peers(self, group: GroupId) -> list[PeerId]:
         """Linked peers that share `group`."""
