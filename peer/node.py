@@ -309,11 +309,11 @@ def _link_parts(core: Core, config: Config, parts: tuple[ManualPeerResolver, lis
         open_group,
         read_blob,
         lambda event, error: _log.error(event, exc_info=error),
-        belonging.acquaintance.take_offer,
         record,
         endpoints_in,
         Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
         ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys),
+        take_offer=belonging.acquaintance.take_offer,
     )
 
 
