@@ -38,7 +38,7 @@ class Verification:
     """What was looked at and what was found."""
 
     problems: list[Problem] = field(default_factory=list)
-    checked: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("groups", "logs", "branches", "events", "signatures"), 0))
+    checked: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("groups", "logs", "branches", "forks", "events", "signatures"), 0))
 
     @property
     def ok(self) -> bool:
@@ -139,6 +139,7 @@ def _read_branches(connection: Connection, log_no: int, certificate: Certificate
     heights: dict[int, int] = {}
     for number, parent, fork_height, height in connection.execute(sql, (log_no,)):
         result.checked["branches"] += 1
+        result.checked["forks"] += 1 if heights else 0  # Nothing is wrong with them: both ways count.
         heights[number] = height or 0
         if height is None or (parent is None and fork_height) or (parent is not None and not 0 < fork_height <= heights.get(parent, 0)):
             result.found(StoreCorruptError("a branch without events, or that leaves its log where there is none"), f"log {certificate.log.hex()}")

@@ -50,7 +50,7 @@ async def test_an_intact_log_verifies_without_being_changed(tmp_path: Path) -> N
     result = await verify_at(path)
 
     assert result.problems == []
-    assert result.checked == {"groups": 1, "logs": 2, "branches": 3, "events": 272, "signatures": 4}
+    assert result.checked == {"groups": 1, "logs": 2, "branches": 3, "forks": 1, "events": 272, "signatures": 4}
     assert path.read_bytes() == before
 
 
