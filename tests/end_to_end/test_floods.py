@@ -26,12 +26,12 @@ from peer.store.keys import KeyFiles
 from peer.sync import limits, messages
 from peer.sync.messages import encode_message
 from tests.end_to_end.processes import DEADLINE_S, Site, found, join, wait_until
-from tests.integration.hostile_peer import hostile_peer, proven_socket
+from tests.integration.hostile_peer import hostile_link, proven
 from tests.samples import SampleLog
 from tests.sync_site import events_of
 
 pytestmark = pytest.mark.xdist_group("processes")
-GROWTH_MAX = 400 * 1024 * 1024
+GROWTH_MAX = 512 * 1024 * 1024
 """64 MiB of queues, 1 MiB that each link may have beyond them, a frame for each unproven connection, and a copy of some of it on its way: far less
 than what is thrown at it."""
 
@@ -49,7 +49,7 @@ SOURCES = [f"127.0.0.{number}" for number in range(2, 12)]
 class Endpoint:
     """A site in another process, as far as a dialler needs it."""
 
-    key: KeyPair
+    peer: PeerId
     endpoint: str
 
 
@@ -128,7 +128,7 @@ async def largest_events(victim: Endpoint, key: KeyPair, group: GroupId, label: 
     log.certificate = certify(key, group, log.key.public, LogKind.DATA)
     body = encode({"a": bytes(60_000)})
     runs = [log.write(*[Draft("test.load", body)] * 4) for _ in range(RUNS_OF_A_LOAD)]
-    async with hostile_peer(victim, key) as mallory:  # type: ignore[arg-type]
+    async with hostile_link(victim.endpoint, victim.peer, key, groups=(group,)) as mallory:
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             await mallory.announce(log)
             for run in runs:
@@ -145,7 +145,7 @@ async def never_reading(victim: Endpoint, key: KeyPair, group: GroupId, logs: li
     async def one() -> None:
         while not end.is_set():
             with contextlib.suppress(ConnectionError, aiohttp.ClientError, OSError, TypeError, AssertionError, TimeoutError):
-                async with proven_socket(victim, key, tls=False) as socket:  # type: ignore[arg-type]
+                async with proven(victim.endpoint, victim.peer, key, groups=(group,)) as (socket, _):
                     for log in logs:
                         await socket.send_bytes(encode_message(messages.Want(group, log.certificate.log, (), search=False)))
                     flood.happened["links that do not read"] += 1
@@ -175,7 +175,7 @@ async def test_floods_do_not_make_a_peer_grow_and_a_good_link_goes_on(sites: tup
     key = KeyFiles(mallory.folder / "keys").peer_key()
     group = GroupId(bytes.fromhex(victim.group()["group_id"]))
     peer = PeerId(bytes.fromhex(victim.status()["peer_id"]))
-    endpoint = Endpoint(Named(peer), f"http://127.0.0.1:{victim.listen}")  # type: ignore[arg-type]
+    endpoint = Endpoint(peer, f"http://127.0.0.1:{victim.listen}")
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(watched(flood, end))
@@ -212,13 +212,6 @@ LEAST = {
     "links that do not read": NEVER_READING + 20,
 }
 """How often each has to have happened; of the links so many that some were cut off and dialled anew."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """Whoever has this id."""
-
-    peer_id: PeerId
 
 
 def arrived(site: Site, name: str) -> Callable[[], None]:

@@ -6,10 +6,9 @@ How long something took is compared with a least time only: a bucket that holds 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -25,50 +24,13 @@ from peer.sync.messages import Message, decode_message, encode_message
 from peer.transport import connection, links, outgoing
 from peer.transport.connection import now_ms
 from peer.transport.pace import Pace
+from tests.integration.good_link import Mesh, mesh, meshed
 from tests.integration.hostile_peer import HostilePeer, admit, entry, have, hostile_peer, local_side, opened_socket, proven_socket
-from tests.link_lab import DEADLINE_S, Lab, Site, target
+from tests.link_lab import DEADLINE_S, Site, target
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import events_of, have_of
 
 PATIENCE_S = 0.02
-
-
-class Mesh(NamedTuple):
-    """Alice, who is attacked, Bob, who is linked to her, and Mallory's right to be there."""
-
-    lab: Lab
-    alice: Site
-    bob: Site
-    group: GroupId
-
-    async def goes_on(self) -> None:
-        """The good link still carries events, and it is the same link."""
-        before = self.alice.links._link_to(self.bob.key.peer_id)
-        await self.alice.store.write(self.group, LogKind.DATA, [Draft("test.note", b"\xa0")])
-        await self.bob.store.write(self.group, LogKind.DATA, [Draft("test.note", b"\xa0")])
-        await self.lab.wait(lambda: all(self.bob.tips(self.group).get(log) == tips for log, tips in self.alice.tips(self.group).items()))  # type: ignore[attr-defined]
-        assert before is not None
-        assert self.alice.links._link_to(self.bob.key.peer_id) is before
-        assert self.alice.errors == self.bob.errors == []
-
-
-@contextlib.asynccontextmanager
-async def meshed(folder: Path, *, tls: bool = False) -> AsyncIterator[Mesh]:
-    """Two linked sites and a member without a site."""
-    async with AsyncExitStack() as stack:
-        lab = Lab(folder, stack)
-        alice, bob = await lab.site("alice", tls=tls), await lab.site("bob")
-        group = await lab.found(alice)
-        await bob.links.join(await lab.invitation(alice, group))
-        await admit(alice, group, key_pair("mallory").peer_id)
-        await lab.wait(lambda: alice.tips(group) == bob.tips(group))
-        yield Mesh(lab, alice, bob, group)
-
-
-@pytest.fixture
-async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
-    async with meshed(tmp_path) as made:
-        yield made
 
 
 # What one message may hold
@@ -365,3 +327,6 @@ async def test_dialling_anew_does_not_fill_the_bucket(mesh: Mesh) -> None:
 
     assert asyncio.get_running_loop().time() - begun >= (750 - 400) / 400
     await mesh.goes_on()
+
+
+__all__ = ["mesh"]
