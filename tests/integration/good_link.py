@@ -26,12 +26,12 @@ class Mesh(NamedTuple):
 
     async def goes_on(self) -> None:
         """The good link still carries events, and it is the same link."""
-        before = self.alice.links._link_to(self.bob.key.peer_id)
+        before = self.alice.links.link_to(self.bob.key.peer_id)
         await self.alice.store.write(self.group, LogKind.DATA, [Draft("test.note", b"\xa0")])
         await self.bob.store.write(self.group, LogKind.DATA, [Draft("test.note", b"\xa0")])
         await self.lab.wait(lambda: all(self.bob.tips(self.group).get(log) == tips for log, tips in self.alice.tips(self.group).items()))  # type: ignore[attr-defined]
         assert before is not None
-        assert self.alice.links._link_to(self.bob.key.peer_id) is before
+        assert self.alice.links.link_to(self.bob.key.peer_id) is before
         assert self.alice.errors == self.bob.errors == []
 
 

@@ -145,7 +145,7 @@ async def test_offers_beyond_the_limit_are_passed_over(mesh: Mesh) -> None:
             record = genesis("mallory", name=f"group-{number}")
             await mallory.say(messages.Offer(record.group, record.to_bytes()))
         await mallory.is_heard_out()
-        link = mesh.alice.links._link_to(key_pair("mallory").peer_id)
+        link = mesh.alice.links.link_to(key_pair("mallory").peer_id)
         assert link is not None
         assert len(link.session._groups._offers._open) == limits.OFFERS_MAX
     await mesh.goes_on()

@@ -251,7 +251,7 @@ async def test_who_asks_for_everything_and_reads_nothing_is_cut_off(
             await mesh.alice.store.write(mesh.group, LogKind.DATA, [Draft("test.note", encode({"a": bytes(size)}))] * 4)
         async with proven_socket(mesh.alice, key_pair("mallory"), tls=tls) as mallory:
             await mesh.lab.wait(lambda: mesh.alice.links.is_linked(key_pair("mallory").peer_id))
-            link = mesh.alice.links._link_to(key_pair("mallory").peer_id)
+            link = mesh.alice.links.link_to(key_pair("mallory").peer_id)
             assert link is not None
             for log in mesh.alice.tips(mesh.group):  # type: ignore[attr-defined]
                 await mallory.send_bytes(encode_message(messages.Want(mesh.group, log, (), search=False)))

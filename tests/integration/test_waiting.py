@@ -98,7 +98,7 @@ async def test_a_page_is_read_only_when_the_one_before_has_gone(lab: Lab, monkey
         await mallory.say(messages.Want(group, log, (), search=False))
         await mallory.hears(lambda message: isinstance(message, messages.Events))
         await mallory.is_heard_out()
-        link = a.links._link_to(key_pair("mallory").peer_id)
+        link = a.links.link_to(key_pair("mallory").peer_id)
         assert link is not None
         await lab.wait(lambda: bytes_of_events(mallory) > limits.CREDIT_INITIAL - 260 * KIB)
         assert bytes_of_events(mallory) <= limits.CREDIT_INITIAL
