@@ -3,26 +3,20 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import aiohttp
 
 from bench.backfill import Memory
 from peer.cli.sample import write_sample
-from peer.core.encoding import encode
-from peer.core.event import Header
 from peer.core.group import Invitation, read_invitation
-from peer.core.hashing import event_hash
-from peer.core.identity import EventId, GroupId, LogId
-from peer.core.run import signed_bytes
-from peer.sync.messages import Error, Events, Joined, Message, Rejected, encode_message
+from peer.sync.messages import Error, Joined, Message, Rejected
 from tests.conftest import LONG
 from tests.end_to_end.processes import Site, found, join, wait_until
-from tests.frame_attack import KNOWN_CODES, NAMES
+from tests.frame_attack import KNOWN_CODES
 from tests.integration.hostile_peer import HostilePeer, hostile_link
 from tests.samples import SampleLog, key_pair
-from tests.sync_site import have_of
+from tests.wrong_inputs import signed_run, unsigned_frame
 
 INPUTS = 30_000 if LONG else 3_000
 LINK_INPUTS = 12
@@ -33,20 +27,6 @@ UNSIGNED_INPUTS = 4
 RESIDENT_MAX = 150 * 2**20
 GROWTH_MAX = 24 * 2**20
 """What a peer may take more at the end than when the first part of the flood was through."""
-
-CHANGES: Mapping[str, Callable[[random.Random, Header], Header]] = {
-    "seq": lambda chance, header: header._replace(seq=chance.randrange(9)),
-    "previous": lambda chance, header: header._replace(previous=chance.randbytes(32)),
-    "hlc": lambda chance, header: header._replace(hlc=chance.getrandbits(64)),
-    "type": lambda chance, header: header._replace(type=chance.choice(["", "x" * 65, "recording.create", "member.set", "log.seal"])),
-    "refs": lambda chance, header: header._replace(refs=[EventId(chance.randbytes(chance.choice([31, 32])))] * chance.choice([1, 17])),
-    "version": lambda chance, header: header._replace(version=chance.randrange(4)),
-    "group": lambda chance, header: header._replace(group=GroupId(chance.randbytes(32))),
-    "log": lambda chance, header: header._replace(log=LogId(chance.randbytes(32))),
-    "body_size": lambda chance, header: header._replace(body_size=chance.getrandbits(17)),
-    "body_hash": lambda chance, header: header._replace(body_hash=chance.randbytes(32)),
-    "nothing": lambda _, header: header,
-}
 
 
 class Flood:
@@ -92,29 +72,15 @@ class Flood:
 
     async def _signed(self, mallory: HostilePeer) -> None:
         """A run that its author links and signs, with one thing in it that is wrong, or none."""
-        self._logs += 1
-        log = SampleLog("mallory", self._invitation.group, label=str(self._logs))
-        kind = self._chance.choice(list(CHANGES))
-        place, made = self._chance.randrange(3), []
-        for number, event in enumerate(log.write_notes(3).events):
-            header = event.header if not made else event.header._replace(previous=EventId(event_hash(made[-1][0])))
-            made.append((encode(list(CHANGES[kind](self._chance, header) if number == place else header)), event.body))
-        if self._chance.random() < 0.1:
-            made[place] = (made[place][0] + b"\0", made[place][1])
-        signature = log.key.sign(signed_bytes(log.certificate.group, log.certificate.log, 2, EventId(event_hash(made[-1][0]))))
-        await mallory.announce(log)
-        await mallory.say(Events(self._invitation.group, log.certificate.log, signature, tuple(made)))
+        await mallory.say(*signed_run(self._chance, self._fresh_log()))
 
     async def _unsigned(self, mallory: HostilePeer) -> None:
-        """Bytes, a message of random fields, or a true message with one byte changed."""
-        chance = self._chance
+        """What nobody signed."""
+        await mallory.say_bytes(unsigned_frame(self._chance, self._fresh_log()))
+
+    def _fresh_log(self) -> SampleLog:
         self._logs += 1
-        log = SampleLog("mallory", self._invitation.group, label=str(self._logs))
-        log.write_notes(1)
-        frame = bytearray(encode_message(have_of(self._invitation.group, log)))
-        frame[chance.randrange(len(frame))] ^= chance.randrange(1, 256)
-        fields = [chance.choice([0, -1, True, None, "", b"", [], [[]], {}, bytes(32), 2**64 - 1]) for _ in range(chance.randrange(6))]
-        await mallory.say_bytes(chance.choice([bytes(frame), bytes(frame), encode([chance.choice(NAMES), *fields]), chance.randbytes(60)]))
+        return SampleLog("mallory", self._invitation.group, label=str(self._logs))
 
 
 def test_a_flood_of_wrong_frames_from_a_member_changes_nothing_for_the_others(tmp_path: Path) -> None:
