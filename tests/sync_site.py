@@ -60,6 +60,12 @@ class SampleGroup:
         self.decisions.append(run)
         return run
 
+    def remove(self, member: str) -> Run:
+        """The owner decides, and cuts nothing."""
+        run = self.set_role(member, role=Role.NONE)
+        assert run is not None
+        return run
+
 
 class Site:
     """A peer: its store, and its ends of links."""
@@ -142,6 +148,12 @@ class LinkEnd:
                         self.other.inbox.append(frame)
                 case fx.CloseLink():
                     self.closed = effect
+                case fx.PassJoin(asked):
+                    for other in [end for end in self.site.ends if end is not self]:
+                        other.feed(fx.JoinPassed(asked))
+                case fx.ReturnRefusal(link, refused):
+                    for other in [end for end in self.site.ends if end.number == link]:
+                        other.feed(fx.RefusalReturned(refused))
                 case fx.StoreRun() | fx.ReadRuns() | fx.FindEvents() | fx.ReadLocator() | fx.DecideJoin() | fx.OpenGroup() | fx.TakeOffer():
                     self.asked.append(effect)
         return effects
@@ -228,6 +240,19 @@ def puppet(name: str, victim: Site, *, number: int = 1) -> LinkEnd:
     assert end.closed is None
     end.sent.clear()
     end.effects.clear()
+    return end
+
+
+def knocking(name: str, victim: Site, group: SampleGroup, *, number: int = 1) -> LinkEnd:
+    """`victim`'s end of a link that somebody dialled whom it does not know, and who names the group."""
+    end = open_end(victim, number)
+    dialler = Handshake(side_of(name, link=number), key_pair(victim.name).peer_id)
+    end.receive(dialler.hello)
+    hello = end.sent[0]
+    assert isinstance(hello, messages.Hello)
+    dialler.take_hello(hello, encode_message(hello))
+    end.receive(messages.Proof(dialler.prove(), joining=False, groups=(group.id,)))
+    del end.sent[:2]
     return end
 
 

@@ -105,10 +105,10 @@ class BackfillSide:
         entry.absent |= named - fact.held
         self._consider_logs(group, known, [log], now_ms)
 
-    def events(self, message: Events, size: int, now_ms: int) -> Run | None:
+    def events(self, message: Events, size: int, now_ms: int) -> tuple[Run, bool] | None:
         """They send a run: verify it, and ask the store to keep it. Refused runs, None here, are answered, and the link goes on.
 
-        So are those of which nothing counts, however good they are: they are passed over.
+        The flag is false for a run of which nothing counts: it is good, and passed over.
         """
         self._grants.use(size)
         known, entry = self._known(message.group, message.log)
@@ -130,10 +130,10 @@ class BackfillSide:
             self._stop_asking(message.group, message.log, entry)
             self._consider_logs(message.group, known, [message.log], now_ms)
             self._grants.give_back(size)
-            return None
+            return run, False
         entry.storing += 1
         self._outbox.ask(StoreRun(entry.certificate, run, size))
-        return run
+        return run, True
 
     def stored(self, fact: RunStored, now_ms: int) -> None:
         """The store is through with a run."""

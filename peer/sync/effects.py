@@ -31,6 +31,13 @@ class Opened(NamedTuple):
     """Fact: the connection stands."""
 
 
+class CallerProven(NamedTuple):
+    """Fact: instead of a connection there is one signed request, by this peer and about these groups."""
+
+    peer: PeerId
+    groups: tuple[GroupId, ...]
+
+
 class FrameReceived(NamedTuple):
     """Fact: the other side sent this."""
 
@@ -287,6 +294,7 @@ class PhaseChanged(NamedTuple):
 
 Fact = (
     Opened
+    | CallerProven
     | FrameReceived
     | Tick
     | Committed

@@ -7,10 +7,10 @@ in the handshake can be relayed, reflected or changed. Sign-and-MAC protocols (K
 from typing import NamedTuple
 
 from peer.core.hashing import HASH_SIZE, hash_bytes
-from peer.core.identity import KeyPair, PeerId, check_signature
+from peer.core.identity import NONCE_SIZE, KeyPair, PeerId, check_signature
 from peer.errors import HandshakeFailedError, SignatureMismatchError, VersionMismatchError
 from peer.sync.limits import PROTOCOL_VERSIONS
-from peer.sync.messages import Hello, encode_message
+from peer.sync.messages import INCARNATION_SIZE, Hello, encode_message
 
 HANDSHAKE_CONTEXT = b"recmesh/handshake/v1\0"
 DIALLER, LISTENER = 0, 1
@@ -85,6 +85,11 @@ class Handshake:
             )
         self.version = max(common)
         self._their_hello, self._their_frame = hello, frame
+
+    def take_signed(self, caller: PeerId) -> None:
+        """An HTTP request came whose signature is the proof of `caller`: it stands for their hello, too. Raises `HandshakeFailedError`."""
+        versions = self._local.versions
+        self.take_hello(Hello(versions, caller, bytes(NONCE_SIZE), bytes(INCARNATION_SIZE), bytes(INCARNATION_SIZE), "", b""), b"")
 
     def prove(self) -> bytes:
         """Our signature."""

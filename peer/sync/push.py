@@ -54,7 +54,6 @@ class _Flow:
             if len(ends) > 2 * limits.POSITIONS_MAX:  # Only who means harm sends so many ends: some events will cross twice.
                 ends.clear()
                 ends.add(run.last.id)
-        self.incoming.add(run.last.id)
 
 
 class PushSide:
@@ -113,11 +112,13 @@ class PushSide:
         flow = self._flows.get((group, log))
         return flow is not None and flow.wanted
 
-    def received(self, group: GroupId, run: Run) -> None:
-        """They sent this run: they hold it, never echo it back."""
+    def received(self, group: GroupId, run: Run, is_stored: bool) -> None:  # noqa: FBT001  (half of what came in)
+        """They sent this run: they hold it, never echo it back. It may be that the store is not asked to keep it."""
         key = (group, run.log)
         flow = self._flows.setdefault(key, _Flow())
         flow.receive(run)
+        if is_stored:
+            flow.incoming.add(run.last.id)
         if flow.wanted:
             self._forget_read(key, flow)
             self._mark_behind(key)

@@ -120,6 +120,9 @@ class SyncSession:
             case fx.Opened():
                 if self._handshake.we_dialled:
                     self._outbox.send(self._handshake.hello)
+            case fx.CallerProven(peer, groups):
+                self._handshake.take_signed(peer)
+                self._enter_as_proven(groups, now_ms)
             case fx.FrameReceived(frame):
                 self.liveness.heard(now_ms)
                 if self._opening:
@@ -265,18 +268,18 @@ class SyncSession:
             else:
                 self._establish(now_ms)
             return
-        self._named = proof.groups
-        self._awaiting_join = proof.joining
+        self._named, self._awaiting_join = proof.groups, proof.joining
         if not proof.joining:
-            self._let_enter()
-            self._establish(now_ms)
+            self._enter_as_proven(proof.groups, now_ms)
 
-    def _let_enter(self) -> None:
-        """Raise unless there is something to speak about with this dialler."""
+    def _enter_as_proven(self, named: tuple[GroupId, ...], now_ms: int) -> None:
+        """Let a dialler in that has proved its key. Raises unless there is something to speak about with it."""
         peer = self._handshake.remote.peer
-        if not has_business(self._replica, peer, self._named) and not self._surroundings.is_wanted(peer):
+        self._proven, self._named = True, named
+        if not has_business(self._replica, peer, named) and not self._surroundings.is_wanted(peer):
             self._knocked()
             raise NotAMemberError("this key belongs to no member of a group here")
+        self._establish(now_ms)
 
     def _knocked(self) -> None:
         if not self._handshake.we_dialled:
@@ -339,14 +342,9 @@ class SyncSession:
 
     def _take_events(self, message: messages.Events, size: int, now_ms: int) -> None:
         self._guests.sent(message.group, size)
-        run = self._side.events(message, size, now_ms)
-        if run is not None:
-            self._push.received(message.group, run)
-
-    def _group_refused(self, group: GroupId, code: str) -> None:
-        if code != NotAMemberError.code:
-            self.last_rejection = code
-        self._groups.refused(group, code)
+        taken = self._side.events(message, size, now_ms)
+        if taken is not None:
+            self._push.received(message.group, *taken)
 
     # Time and ends
 
@@ -383,7 +381,9 @@ class SyncSession:
         """They end the link and say why, or, with a group, do not speak about that."""
         code, text, group = error
         if group and self._parts is not None:
-            self._group_refused(GroupId(group), code)
+            if code != NotAMemberError.code:
+                self.last_rejection = code
+            self._groups.refused(GroupId(group), code)
             return
         self._end(code, text)
 
