@@ -18,7 +18,8 @@ from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import KeyFiles
 from peer.store.peers import KnownPeer
 from peer.transport.channel import NO_RULES, ChannelRules
-from peer.transport.links import LinkParts, PeerLinks
+from peer.transport.link_parts import LinkParts
+from peer.transport.links import PeerLinks
 from peer.transport.listener import PeerListener
 from peer.transport.tls import ServerTls, own_tls
 

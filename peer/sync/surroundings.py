@@ -1,13 +1,31 @@
 """What all links of one peer have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from peer.core.identity import PeerId
-from peer.core.interfaces import Replica
+from peer.core.identity import GroupId, PeerId
+from peer.core.interfaces import GroupView, Replica
 from peer.sync.guests import GuestRoom
 from peer.sync.joining import Joins
 from peer.sync.sources import LinkToken, Sources
+
+
+@dataclass(frozen=True, slots=True)
+class OneGroup:
+    """A `Replica` with one of the groups of another: whoever looks at it finds nothing else."""
+
+    replica: Replica
+    group: GroupId
+
+    @property
+    def groups(self) -> Mapping[GroupId, GroupView]:
+        """That one, if it is held."""
+        view = self.replica.groups.get(self.group)
+        return {} if view is None else {self.group: view}
+
+    def shares(self, group: GroupId, peer: PeerId) -> bool:
+        """As the replica has it, of that group."""
+        return group == self.group and self.replica.shares(group, peer)
 
 
 @dataclass(slots=True)
@@ -26,3 +44,8 @@ class Surroundings:
         self.guests.leave(link)
         self.joins.drop_link(link)
         return self.sources.drop_link(link)
+
+
+def about_one_group(replica: Replica, group: GroupId) -> Surroundings:
+    """What a session has that answers one request: a single group, and nothing in common with any link."""
+    return Surroundings(OneGroup(replica, group), Sources())

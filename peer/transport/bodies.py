@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler, Middleware
 from peer.errors import LimitExceededError, TimedOutError
 from peer.transport.channel import refusal
 
-BODY_SIZE_MAX = 64 * 1024
+BODY_SIZE_MAX = 1024 * 1024
 BODY_TIMEOUT_S = 10.0
 """How long a body may take, however it trickles."""
 

@@ -82,7 +82,7 @@ class Owner(Protocol):
         """Give a refusal to the connection that waits for it."""
         ...
 
-    def knocked(self, effect: fx.Knocked, connection: "Connection") -> None:
+    def knocked(self, effect: fx.Knocked, address: str) -> None:
         """Somebody who is a member of nothing here dialled."""
         ...
 
@@ -240,7 +240,7 @@ class Connection:
             case fx.TakeOffer():
                 self._spawn(self._take_offer(effect))
             case fx.Knocked():
-                self._owner.knocked(effect, self)
+                self._owner.knocked(effect, self.address)
             case fx.OpenGroup():
                 self._spawn(self._begin_group(effect))
             case fx.ReadBlob():

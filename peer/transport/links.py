@@ -7,15 +7,14 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 
 import aiohttp
 
 from peer.core.certificate import LogKind
 from peer.core.group import Invitation
-from peer.core.identity import NONCE_SIZE, BlobId, GroupId, KeyPair, PeerId
-from peer.core.interfaces import Commit, DialTarget, EventStore, Replica
+from peer.core.identity import NONCE_SIZE, BlobId, GroupId, PeerId
+from peer.core.interfaces import Commit, DialTarget
 from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
 from peer.sync import effects as fx
 from peer.sync.handshake import Handshake, LocalSide
@@ -23,11 +22,10 @@ from peer.sync.reconnect import LinkFacts, new_link_stays
 from peer.sync.session import SyncSession
 from peer.sync.sources import Sources
 from peer.sync.surroundings import Surroundings
-from peer.transport.channel import NO_RULES, ChannelRules
-from peer.transport.connection import Connection, DecideJoinCall, JoinAttempt, ReadBlobCall, TakeOfferCall, now_ms
+from peer.transport.connection import Connection, JoinAttempt, now_ms
 from peer.transport.dialler import Dialler, dial
+from peer.transport.link_parts import LinkParts
 from peer.transport.outgoing import Socket
-from peer.transport.pace import Pace
 from peer.transport.pending import PendingPeers
 from peer.transport.status import link_status
 
@@ -40,45 +38,7 @@ UNPROVEN_MAX = 64
 UNPROVEN_PER_ADDRESS_MAX = 16
 """Those of them that one address may have."""
 
-EVENTS_PER_SECOND = 200_000
-BYTES_PER_SECOND = 256 * 1024 * 1024
-"""What one peer may send at most, unless the operator says otherwise."""
-
 PROCESS_SIZE = 16
-
-
-async def _ignore_offer(_remote: PeerId, _group: GroupId, _genesis: bytes) -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class LinkParts:
-    """What links are made with."""
-
-    key: KeyPair
-    name: str
-    incarnation: Callable[[], bytes]
-    """Changes when this peer may have become two."""
-    store: EventStore
-    replica: Replica
-    decide_join: DecideJoinCall
-    """Let a peer in that holds an invitation, or raise what says why not."""
-    open_group: Callable[[Invitation, bytes], Awaitable[None]]
-    """Begin to hold the group that we were invited to, given its checked genesis record, and name the inviting member as one of its peers."""
-    read_blob: ReadBlobCall
-    """A part of a blob of a group, for a member that cannot dial us."""
-    report: Callable[[str, Exception], None]
-    """Takes what happened, as a constant, and the error: for the log."""
-    record: Callable[[], bytes] = bytes
-    """Our signed peer record, for whoever we meet."""
-    read_record: Callable[[PeerId, bytes], Sequence[str]] = lambda _peer, _record: ()
-    """The endpoints in theirs, or none if it is not theirs."""
-    pace: Pace = field(default_factory=lambda: Pace(EVENTS_PER_SECOND, BYTES_PER_SECOND, now_ms))
-    """How fast each peer may send."""
-    channel_rules: ChannelRules = NO_RULES
-    """What the operator knows of the networks around."""
-    take_offer: TakeOfferCall = _ignore_offer
-    """Begin to hold a group that a peer offers which says that we are members, if the operator expects it from this very peer."""
 
 
 class PeerLinks:
@@ -89,6 +49,7 @@ class PeerLinks:
         self.store = parts.store
         self.decide_join = parts.decide_join
         self.take_offer = parts.take_offer
+        self.replica = parts.replica
         self.read_blob = parts.read_blob
         self.channel_rules = parts.channel_rules
         self.pace = parts.pace
@@ -188,10 +149,9 @@ class PeerLinks:
         if dialled is None and not self._has_room(came_from):
             await socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
             raise TransportError("too many connections that have not proved who they are")
-        parts = self._parts
-        local = LocalSide(parts.key, parts.name, os.urandom(NONCE_SIZE), parts.incarnation(), self._process, parts.record(), channel_key)
         self._numbers += 1
-        session = SyncSession(Handshake(local, dialled), self._surroundings, self._numbers, now_ms(), attempt.request if attempt else None)
+        handshake = Handshake(self.local_side(channel_key), dialled)
+        session = SyncSession(handshake, self._surroundings, self._numbers, now_ms(), attempt.request if attempt else None)
         connection = Connection(socket, session, self, self, number=self._numbers, attempt=attempt)
         connection.came_from = came_from
         self._connections[connection.number] = connection
@@ -200,6 +160,11 @@ class PeerLinks:
         finally:
             self._ended(connection)
         return connection
+
+    def local_side(self, channel_key: bytes) -> LocalSide:
+        """What this peer brings to one handshake."""
+        parts = self._parts
+        return LocalSide(parts.key, parts.name, os.urandom(NONCE_SIZE), parts.incarnation(), self._process, parts.record(), channel_key)
 
     def _has_room(self, came_from: str | None) -> bool:
         """Whether one more that dialled us may try to prove who it is."""
@@ -245,9 +210,15 @@ class PeerLinks:
         if connection is not None:
             connection.feed(fx.RefusalReturned(effect.refused))
 
-    def knocked(self, effect: fx.Knocked, connection: Connection) -> None:
+    def knocked(self, effect: fx.Knocked, address: str) -> None:
         """Somebody who is a member of nothing here dialled."""
-        self._pending.knocked(effect.peer, effect.name, effect.groups, connection.address, time.time_ns() // 1_000_000)
+        self._pending.knocked(effect.peer, effect.name, effect.groups, address, time.time_ns() // 1_000_000)
+
+    def heard_from(self, peer: PeerId, record: bytes) -> None:
+        """A member said that it is there, and where, without a link."""
+        self._last_seen_ms[peer] = time.time_ns() // 1_000_000
+        if record:
+            self._learned[peer] = tuple(self._parts.read_record(peer, record))
 
     def failed(self, error: StoreError) -> None:
         """The node has to stop."""
