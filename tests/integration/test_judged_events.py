@@ -135,6 +135,7 @@ async def test_while_the_event_at_a_cut_is_not_here_what_may_lead_to_it_counts(t
         assert view(store).tips[log.certificate.log] == (Tip(4, middle.last.id), Tip(5, branch.last.id)), "others need the other branch to see that"
         if not restart:
             await store.append(log.certificate, end)
+            assert await roles(store, end) + await roles(store, branch) == [Role.WRITER] + [Role.NONE] * 3
     if restart:
         async with running_store(tmp_path / "site") as store:
             assert view(store).tips[log.certificate.log] == (Tip(4, middle.last.id), Tip(5, branch.last.id))
