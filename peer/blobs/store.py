@@ -234,6 +234,8 @@ def _write_file(path: Path, data: bytes) -> None:
 def _read_part(path: Path, start: int, size: int) -> bytes | None:
     try:
         with path.open("rb") as file:
+            if start >= os.fstat(file.fileno()).st_size:
+                return b""  # Others choose the number: it may be one that no file can be as long as.
             file.seek(start)
             return file.read(size)
     except FileNotFoundError:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from materializer.bodies import recording_create, recording_tag
+from materializer.bodies import recording_create
+from materializer.edits import recording_tag
 from peer.cli.sample import write_sample
 from peer.core.group import Invitation, read_invitation
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
@@ -101,6 +102,18 @@ async def test_a_blob_of_one_group_is_not_to_be_had_in_another_over_a_link(scene
         ):
             part = await part_of(mallory, number, group, blob)
             assert (part.code, part.data) == (code, b"")
+        await mallory.is_heard_out()
+
+
+@pytest.mark.parametrize("start", [SIZE * 100, 2**31, 2**63 - 1, 2**63, 2**64 - 1])
+async def test_a_part_beyond_the_end_of_a_blob_is_empty(scene: Scene, start: int) -> None:
+    """However far: also where no file can be read."""
+    async with AsyncExitStack() as stack:
+        mallory = await joined(scene, stack)
+        await mallory.say(BlobWant(1, scene.group, scene.ours, start, SIZE))
+        part = await mallory.hears(lambda message: isinstance(message, BlobPart))
+
+        assert part == BlobPart(1, "", b"")
         await mallory.is_heard_out()
 
 
