@@ -137,7 +137,7 @@ async def open_read_only(path: Path, schema: str | Path) -> Database:
     """Open the database at `path` without changing a byte of it. It must have the newest version of `schema`."""
     migrations = read_migrations(SCHEMAS / schema)
     if not await asyncio.to_thread(path.is_file):
-        raise StoreCorruptError(f"{path} is missing", fix="restore it from a backup; without it this site starts empty and asks the other peers")
+        raise StoreCorruptError(f"{path} is missing", fix="run `recmesh serve`: other sites give what is known there")
     reader = await _connect(path, partial(_open_reader, path))
     database = Database(path, "", None, reader)
     try:
@@ -184,7 +184,7 @@ def as_store_error(error: sqlite3.Error, path: Path) -> Exception:
 def _fix_for_damage(path: Path) -> str:
     if path.name == "views.db":
         return f"delete {path}: it is rebuilt from log.db at the next start"
-    return "restore it from a backup; without one, move it away, start, and join the groups again: what others hold comes back from them"
+    return "run `recmesh serve`: it moves the file aside and takes over what can be read; other sites give the rest"
 
 
 async def _connect(path: Path, connector: Callable[[], Connection]) -> aiosqlite.Connection:

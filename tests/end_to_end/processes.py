@@ -1,7 +1,9 @@
 """Real peers in real processes, driven by the real command line. Waits on conditions; stops only what it started, by its process."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ import httpx
 
 DEADLINE_S = 45.0
 POLL_S = 0.1
+PORTS = (12_000, 32_000)
 _PAUSE = threading.Event()
 
 
@@ -25,10 +28,12 @@ class CommandFailedError(AssertionError):
 
 
 def free_port() -> int:
-    """A port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has at the moment, and that the system gives to no outgoing connection before it is used."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))  # noqa: S104  (nobody listens)
+            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:

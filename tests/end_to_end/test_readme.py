@@ -1,11 +1,7 @@
 """What the README tells a newcomer to type, typed: two sites with default settings, TLS between them, in the order of the page."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,8 @@ from typer.main import get_command
 
 from peer.cli.main import app
 from peer.cli.sample import write_sample
-from tests.end_to_end.processes import DEADLINE_S, free_port, wait_until
+from tests.end_to_end.machines import Machine
+from tests.end_to_end.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,66 +24,6 @@ COMMAND = re.compile(r"`recmesh ([a-z]+[a-z-]*)(?: ([a-z]+[a-z-]*))?")
 def commands() -> list[list[str]]:
     """The lines of each block, without their comments."""
     return [[line.split("#")[0].strip() for line in block.splitlines()] for block in BLOCK.findall(README)]
-
-
-class Machine:
-    """A user on a machine: a home, a shell, and `recmesh` in the path."""
-
-    def __init__(self, name: str, home: Path) -> None:
-        self.name = name
-        self.data = home / ".local/share/recmesh"
-        (home / "bin").mkdir(parents=True)
-        script = home / "bin/recmesh"
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m peer.cli "$@"\n')
-        script.chmod(0o755)
-        port = free_port()
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RECMESH_", "XDG_"))}
-        self._environment = {
-            **inherited,
-            "HOME": str(home),
-            "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
-            "RECMESH_LISTEN": f"0.0.0.0:{port}",
-            "RECMESH_ADVERTISE": json.dumps([f"https://127.0.0.1:{port}"]),
-            "RECMESH_ADMIN": f"127.0.0.1:{free_port()}",
-        }
-        self._peer: subprocess.Popen[str] | None = None
-
-    def types(self, line: str) -> str:
-        """Standard output of a line that ends well."""
-        done = subprocess.run(
-            ["sh", "-c", line],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{self.name}: {line}\n{done.stdout}\n{done.stderr}"
-        return done.stdout.strip()
-
-    def leaves_open(self, line: str) -> None:
-        """A line that goes on in its terminal; returns when it has said that it is ready."""
-        arguments = ["sh", "-c", f"exec {line}"]
-        self._peer = subprocess.Popen(arguments, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        assert self._peer.stdout is not None
-        assert self._peer.stdout.readline().startswith("ready:")
-
-    def sets_up(self, block: list[str]) -> None:
-        """The first block, without what `make` does: this test has an environment."""
-        demo, activate, init, serve = block
-        assert (demo, activate) == ("make demo", ". .venv/bin/activate")
-        self.types(init.replace("office", self.name))
-        self.leaves_open(serve)
-
-    def leaves(self) -> None:
-        """Ctrl-C."""
-        if self._peer is not None:
-            self._peer.send_signal(signal.SIGINT)
-            assert self._peer.wait(timeout=20) == 0
-            assert self._peer.stdout is not None
-            self._peer.stdout.close()
 
 
 @pytest.fixture

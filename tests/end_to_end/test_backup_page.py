@@ -1,0 +1,247 @@
+"""What docs/backup.md tells an operator to type, typed: restore, a lost machine, a stolen one, a lost owner. In the order of the page."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from peer.cli.sample import write_sample
+from peer.core.certificate import LogKind
+from peer.core.encoding import encode
+from peer.core.run import Draft
+from tests.end_to_end.machines import ROOT, Machine
+from tests.end_to_end.processes import wait_until
+from tests.integration.store_site import running_store
+
+PAGE = (ROOT / "docs/backup.md").read_text()
+SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"```sh\n# (?:at|in|on) the ([a-z ]+)\n(.*?)```", re.DOTALL)
+THEFT = "2026-11-20T14:00:00Z"
+BACKUPS = "/mnt/backups"
+
+
+class Block(NamedTuple):
+    """Lines that belong to one machine."""
+
+    machine: str
+    lines: list[str]
+
+
+def blocks(section: str) -> list[Block]:
+    """Those of a section, without the comments in them."""
+    text = dict(SECTION.findall(PAGE))[section]
+    return [Block(name, [line.split("   #")[0].strip() for line in lines.splitlines()]) for name, lines in BLOCK.findall(text)]
+
+
+class World:
+    """The machines of the page, and what its placeholders stand for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._machines: dict[str, Machine] = {}
+        self._count = 0
+        self.stands_for: dict[str, str] = {BACKUPS: str(folder / "backups")}
+        (folder / "backups").mkdir()
+
+    def machine(self, name: str) -> Machine:
+        """The machine that the page calls so."""
+        if name not in self._machines:
+            self._machines[name] = Machine(name.replace(" ", "-"), self._folder / name.replace(" ", "-"))
+        return self._machines[name]
+
+    def sets_up(self, name: str) -> Machine:
+        """A machine with a running peer, as the README has it."""
+        machine = self.machine(name)
+        machine.types(f"recmesh init --name {name}")
+        machine.leaves_open("recmesh serve")
+        return machine
+
+    def does(self, block: Block) -> str:
+        """Type a block; what its last line printed."""
+        machine, said = self.machine(block.machine.removesuffix(" machine") if "new" not in block.machine else "new machine"), ""
+        for line in block.lines:
+            for placeholder, text in self.stands_for.items():
+                line = line.replace(placeholder, text)  # noqa: PLW2901  (the line as it is typed)
+            assert "<" not in line, line
+            if line == "recmesh serve":
+                machine.leaves_open(line)
+            else:
+                said = machine.types(line)
+                if said.startswith("recmesh1"):
+                    self.stands_for["recmesh1..."] = said
+        return said
+
+    def adds(self, name: str, count: int = 1) -> list[str]:
+        """Add recordings at a machine; their names."""
+        names: list[str] = []
+        for _ in range(count):
+            self._count += 1
+            path = self._folder / f"run-{self._count}.mcap"
+            write_sample(path, 8192, self._count)
+            self.machine(name).types(f"recmesh recording add {path} --name run-{self._count} --group {self.group}")
+            names.append(f"run-{self._count}")
+        return names
+
+    group = "field-tests"
+
+    def joins(self, name: str, invitation: str) -> None:
+        self.machine(name).types(f"recmesh group join '{invitation}'")
+
+    def invitation(self, name: str) -> str:
+        return self.machine(name).types(f"recmesh group invite {self.group}")
+
+    def recordings(self, name: str) -> dict[str, Any]:
+        """What a machine lists."""
+        listed: list[dict[str, Any]] = json.loads(self.machine(name).types(f"recmesh recording list --group {self.group} --json"))
+        return {each["name"]: each for each in listed}
+
+    def have(self, names: list[str], *machines: str) -> None:
+        """Wait until these machines have exactly these recordings, with all bytes."""
+        for machine in machines:
+            wait_until(
+                lambda machine=machine: {key: each["state"] for key, each in self.recordings(machine).items()} == dict.fromkeys(names, "local"),  # type: ignore[misc]
+                f"{machine} has {names}",
+            )
+
+    def status(self, name: str) -> dict[str, Any]:
+        return json.loads(self.machine(name).types("recmesh status --json"))  # type: ignore[no-any-return]
+
+    def end(self) -> None:
+        for machine in self._machines.values():
+            machine.leaves()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """An office, and a site in the field that joined it, with a recording of each."""
+    world = World(tmp_path_factory.mktemp("world"))
+    world.sets_up("office").types("recmesh group create field-tests")
+    world.sets_up("field")
+    world.joins("field", world.invitation("office"))
+    world.have(world.adds("office") + world.adds("field"), "office", "field")
+    yield world
+    world.end()
+
+
+def test_a_backup_is_made_checked_and_restored(world: World) -> None:
+    """What came after the backup comes back from the office, under its id; what is written then is there, too."""
+    (make,), (restore,) = blocks("What is in a backup"), blocks("Restore")
+    assert world.does(make).startswith("ok: ")
+    later = world.adds("field", 2)
+    names = ["run-1", "run-2", *later]
+    world.have(names, "office")
+    ids = {name: each["id"] for name, each in world.recordings("office").items()}
+    world.machine("field").is_lost()
+
+    world.does(restore)
+
+    names += world.adds("field")
+    world.have(names, "office", "field")
+    assert ids.items() <= {name: each["id"] for name, each in world.recordings("field").items()}.items()
+    assert world.status("office")["groups"][0]["forks"] == 0
+    assert json.loads(world.machine("field").types("recmesh verify --deep --json"))["ok"] is True
+
+
+def test_a_lost_machine_is_replaced_by_a_new_site(world: World) -> None:
+    names = list(world.recordings("office"))
+    world.machine("field").is_lost()
+    remove, set_up, joins = blocks("A lost machine, and no backup")
+
+    for block in (remove, set_up, joins):
+        said = world.does(block)
+
+    assert all(name in said for name in names)
+    world.have(names, "new machine")
+    group = json.loads(world.machine("new machine").types("recmesh group show field-tests --json"))
+    assert {each["name"] for each in group["members"]} == {"office", "field-2"}
+
+
+def test_a_stolen_machine_writes_nothing_that_counts_any_more(world: World) -> None:
+    """It wrote before and after the theft: the first stays, the second goes, and what it still writes comes nowhere."""
+    look, revoke, rotate = blocks("A stolen machine")
+    names = list(world.recordings("office")) + world.adds("new machine")
+    world.have(names, "office")
+    world.stands_for[THEFT] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    world.have(names + world.adds("new machine"), "office")
+
+    world.machine("new machine").is_lost()
+
+    world.does(look)
+
+    world.have(names, "office")
+    recording = bytes.fromhex(world.recordings("office")["run-1"]["id"])
+    asyncio.run(_write_as_a_thief(world.machine("new machine").data, recording))
+    world.machine("new machine").leaves_open("recmesh serve")
+    wait_until(lambda: {link["state"] for link in world.status("new machine")["links"]} <= {"refused", "offline"}, "the office does not talk to it")
+    assert world.recordings("office")["run-1"]["tags"] == []
+    world.have(names, "office")
+    world.invitation("office")
+    open_ones = [each["id"] for each in _json(world, "office", "recmesh group invitations field-tests") if each["state"] == "open"]
+    world.stands_for["<invitation>"] = open_ones[0]
+    world.machine("office").types("recmesh token create laptop")
+    world.does(revoke)
+    states = {each["id"]: each["state"] for each in _json(world, "office", "recmesh group invitations field-tests")}
+    assert states[open_ones[0]] == "revoked"
+    before = world.adds("office")
+    events = _json(world, "office", "recmesh events field-tests")
+    world.stands_for["<log>"] = next(each["log"] for each in events if each["kind"] == "data" and each["author_name"] == "office")
+    world.does(rotate)
+    world.have(names + before + world.adds("office"), "office")
+
+
+async def _write_as_a_thief(data: Path, recording: bytes) -> None:
+    """Sign with the keys on the machine, whatever its software says."""
+    async with running_store(data, time.time_ns() // 1_000_000) as store:
+        (group,) = store.replica.groups
+        await store.write(group, LogKind.DATA, [Draft("recording.tag", encode({"recording": recording, "tag": "stolen", "present": True}))])
+
+
+def test_the_first_owner_takes_the_group_back(world: World) -> None:
+    """The daily owner is stolen; the first one comes out of its safe, from its backup, removes it and appoints another."""
+    set_up, make, restore, take_back = blocks("A lost owner")
+    world.does(set_up)
+    world.sets_up("depot")
+    world.stands_for |= {f"<{name}>": world.machine(name).types("recmesh id") for name in ("safe", "office")}
+    world.group = "archive"
+    create, first, second, back_up = make.lines
+    world.does(Block("safe", [create, first]))
+    world.joins("office", world.stands_for["recmesh1..."])
+    world.does(Block("safe", [second]))
+    world.joins("depot", world.stands_for["recmesh1..."])
+    world.does(Block("safe", [back_up]))
+    names = world.adds("office") + world.adds("depot")
+    world.have(names, "office", "depot", "safe")
+    world.machine("safe").is_lost()
+    world.machine("safe").types("rm -r ~/.local/share/recmesh")
+    world.stands_for[THEFT] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+    world.does(restore)
+    world.have(names, "safe")
+    world.adds("office")
+    world.does(take_back)
+
+    world.have(names, "depot", "safe")
+    for machine in ("safe", "depot"):
+        wait_until(lambda machine=machine: _roles(world, machine) == {"safe": "owner", "depot": "admin"}, f"{machine} knows the new roles")  # type: ignore[misc]
+    assert world.machine("depot").types("recmesh group invite archive").startswith("recmesh1")
+
+
+def _roles(world: World, machine: str) -> dict[str, str]:
+    return {each["name"]: each["role"] for each in _json(world, machine, "recmesh group show archive")["members"]}
+
+
+def _json(world: World, machine: str, line: str) -> Any:
+    return json.loads(world.machine(machine).types(f"{line} --json"))
+
+
+def test_every_command_of_the_page_is_typed() -> None:
+    """No block is left out: each is of a section that a test above does."""
+    done = ("What is in a backup", "Restore", "A lost machine, and no backup", "A stolen machine", "A lost owner")
+
+    assert sum(len(blocks(section)) for section in done) == PAGE.count("```sh\n")
