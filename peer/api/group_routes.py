@@ -7,7 +7,7 @@ from aiohttp import web
 
 from peer.api.models import TIMEOUT_MS_MAX, EventPage, Group, GroupCreate, GroupJoin
 from peer.api.peer_models import GroupLeft, Resynced
-from peer.api.routes import JSON_TYPE, Query, Route, query_flag, query_number, read_body
+from peer.api.routes import JSON_TYPE, Query, Route, query_flag, query_number, read_body, whole_number
 from peer.api.services import Json, Services
 from peer.core.access import Tier
 from peer.errors import RequestError
@@ -97,7 +97,7 @@ class GroupRoutes:
         after = query_number(request, "after", 0)
         if request.query.get("follow") == "1":
             last = request.headers.get("Last-Event-ID", "")
-            return await self._follow(request, reference, int(last) if last.isascii() and last.isdecimal() else after)
+            return await self._follow(request, reference, whole_number(last, "Last-Event-ID") if last else after)
         page = await self._services.events.page(reference, after, query_number(request, "limit", EVENTS_DEFAULT))
         return {"events": page.events, "next": page.next}
 

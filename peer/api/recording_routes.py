@@ -7,7 +7,7 @@ from aiohttp import web
 from peer.api.access import caller_of
 from peer.api.group_routes import CBOR_TYPE, wants_cbor
 from peer.api.models import Empty, RecordingAdd, RecordingDetails, RecordingPage
-from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body
+from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body, whole_number
 from peer.api.services import Json, Services
 from peer.core.access import Tier
 from peer.errors import RequestError
@@ -95,7 +95,5 @@ class RecordingRoutes:
     async def chunk(self, request: web.Request) -> object:
         """The bytes of a chunk."""
         index = request.match_info["index"]
-        if not index.isascii() or not index.isdecimal():
-            raise RequestError("a chunk is named by its index", fix="see the recording's chunks")
-        path, blob = await self._recordings.chunk(request.match_info["id"], int(index))
+        path, blob = await self._recordings.chunk(request.match_info["id"], whole_number(index, "index"))
         return web.FileResponse(path, headers={"ETag": f'"{blob}"', "Content-Type": BYTES_TYPE})

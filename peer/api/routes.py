@@ -66,8 +66,11 @@ async def read_body(request: web.Request, model: type[M]) -> M:
 def query_number(request: web.Request, name: str, default: int) -> int:
     """A whole number from the query. Raises `RequestError`."""
     text = request.query.get(name)
-    if text is None:
-        return default
+    return default if text is None else whole_number(text, name)
+
+
+def whole_number(text: str, name: str) -> int:
+    """The number that `text` is, of up to 20 digits; the parameter is called `name`. Raises `RequestError`."""
     if not text.isascii() or not text.isdecimal() or len(text) > 20:  # noqa: PLR2004  (the digits of 64 bits)
         raise RequestError(f"{name} is a whole number", fix="see /openapi.json")
     return int(text)
