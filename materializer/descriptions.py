@@ -8,9 +8,11 @@ from materializer.registers import DELETED, FINALIZE, PROPERTY_PREFIX, REVIEW_PR
 from materializer.tables import Connection, Place, Row, find_recording, projected_rows
 from peer.core.control import Role
 from peer.core.encoding import Value, decode
+from peer.core.hashing import hash_bytes
 from peer.core.identity import EventId, PeerId
 from peer.core.views import AnnotationView, RegisterView, RegisterWrite, ReviewView
 
+REVISION_SIZE = 16
 _HOLDS = "SELECT EXISTS (SELECT 1 FROM registers WHERE holder = ? AND register = ? AND wins AND value = ?)"
 
 
@@ -22,6 +24,7 @@ class Description(NamedTuple):
     reviews: list[ReviewView]
     conflicts: list[RegisterView]
     deleted: bool
+    revision: bytes
 
 
 def read_description(connection: Connection, place: Place, recording_no: int) -> Description:
@@ -41,6 +44,7 @@ def read_description(connection: Connection, place: Place, recording_no: int) ->
         ],
         conflicts=[register for register in registers.values() if register.is_conflict],
         deleted=DELETED in registers and registers[DELETED].value is True,
+        revision=hash_bytes(b"".join(sorted(write.event_id for register in registers.values() for write in register.writes)))[:REVISION_SIZE],
     )
 
 

@@ -20,7 +20,7 @@ from materializer.queries import Projections
 from materializer.runner import Materializer
 from peer import __version__
 from peer.api.server import listening, make_app
-from peer.api.services import Services
+from peer.api.services import MembershipService, Services
 from peer.belonging import Belonging, make_belonging, open_book
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
@@ -33,6 +33,7 @@ from peer.errors import MeshError, RecordInvalidError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
 from peer.one_error import one_error
 from peer.operations.adding import Adding
+from peer.operations.editing import Editing
 from peer.operations.events import Events
 from peer.operations.fetching import Fetching
 from peer.operations.groups import Groups
@@ -56,7 +57,9 @@ from peer.transport.blob_sources import BlobSources
 from peer.transport.channel import ChannelRules
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.door import Crowding
-from peer.transport.links import LinkParts, PeerLinks
+from peer.transport.forms import FormRoutes
+from peer.transport.link_parts import LinkParts
+from peer.transport.links import PeerLinks
 from peer.transport.listener import PeerListener
 from peer.transport.pace import Pace
 from peer.transport.pinning import pinned
@@ -157,7 +160,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         )
         services = _services(directory, config, core, links, (manual, resolver, belonging), (fetcher, fetching, showing))
         joining.append(services.joining)  # type: ignore[arg-type]
-        listen = await _start_listener(stack, core, config, links)
+        listen = await _start_listener(stack, core, config, links, services.membership)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=_report)
         admin = await stack.enter_async_context(listening(app, *config.admin_address))
         write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())
@@ -248,6 +251,7 @@ def _services(
         lambda: [each.problem for each in reports(directory)],
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
+    recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)
     return Services(
         Site(site),
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
@@ -255,7 +259,8 @@ def _services(
         *belonging[:-1],
         Peers(me, (replica, resolver, links, partial(reach, links)), belonging.acquaintance),
         Events(store, replica),
-        Recordings(me, replica, core.blobs, views, adding, fetching.request),
+        recordings,
+        Editing(me, store, replica, views, recordings),
         Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens)),
         AuditFile(directory.audit_log, _report),
         ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
@@ -317,15 +322,17 @@ def _link_parts(core: Core, config: Config, parts: tuple[ManualPeerResolver, lis
     )
 
 
-async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks) -> str:
+async def _start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks, members: MembershipService) -> str:
     """Let others dial us, unless this site only dials out; where, to show."""
     address = config.listen_address
     if address is None:
         return "none"
     tls = _listener_tls(core.key, config)
     listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=_crowding(config))
-    routes = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, RequestVerifier(core.key.peer_id)).routes()
-    url = await listener.start(routes)
+    verifier = RequestVerifier(core.key.peer_id)
+    blobs = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, verifier)
+    forms = FormRoutes(links, lambda group, peer: members.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False), verifier)
+    url = await listener.start([*blobs.routes(), *forms.routes()])
     stack.push_async_callback(listener.stop)
     shown = tls.channel_key if tls else next(iter(config.proxy_keys), None)
     links.endpoint = pinned(config.advertise[0] if config.advertise else url, core.key.peer_id, shown)

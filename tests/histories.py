@@ -3,9 +3,9 @@
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from materializer.bodies import (
     ChunkAdd,
@@ -45,6 +45,7 @@ from tests.samples import GROUP, SampleLog, key_pair
 
 SCHEMA = Path(__file__).parents[1] / "peer" / "store" / "schema" / "views"
 PEOPLE = {"alice": Role.OWNER, "bob": Role.WRITER, "carol": Role.ADMIN, "dave": Role.READER, "mallory": Role.NONE}
+T = TypeVar("T")
 ROLES = tuple(Role)
 TAGS = ("good", "bad", "ugly")
 KEYS = ("title", "robot.arm")
@@ -276,3 +277,12 @@ def _poison(recording: EventId) -> list[Draft]:
         Draft("group.set", encode({"key": "a b", "value": "x"})),
         Draft("annotation.add", encode({**AnnotationAdd(recording, "", "", None, None, None)._asdict()})),
     ]
+
+
+def run(coroutine: Coroutine[None, None, T]) -> T:
+    """What `coroutine`, which waits for nothing, returns. Goes also where a loop runs already."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    raise AssertionError("it waits")

@@ -112,10 +112,11 @@ class ToldJudgement:
         self.digest = hash_bytes(encode(sorted([event_id, int(role)] for event_id, role in self.roles.items())))
 
     def changes_since(self, other: "ToldJudgement") -> Changes:
-        """Single events or all of their author, as it comes."""
-        changed = {event_id for event_id, role in self.roles.items() if other.roles.get(event_id) is not role}
-        single = {event_id for event_id in changed if self.chance.random() < 0.5}
-        return Changes(frozenset(self.authors[event_id] for event_id in changed - single), frozenset(single))
+        """Exactly what has another role, no more: some authors as such, the events of others one by one. What `other` never judged is not asked about."""
+        changed = {event_id for event_id, role in self.roles.items() if other.roles.get(event_id, role) is not role}
+        authors = sorted({self.authors[event_id] for event_id in changed})
+        whole = frozenset(author for author in authors if self.chance.random() < 0.5)
+        return Changes(whole, frozenset(event_id for event_id in changed if self.authors[event_id] not in whole))
 
 
 class View(NamedTuple):

@@ -200,6 +200,9 @@ class Recording(Answer):
     end_time_ns: Ns | None
     end_time: str | None
     tags: list[str]
+    title: str | None
+    properties: dict[str, str]
+    deleted: bool
     manifest_id: Hex | None
     finalized: bool
     copies: Count
@@ -254,6 +257,7 @@ class RecordingDetails(Recording):
     annotations: list[object]
     reviews: list[object]
     conflicts: list[object]
+    revision: str
 
 
 class Transfer(Answer):

@@ -1,5 +1,6 @@
 """Recordings over HTTP: adding, finding, their manifests and bytes."""
 
+import json
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -26,7 +27,10 @@ FILTERS = (
     Query("since_ns", "It ends at or after this time"),
     Query("until_ns", "It starts at or before this time"),
     Query("state", "open, local, partial, remote, missing or corrupt"),
+    Query("property", "A property that it has, as KEY=VALUE", repeated=True),
+    Query("deleted", "1 to see deleted ones, too"),
 )
+REPEATED = tuple(query.name for query in FILTERS if query.repeated)
 
 
 class RecordingRoutes:
@@ -65,8 +69,8 @@ class RecordingRoutes:
         for name in request.query:
             if name not in known:
                 raise RequestError(f"there is no filter {name[:80]!r}", fix="see /openapi.json")
-        filters: Json = {name: request.query[name] for name in request.query if name in known - {"limit", "cursor", "tag"}}
-        filters["tag"] = request.query.getall("tag", [])
+        filters: Json = {name: request.query[name] for name in request.query if name in known - {"limit", "cursor", *REPEATED}}
+        filters.update({name: request.query.getall(name, []) for name in REPEATED})
         return await self._recordings.page(filters, query_number(request, "limit", LIST_DEFAULT), request.query.get("cursor"))
 
     async def add(self, request: web.Request) -> object:
@@ -78,7 +82,7 @@ class RecordingRoutes:
 
     async def show(self, request: web.Request) -> object:
         """One of them."""
-        return await self._recordings.show(request.match_info["id"])
+        return with_revision(await self._recordings.show(request.match_info["id"]))
 
     async def manifest(self, request: web.Request) -> object:
         """Its manifest."""
@@ -97,3 +101,9 @@ class RecordingRoutes:
         index = request.match_info["index"]
         path, blob = await self._recordings.chunk(request.match_info["id"], whole_number(index, "index"))
         return web.FileResponse(path, headers={"ETag": f'"{blob}"', "Content-Type": BYTES_TYPE})
+
+
+def with_revision(document: Json) -> web.Response:
+    """A recording, with its revision as ETag."""
+    text = json.dumps(document, ensure_ascii=False)
+    return web.Response(text=text, content_type=JSON_TYPE, headers={"ETag": f'"{document["revision"]}"'})

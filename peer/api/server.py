@@ -9,6 +9,7 @@ from aiohttp import web
 from peer.api.access import access_middleware
 from peer.api.audit import audit_middleware
 from peer.api.backup_routes import BackupRoutes
+from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.member_routes import MemberRoutes
 from peer.api.models import Health, Rebuilt, Status, Transfer, Verified, Verify
@@ -106,6 +107,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
         *SettingRoutes(services).routes(),
         *PeerRoutes(services).routes(),
         *RecordingRoutes(services).routes(),
+        *EditingRoutes(services).routes(),
         *TokenRoutes(services).routes(),
     ]
     routes += BackupRoutes(services).routes()

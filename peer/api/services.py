@@ -161,6 +161,42 @@ class RecordingService(Protocol):
         ...
 
 
+class EditingService(Protocol):
+    """What is said about recordings."""
+
+    async def remove(self, reference: str) -> Json:
+        """Delete one everywhere."""
+        ...
+
+    async def restore(self, reference: str) -> Json:
+        """Take a deletion back."""
+        ...
+
+    async def set(self, reference: str, properties: Mapping[str, str], *, revision: str | None = None) -> Json:
+        """Change properties of one, if it has still this revision."""
+        ...
+
+    async def tag(self, reference: str, add: Sequence[str], remove: Sequence[str]) -> Json:
+        """Set tags of one, and take others away."""
+        ...
+
+    async def annotate(self, reference: str, order: Json) -> Json:
+        """Say something about one; the members of `order` are those of the request."""
+        ...
+
+    async def annotations(self, reference: str) -> list[Json]:
+        """What was said about one."""
+        ...
+
+    async def unannotate(self, reference: str) -> Json:
+        """Take an annotation back."""
+        ...
+
+    async def review(self, reference: str, value: str) -> Json:
+        """Say what this site thinks of one."""
+        ...
+
+
 class PeerService(Protocol):
     """Other peers."""
 
@@ -294,6 +330,7 @@ class Services(NamedTuple):
     peers: PeerService
     events: EventService
     recordings: RecordingService
+    editing: EditingService
     tokens: TokenService
     audit: AuditService
     paths: PathService

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from peer.cli import options
+from peer.cli import editing, options
 from peer.cli.client import AdminClient, connect
 from peer.cli.output import hint, line, local_time, pairs, plain, print_json, print_json_line, short, show, size, table
 from peer.cli.times import parse_time_ns
@@ -28,6 +28,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("list")(list_recordings)
     SECTION.command("show")(show_recording)
     SECTION.command("fetch")(fetch)
+    editing.add_commands(SECTION)
     TRANSFERS_SECTION.callback()(transfers)
     app.add_typer(SECTION, name="recording")
     app.add_typer(TRANSFERS_SECTION, name="transfers")
@@ -70,6 +71,9 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
     since: Annotated[str | None, typer.Option(help="That end at or after this time.")] = None,
     until: Annotated[str | None, typer.Option(help="That start at or before this time.")] = None,
     state: Annotated[str | None, typer.Option(help="open, local, partial, remote, missing or corrupt.")] = None,
+    properties: Annotated[list[str] | None, typer.Option("--property", metavar="K=V", help="With this property; may be repeated.")] = None,
+    *,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones, too.")] = False,
 ) -> None:
     """Recordings of the groups of this site."""
     filters: dict[str, str | int | list[str]] = {
@@ -77,7 +81,8 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
         for key, value in (("group", group), ("site", site), ("machine", machine), ("tag", tag), ("topic", topic), ("schema", schema))
         if value
     }
-    filters.update({key: value for key, value in (("text", text), ("state", state)) if value})
+    filters.update({key: value for key, value in (("text", text), ("state", state), ("property", properties)) if value})
+    filters.update({"deleted": "1"} if deleted else {})
     filters.update({key: str(parse_time_ns(value)) for key, value in (("since_ns", since), ("until_ns", until)) if value})
     with connect() as client:
         found = _all(client, filters)
@@ -90,7 +95,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
                     each["name"],
                     short(each["id"]),
                     each["site_name"],
-                    each["state"],
+                    "deleted" if each["deleted"] else each["state"],
                     size(each["size_bytes"]),
                     each["chunk_count"],
                     each["message_count"],
@@ -191,13 +196,16 @@ def _print_recording(answer: dict[str, Any]) -> None:
             ("id", answer["id"]),
             ("site", answer["site_name"]),
             ("machine", answer["machine"]),
-            ("state", answer["state"]),
+            *sorted(answer["properties"].items()),
+            ("state", "deleted" if answer["deleted"] else answer["state"]),
             ("size", f"{size(answer['size_bytes'])}, {size(answer['bytes_here'])} here"),
             ("messages", answer["message_count"]),
             ("start", local_time(answer["start_time"])),
             ("end", local_time(answer["end_time"])),
             ("tags", answer["tags"]),
             ("manifest", answer["manifest_id"]),
+            *((f"review by {each['author_name']}", each["value"]) for each in answer["reviews"]),
+            *((f"conflict in {each['key']}", [write["value"] for write in each["writes"]]) for each in answer["conflicts"]),
         ]
     )
     line("")

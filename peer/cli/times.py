@@ -1,4 +1,4 @@
-"""Times and durations as people write them: RFC 3339, `2026-11-20`, `2d` (ago); `30s`, `24h`."""
+"""Times and durations as people write them: RFC 3339, `2026-11-20`, `2d` (ago), `+12.5s` (from a recording's start); `30s`, `24h`."""
 
 import re
 import time
@@ -28,3 +28,13 @@ def parse_time_ns(text: str) -> int:
     except ValueError as error:
         raise ConfigError(f"{text!r} is no time", fix="write 2026-11-20, 2026-11-20T08:30:00Z, or 2d for two days ago") from error
     return int(moment.astimezone().timestamp()) * NS_PER_S + moment.microsecond * 1000
+
+
+def parse_moment_ns(text: str, start_ns: str | None) -> int:
+    """As `parse_time_ns`; with a plus in front, so long after the start of a recording, which stands in its JSON. Raises `ConfigError`."""
+    if not text.strip().startswith("+"):
+        return parse_time_ns(text)
+    after_ns = round(parse_duration(text.strip()[1:]) * NS_PER_S)
+    if start_ns is None:
+        raise ConfigError(f"{text!r} counts from the start of a recording, and this one has no messages", fix="write the time itself")
+    return int(start_ns) + after_ns

@@ -117,6 +117,8 @@ class RecordingView(NamedTuple):
     """By author."""
     deleted: bool
     """True if it is hidden, and its bytes may go after a time of grace."""
+    revision: bytes
+    """Another one after each change of a register, 16 bytes."""
 
 
 class Views(Protocol):

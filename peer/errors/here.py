@@ -93,6 +93,13 @@ class NoChangeError(RequestError):
     status = 409
 
 
+class ChangedMeanwhileError(RequestError):
+    """Somebody else changed it since the caller looked."""
+
+    code = "changed_meanwhile"
+    status = 409
+
+
 class DecisionOverruledError(RequestError):
     """A decision was written and does not have the effect that it was to have: others decided at the same time."""
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from materializer.fields import is_key
+from peer.core.clock import hlc_ms
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import folded
-from peer.core.views import FileView, RecordingView, Views
+from peer.core.views import AnnotationView, FileView, RecordingView, Views
 from peer.errors import NotFoundError, RequestError
 from peer.operations.adding import Adding, AddRequest
 from peer.operations.json_form import Json, to_json
@@ -68,7 +70,7 @@ class Recordings:
         groups = [find_group(self._replica, str(group))[0]] if group else list(self._replica.groups)
         found: list[RecordingView] = []
         passed = cursor is None
-        for view in await self._views.recordings(groups):
+        for view in await self._views.recordings(groups, deleted=filters.get("deleted") == "1"):
             if passed and fits(view, self._site_name(view), self.held(view).state):
                 found.append(view)
                 if len(found) > limit:
@@ -80,13 +82,15 @@ class Recordings:
 
     async def show(self, reference: str) -> Json:
         """One recording with all that belongs to it."""
-        return self._details(await self.find(reference))
+        return await self._details(await self.find(reference))
 
     async def fetch(self, reference: str) -> Json:
         """Begin to bring the bytes of a recording here."""
         view = await self.find(reference)
+        if view.deleted:
+            raise RequestError(f"{view.name} is deleted", fix=f"`recmesh recording restore {view.recording.hex()[:12]}` takes that back")
         self._request_bytes(view.group, view.recording)
-        return self._details(view)
+        return await self._details(view)
 
     async def manifest(self, reference: str) -> tuple[bytes, bytes]:
         """The manifest of a recording as CBOR and JSON."""
@@ -106,14 +110,14 @@ class Recordings:
             raise NotFoundError(f"chunk {index} of {view.name} is not here", fix=f"`recmesh recording fetch {view.recording.hex()[:12]}` brings it")
         return self._blobs.path(chunk.blob), chunk.blob.hex()
 
-    async def find(self, reference: str) -> RecordingView:
-        """The recording that `reference` means."""
+    async def find(self, reference: str, *, deleted: bool = False) -> RecordingView:
+        """The recording that `reference` means. A deleted one is meant by its whole id only, unless these are looked for, too."""
         if is_prefix(reference) and len(reference) == 2 * len(self._peer):
             for group in self._replica.groups:
                 view = await self._views.recording(group, EventId(bytes.fromhex(reference)))
                 if view is not None:
                     return view
-        views = await self._views.recordings(list(self._replica.groups))
+        views = await self._views.recordings(list(self._replica.groups), deleted=deleted)
         return choose(reference, "recording", ((view.recording, view.name, view) for view in views))
 
     def held(self, view: RecordingView) -> Held:
@@ -150,6 +154,9 @@ class Recordings:
                 "start_time_ns": min((chunk.start_ns for chunk in view.chunks if chunk.start_ns is not None), default=None),
                 "end_time_ns": max((chunk.end_ns for chunk in view.chunks if chunk.end_ns is not None), default=None),
                 "tags": list(view.tags),
+                "title": view.properties.get("title"),
+                "properties": dict(view.properties),
+                "deleted": view.deleted,
                 "manifest_id": view.manifest_id,
                 "finalized": view.finalized,
                 "copies": len(copies),
@@ -160,7 +167,16 @@ class Recordings:
         assert isinstance(document, dict)
         return document
 
-    def _details(self, view: RecordingView) -> Json:
+    def describe_annotation(self, view: RecordingView, annotation: AnnotationView) -> Json:
+        """An annotation of a recording."""
+        document = to_json({**annotation._asdict(), "author_name": self._name(view.group, annotation.author)})
+        assert isinstance(document, dict)
+        document["id"] = document.pop("annotation")
+        document["time_ms"] = hlc_ms(document.pop("hlc"))
+        return document
+
+    async def _details(self, view: RecordingView) -> Json:
+        annotations = await self._views.annotations(view.group, view.recording)
         return {
             **self._summary(view),
             "chunks": [_file(chunk, is_here=self._blobs.has(chunk.blob)) for chunk in view.chunks],
@@ -170,8 +186,12 @@ class Recordings:
                 for topic, schema, schema_encoding, encoding, count in view.topics
             ],
             "replicas": [{"peer_id": peer.hex(), "name": self._name(view.group, peer)} for peer in self._copies(view, self.held(view))],
-            "annotations": [],
-            "reviews": [],
+            "annotations": [self.describe_annotation(view, each) for each in annotations],
+            "reviews": [
+                {"author": each.author.hex(), "author_name": self._name(view.group, each.author), "value": each.value, "time_ms": hlc_ms(each.hlc)}
+                for each in view.reviews
+            ],
+            "revision": view.revision.hex(),
             "conflicts": [describe_register(each, lambda peer: self._name(view.group, peer)) for each in view.conflicts],
         }
 
@@ -213,6 +233,7 @@ def _fitting(filters: Mapping[str, object]) -> Callable[[RecordingView, str, str
     text, state, site = (str(filters.get(key) or "") for key in ("text", "state", "site"))
     tags = filters.get("tag") or []
     assert isinstance(tags, list)
+    properties = [_property(each) for each in _strings(filters.get("property"))]
     if state and state not in STATES:
         raise RequestError(f"{state!r} is no state", fix=f"write one of {', '.join(STATES)}")
 
@@ -229,6 +250,7 @@ def _fitting(filters: Mapping[str, object]) -> Callable[[RecordingView, str, str
                 not filters.get("schema") or any(topic[1] == filters["schema"] for topic in view.topics),
                 since is None or max(ends, default=-1) >= since,
                 until is None or min(starts, default=until + 1) <= until,
+                all(view.properties.get(key) == value for key, value in properties),
                 not text or any(text.casefold() in each.casefold() for each in _words(view)),
             )
         )
@@ -236,10 +258,23 @@ def _fitting(filters: Mapping[str, object]) -> Callable[[RecordingView, str, str
     return fits
 
 
+def _strings(value: object) -> list[str]:
+    assert value is None or isinstance(value, list)
+    return value or []
+
+
+def _property(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not is_key(key):
+        raise RequestError(f"{text[:80]!r} is no property", fix="write KEY=VALUE")
+    return key, value
+
+
 def _words(view: RecordingView) -> Iterable[str]:
     yield view.name
     yield view.machine
     yield from view.tags
+    yield from view.properties.values()
     for topic in view.topics:
         yield topic[0]
 

@@ -1,6 +1,5 @@
 """Whatever arrives while roles change, and whenever the process dies: the projections end as if all were computed from scratch in one go."""
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.interfaces import EventStore, Replica
 from tests.conftest import LONG
-from tests.histories import MemoryViews
+from tests.histories import MemoryViews, run
 from tests.judged_histories import ArrivingStore, DecidedHistory, roles_by_definition, shuffled_by_log
 from tests.plain_reading import plain_reading
 from tests.property.test_projections import check_digests, projected
@@ -85,7 +84,7 @@ def check_judged(seed: int, seen: Counter[str]) -> None:
     history, chance = DecidedHistory(seed, seen), random.Random(seed)
     store = ArrivingStore(shuffled_by_log(history.events, chance), chance, seen)
     views = CrashingViews(chance, seen)
-    asyncio.run(follow(store, views, chance))
+    run(follow(store, views, chance))
     roles = roles_by_definition(store.held)
     final = [stored._replace(role=roles[stored.event.id]) for stored in store.held]
     seen["events that do not count"] += sum(1 for role in roles.values() if role is Role.NONE)

@@ -12,7 +12,7 @@ from materializer.tables import Place, read_digests, recompute_digests
 from peer.core.encoding import encode
 from peer.core.interfaces import StoredEvent
 from tests.conftest import LONG
-from tests.histories import ROLES, MemoryViews, NoFollower, random_story
+from tests.histories import ROLES, MemoryViews, NoFollower, random_story, run
 from tests.plain_reading import Reading, plain_reading
 from tests.samples import GROUP
 
@@ -144,12 +144,3 @@ def test_what_counts_is_what_the_rules_say(seed: int) -> None:
 def _sorted(shown: list[object]) -> list[object]:
     """Blobs have no order of their own."""
     return [*shown[:3], sorted(shown[3]), *shown[4:]]  # type: ignore[call-overload]
-
-
-def run(coroutine):  # noqa: ANN001, ANN201  (a coroutine that never waits)
-    """What `coroutine`, which waits for nothing, returns."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("it waits")

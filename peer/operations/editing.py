@@ -1,0 +1,191 @@
+"""What people say about recordings: titles, tags, annotations, reviews; deleting one everywhere, and taking that back.
+
+Rights are looked at before anything is written: what its author may not write is ignored by everybody, so it would only look as if it were done. Each
+write replaces all writes of its register that are seen here, so that a conflict ends with the first who looks at it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from materializer.edits import (
+    AnnotationAdd,
+    annotation_add,
+    annotation_delete,
+    recording_delete,
+    recording_restore,
+    recording_set,
+    recording_tag,
+    review_set,
+)
+from materializer.registers import DELETED, PROPERTY_PREFIX, REVIEW_PREFIX, TAG_PREFIX, annotation_register
+from materializer.rights import Action, may
+from peer.core.certificate import LogKind
+from peer.core.identity import EventId, GroupId, PeerId
+from peer.core.interfaces import EventStore, LaterDrafts, Replica
+from peer.core.run import Draft
+from peer.core.views import AnnotationView, RecordingView, RegisterView, Views
+from peer.errors import ChangedMeanwhileError, NoChangeError, NotAllowedError, NotFoundError, RequestError
+from peer.operations.json_form import Json
+from peer.operations.recordings import Recordings
+from peer.operations.references import choose
+from peer.operations.registers import MakeDraft, replace_all
+
+CHANGES_MAX = 64
+"""Properties or tags that one request changes."""
+
+
+class _Change(NamedTuple):
+    """A register, and what is to be written to it."""
+
+    register: str
+    make: MakeDraft
+
+
+class Editing:
+    """Changes what is said about the recordings of all groups."""
+
+    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, views: Views, recordings: Recordings) -> None:
+        """For the site `peer`."""
+        self._peer = peer
+        self._store = store
+        self._replica = replica
+        self._views = views
+        self._recordings = recordings
+
+    async def remove(self, reference: str) -> Json:
+        """Delete a recording everywhere. It is hidden at once; its bytes go after a time of grace."""
+        view = await self._recordings.find(reference, deleted=True)
+        self._check(view, Action.DELETE, "delete", own=view.site == self._peer)
+        if view.deleted:
+            raise NoChangeError(f"{view.name} is deleted already", fix="see `recmesh recording list --deleted`")
+        return await self._write(view, [_Change(DELETED, lambda refs: recording_delete(view.recording, refs))])
+
+    async def restore(self, reference: str) -> Json:
+        """Take a deletion back."""
+        view = await self._recordings.find(reference, deleted=True)
+        self._check(view, Action.DELETE, "restore", own=view.site == self._peer)
+        if not view.deleted:
+            raise NoChangeError(f"{view.name} is not deleted", fix="see `recmesh recording list --deleted`")
+        return await self._write(view, [_Change(DELETED, lambda refs: recording_restore(view.recording, refs))])
+
+    async def set(self, reference: str, properties: Mapping[str, str], *, revision: str | None = None) -> Json:
+        """Give properties their values; the empty one takes a property away. If `revision` is given, only if the recording has still that one."""
+        view = await self._editable(reference, Action.DESCRIBE, "describe")
+        if revision is not None and revision != view.revision.hex():
+            raise ChangedMeanwhileError(
+                f"{view.name} was changed meanwhile", fix="look at it again, then decide whether the change still makes sense"
+            )
+        _limit(len(properties), "properties")
+        return await self._write(view, [_Change(PROPERTY_PREFIX + key, _setting(view.recording, key, value)) for key, value in properties.items()])
+
+    async def tag(self, reference: str, add: Sequence[str], remove: Sequence[str]) -> Json:
+        """Set some tags and take others away."""
+        view = await self._editable(reference, Action.DESCRIBE, "tag")
+        wanted = {**dict.fromkeys(add, True), **dict.fromkeys(remove, False)}
+        if len(wanted) != len({*add}) + len({*remove}):
+            raise RequestError("a tag cannot be set and taken away at once", fix="name it once")
+        _limit(len(wanted), "tags")
+        registers = await self._views.registers(view.group, view.recording)
+        changes = [
+            _Change(TAG_PREFIX + tag, _tagging(view.recording, tag, present=present))
+            for tag, present in wanted.items()
+            if _needs_write(registers.get(TAG_PREFIX + tag), present=present)
+        ]
+        return await self._write(view, changes, registers)
+
+    async def annotate(self, reference: str, order: Json) -> Json:
+        """Say something about a recording: `label`, and optionally `text`, `start_ns`, `end_ns`, `reply_to`."""
+        view = await self._editable(reference, Action.ANNOTATE, "annotate")
+        answered = order.get("reply_to")
+        reply_to = None if answered is None else (await self._annotation(str(answered), [view])).annotation
+        body = AnnotationAdd(
+            view.recording, str(order["label"]), str(order.get("text") or ""), _ns(order, "start_ns"), _ns(order, "end_ns"), reply_to
+        )
+        written = await self._write_drafts(view.group, [annotation_add(body)], [])
+        found = await self._views.annotations(view.group, view.recording)
+        return self._recordings.describe_annotation(view, next(each for each in found if each.annotation == written[0]))
+
+    async def annotations(self, reference: str) -> list[Json]:
+        """What was said about a recording, by time in it."""
+        view = await self._recordings.find(reference)
+        return [self._recordings.describe_annotation(view, each) for each in await self._views.annotations(view.group, view.recording)]
+
+    async def unannotate(self, reference: str) -> Json:
+        """Take an annotation back, for good."""
+        annotation = await self._annotation(reference, await self._views.recordings(list(self._replica.groups)))
+        view = await self._recordings.find(annotation.recording.hex())
+        self._check(view, Action.UNANNOTATE, "take back what somebody else said about", own=annotation.author == self._peer)
+        register = annotation_register(annotation.annotation)
+        return await self._write(view, [_Change(register, lambda refs: annotation_delete(view.recording, annotation.annotation, refs))])
+
+    async def review(self, reference: str, value: str) -> Json:
+        """Say what this site thinks of a recording; the empty text takes it back."""
+        view = await self._editable(reference, Action.REVIEW, "review")
+        register = REVIEW_PREFIX + self._peer.hex()
+        return await self._write(view, [_Change(register, lambda refs: review_set(view.recording, value, refs))])
+
+    async def _editable(self, reference: str, action: Action, verb: str) -> RecordingView:
+        view = await self._recordings.find(reference)
+        self._check(view, action, verb, own=view.site == self._peer)
+        return view
+
+    def _check(self, view: RecordingView, action: Action, verb: str, *, own: bool) -> None:
+        group = self._replica.groups[view.group]
+        role = group.roster.role(self._peer)
+        if not may(action, role, own=own):
+            fix = f"ask an admin of {group.genesis.name}: see `recmesh group show {group.genesis.name}`"
+            raise NotAllowedError(f"this site is {role.label} in {group.genesis.name} and may not {verb} {view.name}", fix=fix)
+
+    async def _annotation(self, reference: str, views: Sequence[RecordingView]) -> AnnotationView:
+        """The annotation of one of these recordings that an id, or the start of one, means."""
+        groups = {view.group for view in views}
+        here = {view.recording for view in views}
+        found = [each for group in groups for each in await self._views.annotations(group) if each.recording in here]
+        try:
+            return choose(reference, "annotation", ((each.annotation, each.annotation.hex(), each) for each in found))
+        except NotFoundError as error:
+            raise NotFoundError(error.text, fix="see `recmesh recording annotations REC`") from error
+
+    async def _write(self, view: RecordingView, changes: Sequence[_Change], registers: Mapping[str, RegisterView] | None = None) -> Json:
+        """Write registers, each replacing all that is seen of it; what the recording is afterwards."""
+        if registers is None:
+            registers = await self._views.registers(view.group, view.recording)
+        first = list[Draft]()
+        for change in changes:
+            draft, more = replace_all(registers.get(change.register), change.make)
+            if more:  # Drafts that follow name the event before them, so each chain is written by itself.
+                await self._write_drafts(view.group, [draft], more)
+            else:
+                first.append(draft)
+        await self._write_drafts(view.group, first, [])
+        return await self._recordings.show(view.recording.hex())
+
+    async def _write_drafts(self, group: GroupId, drafts: Sequence[Draft], later: Sequence[LaterDrafts]) -> list[EventId]:
+        if not drafts:
+            return []
+        written = await self._store.write(group, LogKind.DATA, drafts, later)
+        await self._views.reached(written[-1].position)
+        return [stored.event.id for stored in written]
+
+
+def _needs_write(register: RegisterView | None, *, present: bool) -> bool:
+    """True unless a tag is as it should be and nobody disagrees."""
+    return present if register is None else register.value is not present or register.is_conflict
+
+
+def _setting(recording: EventId, key: str, value: str) -> Callable[[Sequence[EventId]], Draft]:
+    return lambda refs: recording_set(recording, key, value, refs)
+
+
+def _tagging(recording: EventId, tag: str, *, present: bool) -> Callable[[Sequence[EventId]], Draft]:
+    return lambda refs: recording_tag(recording, tag, present=present, replaces=refs)
+
+
+def _limit(count: int, what: str) -> None:
+    if not 1 <= count <= CHANGES_MAX:
+        raise RequestError(f"{count} {what}; 1 to {CHANGES_MAX} are changed at once", fix="name some of them")
+
+
+def _ns(order: Json, key: str) -> int | None:
+    text = order.get(key)
+    return None if text is None else int(str(text))
