@@ -117,6 +117,12 @@ class LimitExceededError(RemoteProtocolError):
     code = "limit_exceeded"
 
 
+class TooManyRequestsError(RemoteProtocolError):
+    """They send more by single requests than a peer may: they have to come again later."""
+
+    code = "too_many_requests"
+
+
 class RecordInvalidError(RemoteProtocolError):
     """A peer record that is malformed, or not signed by the peer it is about."""
 

@@ -20,6 +20,7 @@ from peer.errors import (
     RemoteProtocolError,
     RequestError,
     StoreError,
+    TooManyRequestsError,
 )
 from peer.sync import limits, messages
 from peer.sync.effects import Knocked
@@ -39,8 +40,8 @@ AFTER_MAX = 16
 """Positions in the query of a request for events."""
 
 _POSTED = (messages.Have, messages.Events)
-_STATUS = {"not_a_member": 403, "not_allowed": 403, "not_found": 404, "limit_exceeded": 413, "too_many_requests": 429}
-BAD_REQUEST, UNAUTHORIZED, UNAVAILABLE = 400, 401, 503
+_STATUS = {"not_a_member": 403, "not_allowed": 403, "not_found": 404, "limit_exceeded": 413}
+BAD_REQUEST, UNAUTHORIZED, TOO_MANY_REQUESTS, UNAVAILABLE = 400, 401, 429, 503
 
 
 Leave = Callable[[GroupId, PeerId], Awaitable[object]]
@@ -149,6 +150,8 @@ class FormRoutes:
         except HandshakeFailedError as error:
             headers[NONCE_HEADER] = self._verifier.fresh_nonce(now_ms)
             return _problem(UNAUTHORIZED, error, headers)
+        except TooManyRequestsError as error:
+            return _problem(TOO_MANY_REQUESTS, error, {**headers, "Retry-After": str(self._owed_s(caller))})
         except (RemoteProtocolError, RequestError) as error:
             return _problem(_STATUS.get(error.code, BAD_REQUEST), error, headers)
         except StoreError as error:
@@ -157,6 +160,10 @@ class FormRoutes:
 
     async def _exchanged(self, request: web.Request, caller: PeerId, group: GroupId, frames: Sequence[bytes]) -> list[bytes]:
         """What the session says to these frames. Raises what it says at its end."""
+        if self._owed_s(caller):
+            raise TooManyRequestsError("this peer was sent more than it takes in a second")
+        sent = [message for frame in frames if isinstance(message := messages.decode_message(frame), messages.Events)]
+        self._links.pace.take(caller, events=sum(len(message.events) for message in sent), size=sum(len(frame) for frame in frames))
         now_ms = time.monotonic_ns() // 1_000_000
         session = SyncSession(self._handshake(), about_one_group(self._links.replica, group), 0, now_ms)
         try:
@@ -169,6 +176,10 @@ class FormRoutes:
         if outcome.end is not None:
             raise _as_error(outcome)
         return outcome.frames
+
+    def _owed_s(self, caller: PeerId) -> int:
+        """Seconds until what `caller` has sent so far, here and over links, is paid for."""
+        return -(-self._links.pace.take(caller, events=0, size=0) // 1000)
 
     def _check_member(self, group: GroupId, caller: PeerId) -> None:
         """Raise `NotAMemberError` for everybody else, whether the group is here or not."""

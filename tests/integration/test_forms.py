@@ -1,5 +1,6 @@
 """The plain-HTTP forms of the peer protocol, at whole peers over real sockets: signed, about one group, judged as on a link."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ class Caller:
     def __init__(self, http: aiohttp.ClientSession, site: RunningPeer, key: KeyPair) -> None:
         self.http, self.site, self.key = http, site, key
         self.nonce = ""
+        self.retry_after = ""
 
     async def send(self, method: str, path: str, frames: Sequence[bytes] | None = None, **changes: Any) -> tuple[int, Any]:
         """Status and frames, or status and problem, of one request that is signed as it should be, but for `changes`."""
@@ -37,6 +39,7 @@ class Caller:
             sent = changes.get("body", body)
             async with self.http.request(method, f"{self.site.listen}{path}", data=sent or None, headers=headers) as answer:
                 self.nonce = answer.headers.get(NONCE_HEADER, "")
+                self.retry_after = answer.headers.get("Retry-After", "")
                 data = await answer.read()
                 if answer.status == 200:
                     return 200, decode(data)
@@ -71,9 +74,9 @@ def read(frames: list[bytes]) -> list[Any]:
 
 
 @asynccontextmanager
-async def a_member(tmp_path: Path, role: str = "writer") -> AsyncIterator[tuple[RunningPeer, Caller, GroupId, GroupId]]:
+async def a_member(tmp_path: Path, role: str = "writer", **settings: object) -> AsyncIterator[tuple[RunningPeer, Caller, GroupId, GroupId]]:
     """An owner's site with two groups, and a member of the first of them as a caller. The member's own site has stopped."""
-    async with running_peer(tmp_path / "a", "a") as site:
+    async with running_peer(tmp_path / "a", "a", **settings) as site:
         mine, other = [(await site.post("/api/v1/sync/groups", {"name": name}))["group_id"] for name in ("mine", "other")]
         invited = await site.post(f"/api/v1/sync/groups/{mine}/invitations", {"role": role, "expires_in_ms": 3_600_000})
         async with running_peer(tmp_path / "b", "b") as joining:
@@ -246,3 +249,21 @@ async def test_an_answer_ends_where_a_fresh_link_would_run_out_of_credit(tmp_pat
 
     assert len(set(found)) == 100
     assert answers > 1
+
+
+async def test_who_sends_too_much_by_single_requests_is_asked_to_come_again(tmp_path: Path) -> None:
+    """The bucket is the one of links; a request that finds it empty changes nothing, and one that comes when it is paid for is served."""
+    async with a_member(tmp_path, peer_events_per_second=100) as (site, caller, group, _):
+        for count in (100, 256):
+            have, events, _ = caller.write(group, label=f"log of {count}", count=count)
+            assert (await caller.send("POST", path(group, "events"), [have, events]))[0] == 200
+        have, events, run = caller.write(group, label="one more")
+        before = len(await stored_events(site, group))
+        status, problem = await caller.send("POST", path(group, "events"), [have, events])
+        assert (status, problem["code"]) == (429, "too_many_requests")
+        assert 1 <= int(caller.retry_after) <= 3
+        assert len(await stored_events(site, group)) == before
+        async with asyncio.timeout(10):
+            while (await caller.send("POST", path(group, "events"), [have, events]))[0] == 429:  # noqa: ASYNC110  (time is what is waited for)
+                await asyncio.sleep(0.05)
+        assert run.last.id.hex() in {event["event_id"] for event in await stored_events(site, group)}
