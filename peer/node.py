@@ -63,7 +63,7 @@ from peer.transport.links import PeerLinks
 from peer.transport.listener import PeerListener
 from peer.transport.pace import Pace
 from peer.transport.pinning import pinned
-from peer.transport.reaching import reach, resync
+from peer.transport.reaching import part_from, reach, resync
 from peer.transport.signatures import RequestVerifier
 from peer.transport.tls import ServerTls, operator_tls, own_tls
 from resolver.composite import CompositePeerResolver
@@ -175,7 +175,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         background = [
             tasks.create_task(fetching.run()),
             tasks.create_task(showing.run()),
-            tasks.create_task(_follow_links(links, fetching)),
+            tasks.create_task(_follow_links(links, fetching, resolver)),
             tasks.create_task(upkeep.run()),
             tasks.create_task(belonging.leaving.run()),
             links_task,
@@ -249,6 +249,9 @@ def _services(
         resolver.states,
         core.materializer.rebuild,
         lambda: [each.problem for each in reports(directory)],
+        store.health,
+        belonging.acquaintance.pending,
+        belonging.acquaintance.problems,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)
@@ -368,10 +371,18 @@ async def _open_views(directory: DataDirectory) -> Database:
         return await open_database(directory.views_database, "views", synchronous="NORMAL")
 
 
-async def _follow_links(links: PeerLinks, fetching: Fetching) -> None:
-    while True:
-        await links.changed()
-        fetching.links_changed()
+async def _follow_links(links: PeerLinks, fetching: Fetching, resolver: CompositePeerResolver) -> None:
+    def part() -> None:
+        part_from(links, [each.peer for each in resolver.peers() if each.paused])
+
+    end = resolver.subscribe(part)
+    try:
+        while True:
+            await links.changed()
+            part()
+            fetching.links_changed()
+    finally:
+        end()
 
 
 async def _stop(background: list["asyncio.Task[None]"]) -> None:

@@ -283,6 +283,9 @@ class GroupStatus(Answer):
     view_events: Count
     state_digest: Hex
     quarantined: Count
+    poison: Count
+    waiting_logs: Count
+    leaving: bool
     forks: Count
     under_replicated: Count
 

@@ -68,9 +68,9 @@ class AdminClient:
         """Change what is at `path`; the document that comes back."""
         return self._call("PATCH", path, body=body).json()
 
-    def delete(self, path: str, parameters: Parameters | None = None) -> Any:  # noqa: ANN401  (a JSON document)
+    def delete(self, path: str, parameters: Parameters | None = None, *, patient: bool = False) -> Any:  # noqa: ANN401  (a JSON document)
         """Take away what is at `path`; the document that comes back."""
-        return self._call("DELETE", path, parameters=parameters).json()
+        return self._call("DELETE", path, parameters=parameters, patient=patient).json()
 
     def follow(self, path: str, parameters: Parameters | None = None) -> Iterator[Any]:
         """The documents of a stream of server-sent events, as they come."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.cli import member, options
+from peer.cli import group_life, member, options
 from peer.cli.client import AdminClient, connect
 from peer.cli.member import GROUPS, AssignableRole, Name, group_path
 from peer.cli.output import hint, line, ms_time, pairs, print_json_line, short, show, table
@@ -23,6 +23,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("invite")(invite)
     SECTION.command("join")(join)
     member.add_commands(SECTION)
+    group_life.add_commands(SECTION)
     app.add_typer(SECTION, name="group")
     app.command("events")(events)
 
@@ -79,6 +80,9 @@ def show_group(name: Name) -> None:
         line("")
         rows = [[each["name"], short(each["peer_id"]), each["role"]] for each in answer["members"]]
         table(["member", "peer", "role"], rows, empty="No members.")
+        for each in answer["conflicts"]:
+            said = ", ".join(f"{value.get('role', value.get('value'))} by {value['author_name']}" for value in each["values"])
+            line(f"conflict about {each['register'].split(':')[0]} {each['name']}: {said}; {each['value']} holds")
 
     show(answer, text)
 

@@ -107,6 +107,8 @@ def _print_status(answer: dict[str, Any]) -> None:
         ],
         empty="No links.",
     )
+    for each in answer["pending_peers"]:
+        line(f"knocked: {each['name']} ({each['peer_id']}) from {each['address']}")
     for each in answer["transfers"]:
         line(f"transfer {short(each['id'])}: {size(each['bytes_done'])} of {size(each['bytes_total'])}, {each['state']}")
     for each in answer["problems"]:

@@ -159,6 +159,12 @@ class DuplicateLinkError(TransportError):
     code = "duplicate_link"
 
 
+class LinkPausedError(TransportError):
+    """The operator of this site, or of the other, wants no link at the moment."""
+
+    code = "link_paused"
+
+
 class ReaderTooSlowError(TransportError):
     """The other side does not read what it is sent."""
 

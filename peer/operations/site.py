@@ -3,17 +3,18 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from peer.core.identity import GroupId, PeerId
-from peer.core.interfaces import Links, Replica
+from peer.core.interfaces import GroupView, Links, Replica
 from peer.core.names import folded
 from peer.core.views import Views
 from peer.errors import MeshError
 from peer.operations.fetching import Fetching
 from peer.operations.json_form import Json
+from peer.operations.problems import GroupHealth, Looked, group_problems, link_problems, pending_problems
 from peer.operations.verification import Verification
 
 DISK_USAGE_FRESH_S = 30.0
@@ -74,6 +75,11 @@ class SiteParts(NamedTuple):
     rebuild: Callable[[], Awaitable[None]]
     damages: Callable[[], Sequence[MeshError]]
     """What happened to the log and was put right, as long as nobody has looked after it."""
+    health: Callable[[GroupId], GroupHealth]
+    pending: Callable[[], Awaitable[list[Json]]]
+    """Who knocked."""
+    conflicts: Callable[[], Sequence[MeshError]]
+    """Offers of groups that could not be taken."""
 
 
 class Site:
@@ -93,19 +99,19 @@ class Site:
     async def status(self) -> Json:
         """Everything at a glance."""
         parts = self._parts
-        groups = await self.groups()
+        pending = await parts.pending()
         return {
             "peer_id": parts.peer.hex(),
             "name": parts.name,
             "version": parts.version,
             "ready": self.is_ready,
-            "groups": groups,
+            "groups": await self.groups(),
             "links": [{**link, "name": self._name_in_groups(str(link["peer_id"])) or link["name"]} for link in parts.links.links()],
-            "pending_peers": [],
+            "pending_peers": pending,
             "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
             "transfers": self.transfers(),
             "disk": await self._disk(),
-            "problems": self._problems(groups),
+            "problems": self._problems(pending),
         }
 
     def _name_in_groups(self, peer: str) -> str | None:
@@ -116,7 +122,7 @@ class Site:
     async def groups(self) -> list[Json]:
         """How far each group is."""
         parts, found = self._parts, []
-        for group, view in sorted(parts.replica.groups.items(), key=lambda each: (folded(each[1].genesis.name), each[0])):
+        for group, view in _by_name(parts.replica):
             state, counts = await parts.views.group_state(group), parts.counts(group)
             found.append(
                 {
@@ -125,8 +131,11 @@ class Site:
                     "events": counts.events,
                     "view_events": state.events,
                     "state_digest": state.state_digest.hex(),
-                    "quarantined": state.poison,
+                    "quarantined": view.quarantined,
+                    "poison": state.poison,
                     "forks": counts.forks,
+                    "waiting_logs": parts.health(group).waiting_logs,
+                    "leaving": parts.peer in view.roster.leaving,
                     "under_replicated": 0,
                 }
             )
@@ -174,25 +183,21 @@ class Site:
             "used_bytes": self._used_bytes,
         }
 
-    def _problems(self, groups: Sequence[Mapping[str, object]]) -> list[Json]:
+    def _problems(self, pending: Sequence[Json]) -> list[Json]:
         parts = self._parts
-        errors = (parts.failure(), parts.fetching.problem, *parts.damages())
+        errors = (parts.failure(), parts.fetching.problem, *parts.damages(), *parts.conflicts())
         found: list[Json] = [{"code": error.code, "text": error.text, "fix": error.fix} for error in errors if error is not None]
-        found += [
-            {
-                "code": "log_forked",
-                "text": f"{group['forks']} logs of {group['name']} went two ways: a data directory was copied and both were used",
-                "fix": "nothing is lost; make sure that each site runs one copy of its data directory",
-            }
-            for group in groups
-            if group["forks"]
+        looked = [Looked(view, parts.health(group)) for group, view in _by_name(parts.replica)]
+        return [
+            *found,
+            *group_problems(parts.peer, looked, time.time_ns() // 1_000_000),
+            *link_problems(parts.links.links()),
+            *pending_problems(pending),
         ]
-        for link in parts.links.links():
-            error = link.get("last_error")
-            if isinstance(error, Mapping) and link["state"] not in ("offline", "connecting", "paused"):
-                what = "refuses the link: " if link["state"] == "refused" else ""
-                found.append({"code": error["code"], "text": f"{link['name']}: {what}{error['text']}", "fix": error["fix"]})
-        return found
+
+
+def _by_name(replica: Replica) -> list[tuple[GroupId, GroupView]]:
+    return sorted(replica.groups.items(), key=lambda each: (folded(each[1].genesis.name), each[0]))
 
 
 def _used(folder: Path) -> int:

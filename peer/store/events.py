@@ -20,7 +20,7 @@ from peer.core.interfaces import CommitListener, LaterDrafts, Page, StoredEvent
 from peer.core.run import Draft, Run
 from peer.errors import NotFoundError, StoreError
 from peer.store.database import Connection, Database
-from peer.store.groups import GroupCounts, GroupRecord, Groups, LogRecord
+from peer.store.groups import GroupCounts, GroupHealth, GroupRecord, Groups, LogRecord
 from peer.store.judged import count_beyond, points_to_keep
 from peer.store.keys import Fence, KeyFiles
 from peer.store.loading import load_groups, load_own
@@ -217,6 +217,10 @@ class SqliteEventStore:
     def counts(self, group: GroupId) -> GroupCounts:
         """How much of `group` is here. Raises `NotFoundError` for one that is not held."""
         return self._group(group).counts
+
+    def health(self, group: GroupId) -> GroupHealth:
+        """What is odd about what is held of `group`. Raises `NotFoundError` for one that is not held."""
+        return self._group(group).health
 
     def subscribe(self, listener: CommitListener) -> Callable[[], None]:
         """As `EventStore.subscribe`."""

@@ -95,6 +95,16 @@ class GroupCounts(NamedTuple):
     """Branches beyond the first of their log."""
 
 
+class GroupHealth(NamedTuple):
+    """What is odd about what is held of a group."""
+
+    hidden: Mapping[PeerId, int]
+    """By author, how many events do not count, voids aside."""
+    clocks: Mapping[PeerId, int]
+    """By author, the highest clock."""
+    waiting_logs: int
+
+
 class VoidPlace(NamedTuple):
     """Where an event of a data log is that somebody wants not to count."""
 
@@ -183,6 +193,16 @@ class GroupRecord:
         """How much of it is here."""
         forks = sum(len(log.branches) - 1 for log in self.logs.values() if log.branches)
         return GroupCounts(self.events, len(self.logs), forks)
+
+    @property
+    def health(self) -> GroupHealth:
+        """What is odd about it. Looks at every log."""
+        hidden: dict[PeerId, int] = {}
+        for log, count in self._hidden.items():
+            author = self.certificates[log].peer
+            hidden[author] = hidden.get(author, 0) + count
+        clocks = {peer: max((branch.hlc for log in logs for branch in self.logs[log].branches), default=0) for peer, logs in self.logs_of.items()}
+        return GroupHealth(hidden, clocks, self.waiting_logs)
 
     def reach(self, certificate: Certificate) -> int | None:
         """The height above which nothing of that log is of use; None if there is none, 0 if nothing of it is."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from peer.core.endpoint import read_endpoint
 from peer.core.identity import GroupId, PeerId
-from peer.errors import LinkBrokenError, MeshError, NotAMemberError
+from peer.errors import LinkBrokenError, LinkPausedError, MeshError, NotAMemberError
 from peer.transport.dialler import Dialler
 from peer.transport.links import PeerLinks
 
@@ -57,6 +57,13 @@ def resync(links: PeerLinks, group: GroupId) -> Sequence[PeerId]:
         if link is not None:
             link.close(LinkBrokenError.code, "everything is compared again")
     return peers
+
+
+def part_from(links: PeerLinks, peers: Sequence[PeerId]) -> None:
+    """End the links to these peers, whoever dialled."""
+    for peer in peers:
+        while (link := links.link_to(peer)) is not None:
+            link.close(LinkPausedError.code, "the operator of this site has paused the link")
 
 
 async def reach(links: PeerLinks, peer: PeerId, endpoints: Sequence[str]) -> Reached:
