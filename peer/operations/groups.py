@@ -50,7 +50,7 @@ class Groups:
     async def all(self) -> list[Json]:
         """All groups, by name."""
         ordered = sorted(self._replica.groups.items(), key=lambda each: (folded(each[1].genesis.name), each[0]))
-        return [await self.describe(group) for group, _ in ordered]
+        return [await self.describe(group) for group, _ in ordered if group in self._replica.groups]
 
     async def show(self, reference: str) -> Json:
         """One group."""

@@ -12,7 +12,7 @@ from peer.core.certificate import LogKind
 from peer.core.control import Role, member_leave
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import Commit, EventStore, GroupView, Replica
-from peer.errors import DecisionOverruledError, NoChangeError, NotAllowedError, RequestError
+from peer.errors import NoChangeError, NotAllowedError, RequestError
 from peer.operations.deciding import admins
 from peer.operations.json_form import Json
 from peer.operations.membership import Membership
@@ -58,6 +58,7 @@ class Leaving:
         self._store, self._replica, self._book, self._membership = parts
         self._report = report
         self._changed = asyncio.Event()
+        self._forgetting = asyncio.Lock()
 
     async def leave(self, reference: str, *, now: bool, timeout_ms: int) -> Json:
         """Ask to be removed, wait for the answer, and forget the group. With `now` it is forgotten without waiting."""
@@ -93,8 +94,11 @@ class Leaving:
         try:
             while True:
                 self._changed.clear()
-                await self._finish()
-                await self._answer_all()
+                try:
+                    await self._finish()
+                    await self._answer_all()
+                except RequestError as error:
+                    self._report("what somebody asked for when leaving could not be done yet", error)  # The next change tries again.
                 await self._changed.wait()
         finally:
             end()
@@ -125,9 +129,10 @@ class Leaving:
                 await self._ask(group, view)
 
     async def _forget(self, group: GroupId) -> None:
-        if group in self._replica.groups:
-            await self._store.forget_group(group)
-            await self._book.forget_group(group)
+        async with self._forgetting:
+            if group in self._replica.groups:
+                await self._store.forget_group(group)
+                await self._book.forget_group(group)
 
     async def _answer_all(self) -> None:
         for group, view in list(self._replica.groups.items()):
@@ -145,5 +150,3 @@ class Leaving:
             await self._membership.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False)
         except (NotAllowedError, NoChangeError):
             return  # Somebody more senior answers, or has.
-        except DecisionOverruledError as error:
-            self._report("a request to leave could not be answered", error)

@@ -123,7 +123,10 @@ class Site:
         """How far each group is."""
         parts, found = self._parts, []
         for group, view in _by_name(parts.replica):
-            state, counts = await parts.views.group_state(group), parts.counts(group)
+            if group not in parts.replica.groups:
+                continue  # It was left while the others were looked at.
+            counts, health = parts.counts(group), parts.health(group)
+            state = await parts.views.group_state(group)
             found.append(
                 {
                     "group_id": group.hex(),
@@ -134,7 +137,7 @@ class Site:
                     "quarantined": view.quarantined,
                     "poison": state.poison,
                     "forks": counts.forks,
-                    "waiting_logs": parts.health(group).waiting_logs,
+                    "waiting_logs": health.waiting_logs,
                     "leaving": parts.peer in view.roster.leaving,
                     "under_replicated": 0,
                 }
