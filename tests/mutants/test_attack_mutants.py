@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from peer.core.certificate import Certificate
+from peer.errors import StoreError
 from peer.store import placing
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
 from tests.property.test_wild_runs import follow
@@ -29,7 +30,7 @@ async def wild_runs(_folder: Path) -> None:
 
 
 MUTANTS = (
-    Mutant(follow_an_event_of_another_log, wild_runs, shows=(RuntimeError,)),
+    Mutant(follow_an_event_of_another_log, wild_runs, shows=(RuntimeError, StoreError)),
     Mutant(name_a_log_by_its_key, lambda _: certified_twice()),
 )
 
