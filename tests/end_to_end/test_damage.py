@@ -1,5 +1,7 @@
 """A log.db that is damaged at a real peer, by flipped bytes anywhere, cut off, or gone: the peer starts, and everything comes back by itself."""
 
+import asyncio
+import contextlib
 import json
 import os
 import random
@@ -7,10 +9,16 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from peer.cli.sample import write_sample
+from peer.core.certificate import LogKind
+from peer.core.encoding import encode
+from peer.core.run import Draft
+from peer.store.recovery import CHECKED_AT_START_MAX
 from tests.end_to_end.processes import Site, agree, found, join, wait_until
+from tests.integration.store_site import running_store
 
 PAGE = 8192
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
@@ -160,3 +168,52 @@ def _first_headers(site: Site) -> list[bytes]:
     headers = [row[0] for row in connection.execute("SELECT header FROM events WHERE height = 1")]
     connection.close()
     return [header for header in headers if b"recording.create" in header]
+
+
+def test_damage_in_a_large_log_is_found_while_the_peer_runs_and_put_right_in_the_same_process(pair: tuple[Site, Site]) -> None:
+    """Too large to be verified at the start: it is looked through beside the work, and the peer begins anew by itself."""
+    first, second = pair
+    second.stop()
+    written = asyncio.run(_write_much(second))
+    second.start()
+    wait_until(lambda: first.group()["events"] == second.group()["events"], "the first has the many")
+    second.stop()
+    assert (second.folder / "log.db").stat().st_size > CHECKED_AT_START_MAX
+    flip(second.folder / "log.db", (second.folder / "log.db").read_bytes().index(written) + 5)
+    events, before = first.group()["events"], len(damaged_files(second))
+
+    second.start()
+    process = second.process
+    wait_until(lambda: len(damaged_files(second)) == before + 1, "the damage is found")
+
+    wait_until(lambda: _events(second) == events, "everything is back")
+    assert second.process is process
+    assert second.is_running
+    assert second.json("verify")["ok"] is True
+
+
+async def _write_much(site: Site) -> bytes:
+    """More than is verified at a start, of a type that no projection knows; the header of an event in the middle."""
+    async with running_store(site.folder, 1_900_000_000_000) as store:
+        (group,) = store.replica.groups
+        written = [await store.write(group, LogKind.DATA, [Draft("padding", encode({"number": n}))] * 200) for n in range(110)]
+    return written[50][100].event.header_bytes
+
+
+def _events(site: Site) -> int:
+    with contextlib.suppress(httpx.HTTPError):
+        return int(site.group()["events"])
+    return -1  # It begins anew just now.
+
+
+def test_damaged_projections_are_computed_again(pair: tuple[Site, Site]) -> None:
+    """Also where only reading a page in the middle shows it."""
+    first = pair[0]
+    before = first.group()["state_digest"]
+    for spoiled in (range(PAGE, 40 * PAGE, 3 * PAGE), range(0, 64, 8)):
+        first.stop()
+        size = (first.folder / "views.db").stat().st_size
+        flip(first.folder / "views.db", *(offset for offset in spoiled if offset < size))
+        first.start()
+        wait_until(lambda: _events(first) >= 0 and first.group()["state_digest"] == before, "the projections are as they were")
+        assert first.json("verify")["ok"] is True
