@@ -343,6 +343,8 @@ class Status(Answer):
     peer_id: Hex
     name: str
     version: str
+    endpoint: str | None
+    """Where others dial this peer, with the pin of its key if it is not the peer's own."""
     ready: bool
     groups: list[GroupStatus]
     links: list[Link]

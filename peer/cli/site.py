@@ -72,7 +72,14 @@ def status() -> None:
 
 
 def _print_status(answer: dict[str, Any]) -> None:
-    pairs([("peer", f"{answer['name']} ({answer['peer_id']})"), ("ready", answer["ready"]), ("disk", _disk(answer["disk"]))])
+    pairs(
+        [
+            ("peer", f"{answer['name']} ({answer['peer_id']})"),
+            ("reached at", answer["endpoint"]),
+            ("ready", answer["ready"]),
+            ("disk", _disk(answer["disk"])),
+        ]
+    )
     line("")
     table(
         ["group", "id", "events", "in view", "quarantined", "forks", "digest"],

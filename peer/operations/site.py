@@ -104,6 +104,7 @@ class Site:
             "peer_id": parts.peer.hex(),
             "name": parts.name,
             "version": parts.version,
+            "endpoint": parts.links.endpoint,
             "ready": self.is_ready,
             "groups": await self.groups(),
             "links": [{**link, "name": self._name_in_groups(str(link["peer_id"])) or link["name"]} for link in parts.links.links()],

@@ -186,6 +186,7 @@ async def test_a_whole_peer_tells_others_its_key_with_its_address(tmp_path: Path
         made = await alpha.post(f"{GROUPS}/lab/invitations", {"role": "writer", "expires_in_ms": 60_000})
 
         assert read_invitation(made["invitation"]).endpoint.endswith(f"#spki={files.spki.hex()}")
+        assert (await alpha.get("/api/v1/status"))["endpoint"] == read_invitation(made["invitation"]).endpoint
         await beta.post(f"{GROUPS}/join", {"invitation": made["invitation"]}, Group)
         await beta.until("/api/v1/recordings/a", lambda recording: recording["state"] == "local")
         assert front == "certificate" or proxy.connections >= 2  # The link, and the bytes.
