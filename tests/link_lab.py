@@ -4,15 +4,15 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from peer.core.certificate import LogKind
-from peer.core.control import Role, invite, member_set
+from peer.core.control import Role, invite
 from peer.core.group import Genesis, Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
-from peer.errors import InvitationRefusedError
+from peer.operations.joining import Joining
 from peer.store.database import open_database
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import KeyFiles
@@ -37,9 +37,23 @@ class Site:
     endpoint: str
     heard: str
     """Where its own listener is, whatever is in front of it."""
+    stop: Callable[[], Awaitable[None]]
+    """Take it down, links and listener."""
     admitted: list[PeerId] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     blobs: dict[BlobId, bytes] = field(default_factory=dict)
+    expected: set[tuple[PeerId, str]] = field(default_factory=set)
+    """From whom its operator expects a group of which name."""
+    offered: list[tuple[PeerId, GroupId]] = field(default_factory=list)
+
+    def role(self, group: GroupId, of: "Site") -> Role:
+        """What it takes another site for."""
+        return self.store.replica.groups[group].roster.role(of.key.peer_id)
+
+    def hang_up(self) -> None:
+        """End all its links, as a network would."""
+        for connection in list(self.links._connections.values()):
+            connection.close("link_broken", "the test cut it")
 
     def tips(self, group: GroupId) -> object:
         """What it holds."""
@@ -65,11 +79,8 @@ class Lab:
         errors: list[Exception] = []
 
         async def decide(group: GroupId, invitation: bytes, peer: PeerId, joiner: str) -> None:
-            entry = store.replica.groups[group].roster.invites.get(invitation) if group in store.replica.groups else None
-            if entry is None:
-                raise InvitationRefusedError("unknown invitation")
+            await joining.decide(group, invitation, peer, joiner)
             site.admitted.append(peer)
-            await store.write(group, LogKind.CONTROL, [member_set(peer, joiner, entry.role, invite=invitation)])
 
         async def open_group(invitation: Invitation, genesis: bytes) -> None:
             await store.create_group(read_genesis(genesis, invitation.group))
@@ -82,8 +93,29 @@ class Lab:
         def report(_event: str, error: Exception) -> None:
             errors.append(error)
 
-        parts = LinkParts(key, name, lambda: store.incarnation, store, store.replica, decide, open_group, read_blob, report, channel_rules=rules)
+        async def take_offer(remote: PeerId, group: GroupId, data: bytes) -> bool:
+            site.offered.append((remote, group))
+            genesis = read_genesis(data, group)
+            if (remote, genesis.name) not in site.expected:
+                return False
+            await store.create_group(genesis)
+            return True
+
+        parts = LinkParts(
+            key,
+            name,
+            lambda: store.incarnation,
+            store,
+            store.replica,
+            decide,
+            open_group,
+            read_blob,
+            report,
+            channel_rules=rules,
+            take_offer=take_offer,
+        )
         links = PeerLinks(parts)
+        joining = Joining(key, store, store.replica, lambda: links, _NoAddresses())
         shown = own_tls(key) if tls is True else tls or None
         listener = PeerListener(links, "127.0.0.1", 0, tls=shown, rules=rules)
         heard = await listener.start(())
@@ -96,7 +128,7 @@ class Lab:
             await listener.stop()
 
         self._stack.push_async_callback(stop)
-        site = Site(name, key, store, links, links.endpoint, heard, errors=errors)
+        site = Site(name, key, store, links, links.endpoint, heard, stop, errors=errors)
         return site
 
     async def found(self, site: Site) -> GroupId:
@@ -105,17 +137,24 @@ class Lab:
         await site.store.create_group(genesis)
         return genesis.group
 
-    async def invitation(self, site: Site, group: GroupId, role: Role = Role.WRITER) -> Invitation:
-        """From an admin."""
-        seed = os.urandom(32)
-        await site.store.write(group, LogKind.CONTROL, [invite(KeyPair(seed).public, role, wall_ms() + 60_000)])
-        return Invitation(group, "lab", site.key.peer_id, site.key.peer_id, site.endpoint, role, wall_ms() + 60_000, seed)
+    async def invitation(self, site: Site, group: GroupId, role: Role = Role.WRITER, *, door: Site | None = None, for_ms: int = 60_000) -> Invitation:
+        """From an admin, to be used at `door`, its own if there is none; good for that long."""
+        seed, door = os.urandom(32), door or site
+        await site.store.write(group, LogKind.CONTROL, [invite(KeyPair(seed).public, role, wall_ms() + for_ms)])
+        return Invitation(group, "lab", site.key.peer_id, door.key.peer_id, door.endpoint, role, wall_ms() + 60_000, seed)
 
     async def wait(self, condition: Callable[[], bool]) -> None:
         """Until `condition` holds."""
         async with asyncio.timeout(DEADLINE_S):
             while not condition():  # noqa: ASYNC110  (what is waited for has no event of its own)
                 await asyncio.sleep(0)
+
+
+class _NoAddresses:
+    """A site of the lab is told whom to dial."""
+
+    async def remember(self, peer: PeerId, name: str, endpoint: str, group: GroupId) -> None:
+        raise AssertionError((peer, name, endpoint, group))
 
 
 def wall_ms() -> int:

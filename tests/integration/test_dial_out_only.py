@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from peer.cli.sample import write_sample
+from peer.core.group import read_invitation
 from tests.integration.running_peer import running_peer
 
 GROUPS = "/api/v1/sync/groups"
 RECORDINGS = "/api/v1/recordings"
+PEERS = "/api/v1/sync/peers"
 SIZE = 3 * 1024 * 1024
 """Three pieces, and a dozen parts."""
 
@@ -26,3 +28,25 @@ async def test_bytes_of_a_site_that_nobody_can_dial_reach_the_others(tmp_path: P
 
     assert arrived["manifest_id"] == added["manifest_id"]
     assert data == bag.read_bytes()
+
+
+async def test_an_admin_that_nobody_can_dial_invites_through_a_member_that_can_be_dialled(tmp_path: Path) -> None:
+    """The invitation names that member; the request goes on to the admin over the link that the admin dialled."""
+    async with (
+        running_peer(tmp_path / "office", "office") as office,
+        running_peer(tmp_path / "field", "field", listen="none") as field,
+        running_peer(tmp_path / "guest", "guest") as guest,
+    ):
+        await field.post(GROUPS, {"name": "lab"})
+        refused = await field.post(f"{GROUPS}/lab/invitations", {}, status=400)
+        assert "set `advertise`" in refused["fix"]
+        await field.post(PEERS, {"name": "office", "peer_id": office.peer_id, "sync_endpoint": office.listen, "shared_groups": ["lab"]})
+        await office.post(PEERS, {"name": "field", "peer_id": field.peer_id, "shared_groups": ["lab"]})
+        await office.until(GROUPS, lambda groups: any(each["name"] == "lab" for each in groups))
+        await office.until(f"{GROUPS}/lab", lambda group: group["role"] == "writer")
+
+        made = await field.post(f"{GROUPS}/lab/invitations", {"role": "reader"})
+        joined = await guest.post(f"{GROUPS}/join", {"invitation": made["invitation"]})
+
+    assert read_invitation(str(made["invitation"])).member.hex() == office.peer_id
+    assert (joined["role"], len(joined["members"])) == ("reader", 3)
