@@ -14,15 +14,20 @@ OWN = Caller("admin.token", Tier.ADMIN, is_own=True)
 ADMIN = Caller("boss", Tier.ADMIN)
 
 
-@pytest.fixture
-def ingest(tmp_path: Path) -> Path:
-    folder = tmp_path / "ingest"
+def make_ingest(root: Path) -> Path:
+    """A folder that is free, one beside it that is not, and a data directory within the free one."""
+    folder = root / "ingest"
     (folder / "drive").mkdir(parents=True)
     (folder / "drive" / "a_0.mcap").touch()
     (folder / "data" / "keys").mkdir(parents=True)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret.mcap").touch()
+    (root / "outside").mkdir()
+    (root / "outside" / "secret.mcap").touch()
     return folder
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Path:
+    return make_ingest(tmp_path)
 
 
 @pytest.fixture
