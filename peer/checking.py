@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from materializer.queries import Projections, ViewsCheck, check_views
+from materializer.queries import Projections, ViewsCheck, ViewsProblem, check_views
 from peer.blobs.store import FileBlobStore
 from peer.core.identity import GroupId, PeerId
 from peer.core.views import RecordingView
@@ -40,11 +40,11 @@ def make_verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobSto
         async with AsyncExitStack() as stack:
             try:
                 views = await stack.enter_async_context(await open_read_only(directory.views_database, "views"))
-            except StoreCorruptError:
+                return await views.read(check_views)
+            except StoreCorruptError as error:
                 if directory.views_database.exists():
-                    raise
+                    return ViewsCheck({}, [ViewsProblem(error.code, error.text, str(directory.views_database))])
                 return ViewsCheck({}, [])  # It may be deleted at any time.
-            return await views.read(check_views)
 
     async def recordings() -> list[RecordingView]:
         if not directory.views_database.exists():

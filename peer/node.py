@@ -119,6 +119,7 @@ async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
                 repairs += 1
                 if repairs > REPAIRS_MAX:
                     raise  # This machine cannot be relied on.
+                _log.warning("a database turned out to be damaged: the peer begins anew", error=error.text)
                 damage = None if str(directory.views_database) in error.text else error
                 if damage is None:
                     remove_database(directory.views_database)

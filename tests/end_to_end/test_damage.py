@@ -214,6 +214,8 @@ def test_damaged_projections_are_computed_again(pair: tuple[Site, Site]) -> None
         first.stop()
         size = (first.folder / "views.db").stat().st_size
         flip(first.folder / "views.db", *(offset for offset in spoiled if offset < size))
+        wrong = json.loads(first.command("--json", "verify", status=1).stdout)
+        assert {each["code"] for each in wrong["problems"]} == {"store_corrupt"}
         first.start()
         wait_until(lambda: _events(first) >= 0 and first.group()["state_digest"] == before, "the projections are as they were")
         assert first.json("verify")["ok"] is True
