@@ -134,7 +134,8 @@ class Attack:
                         assert message.code in KNOWN_CODES
                     assert not isinstance(message, messages.Have | messages.Events) or message.group == self.group.id
         assert items_of(self.end.session, set()) <= ITEMS_MAX
-        assert len(self.end.asked) <= limits.FINDS_UNDER_WAY_MAX + 1 + sum(isinstance(each, fx.StoreRun | fx.DecideJoin) for each in self.end.asked)
+        others = sum(isinstance(each, fx.StoreRun | fx.DecideJoin | fx.TakeOffer) for each in self.end.asked)
+        assert len(self.end.asked) <= limits.FINDS_UNDER_WAY_MAX + 1 + others
 
     # Moves
 

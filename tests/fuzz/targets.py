@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gossip.record import PeerRecord, Reachability, sign_record
 from materializer import bodies, edits
 from materializer.edits import AnnotationAdd
+from peer.core.certificate import LogKind
 from peer.core.control import Point, Role, event_void, invite, log_seal, member_set
 from peer.core.encoding import encode
 from peer.core.frontier import Tip
@@ -83,6 +84,12 @@ def _messages() -> list[Message]:
         messages.Error("not_a_member", "no", b""),
         messages.Proof(bytes(64), joining=True),
         messages.Join(group, bytes(32), bytes(64), "bob"),
+        messages.JoinRequest(group, bytes(32), key_pair("zoe").peer_id, "zoe", bytes(32), bytes(64), 2),
+        messages.JoinRefused(group, bytes(32), key_pair("zoe").peer_id, "invitation_refused"),
+        messages.Guest(group),
+        messages.Member(group),
+        messages.Offer(group, attack.group.genesis.to_bytes()),
+        messages.Offer(genesis(name="new").group, genesis(name="new").to_bytes()),
         messages.Joined(group, genesis().to_bytes()),
         messages.Hello((1,), key_pair("mallory").peer_id, bytes(32), bytes(16), bytes(16), "mallory", b""),
         have_of(group, *attack.logs[:1]),
@@ -109,6 +116,21 @@ def _sessions() -> Iterable[bytes]:
         for orders in (b"\0", b"\1", b"\3", b"\7"):
             yield b"\0" + join(orders + encode_message(message) for message in line)
     yield b"\1" + join(b"\0" + encode_message(message) for message in _messages()[-3:])
+    yield from _strangers(attack)
+
+
+def _strangers(attack: Attack) -> Iterable[bytes]:
+    """What a guest shows, and what a joiner asks."""
+    zoes = SampleLog("zoe", attack.group.id, kind=LogKind.CONTROL)
+    run = zoes.write_notes(1)
+    shown: list[Message] = [have_of(attack.group.id, attack.group.control), events_of(attack.group.id, attack.group.decisions[0])]
+    own: list[Message] = [have_of(attack.group.id, zoes), events_of(attack.group.id, run)]
+    for line in (shown, own, [*own, *shown]):
+        yield b"\2" + join(b"\3" + encode_message(message) for message in line)
+        yield b"\2" + join(b"\7" + encode_message(message) for message in line)
+    join_frame = encode_message(messages.Join(attack.group.id, bytes(32), bytes(64), "joiner"))
+    for order in (b"\1", b"\3", b"\x13", b"\x23", b"\x27"):
+        yield b"\3" + join([order + join_frame, order + encode_message(have_of(attack.group.id, attack.group.control))])
 
 
 def _drafts(recording: EventId = ID, chunk: EventId = ID) -> list[Draft]:

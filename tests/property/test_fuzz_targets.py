@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from peer.core.encoding import decode
 from tests.conftest import LONG
+from tests.frame_attack import NAMES
 from tests.fuzz.pieces import PIECES_MAX, join, split
 from tests.fuzz.targets import TARGETS
 
@@ -51,6 +53,12 @@ def test_a_target_holds_on_changed_seeds(name: str) -> None:
 @given(data=st.binary(max_size=400))
 def test_a_target_holds_on_any_bytes(name: str, data: bytes) -> None:
     TARGETS[name].run(data)
+
+
+def test_every_message_is_among_the_seeds() -> None:
+    said = {decode(frame)[0] for frame in TARGETS["message"].seeds()}  # type: ignore[index]
+
+    assert said >= set(NAMES) - {"events"}  # Those come in sessions.
 
 
 @given(st.lists(st.binary(max_size=300), max_size=PIECES_MAX))
