@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from peer.core.certificate import Certificate, LogKind
 from peer.core.control import Role
 from peer.core.event import link_event, read_event, read_header
-from peer.core.identity import EventId, LogId
+from peer.core.identity import EventId, LogId, PeerId
 from peer.core.interfaces import Commit
 from peer.core.run import Run
 from peer.sync import messages
@@ -37,11 +37,26 @@ class Checks:
         """How often an event crossed any connection."""
         self.searched: set[tuple[Connection, LogId]] = set()
         """Logs for which a common position was searched, by connection: its steps grow, so what lies between two of them may cross again."""
+        self.late_events: dict[PeerId, set[EventId]] = {}
+        """By members that the owner has removed: what they wrote since."""
 
     def written(self, certificate: Certificate, run: Run) -> None:
         """An author wrote these."""
         self.kinds[certificate.log] = certificate.kind
         self.signed.update(event.id for event in run.events)
+        if certificate.peer in self.late_events:
+            self.late_events[certificate.peer].update(event.id for event in run.events)
+
+    def decided(self, peer: "Peer", role: Role) -> None:
+        """The owner decides on somebody; the cut, if there is one, names events that are there."""
+        if role is Role.NONE:
+            self.late_events[peer.key.peer_id] = set()
+        else:
+            self.late_events.pop(peer.key.peer_id, None)
+
+    def is_removed(self, peer: "Peer") -> bool:
+        """True if the owner has removed it."""
+        return peer.key.peer_id in self.late_events
 
     def acknowledged(self, peer: "Peer", run: Run, code: str | None) -> None:
         """The author was told that its write is durable."""
@@ -101,6 +116,8 @@ class Checks:
     def _events_sent(self, peer: "Peer", connection: "Connection", log: LogId, events: tuple[tuple[bytes, bytes], ...]) -> None:
         ids = [read_event(header, body).id for header, body in events]
         self._durable(peer, set(ids), "sent")
+        if connection.silent:
+            return  # Nothing arrives any more, and neither end can know that.
         other = connection.other(peer)
         for event_id in ids:
             self.crossings[connection, peer, event_id] += 1
@@ -117,10 +134,31 @@ class Checks:
         self._durable(peer, self.acknowledged_events[peer], "acknowledged before the crash")
 
     def acknowledged_everywhere(self) -> None:
-        """At the end, what was acknowledged anywhere is held everywhere."""
-        everything = set().union(*self.acknowledged_events.values())
-        for peer in self.world.peers:
+        """At the end, what was acknowledged at any member, and counts, is held by all of them."""
+        everything = set[EventId]()
+        for peer in self.world.members:
+            roles = self._roles(peer)
+            everything.update(event_id for event_id in self.acknowledged_events[peer] if roles[event_id] is not Role.NONE)
+        for peer in self.world.members:
             self._durable(peer, everything, f"acknowledged, but missing at {peer.name}:")
+
+    def judged_the_same(self) -> None:
+        """At the end, all members have the same roster and the same role at every event that counts; nothing counts of who was removed."""
+        first, *others = self.world.members
+        counting = {event_id: role for event_id, role in self._roles(first).items() if role is not Role.NONE}
+        for peer in others:
+            if peer.store.groups[self.world.group].roster != first.store.groups[self.world.group].roster:
+                self._broken(f"{first.name} and {peer.name} do not have the same roster")
+            if {event_id: role for event_id, role in self._roles(peer).items() if role is not Role.NONE} != counting:
+                self._broken(f"{first.name} and {peer.name} judge some event differently")
+        self.world.faults["left_out"] += first.store.groups[self.world.group].quarantined
+        for late in self.late_events.values():
+            if late & counting.keys():
+                self._broken("something counts that was written after the removal of its author")
+
+    def _roles(self, peer: "Peer") -> dict[EventId, Role]:
+        group = peer.store.groups[self.world.group]
+        return {event_id: role for log in group.certificates for event_id, role in group.roles(log).items()}
 
     def forge(self, frame: bytes, chance: random.Random) -> bytes | None:
         """In place of a run, one whose last event says something else: well-formed, linked, and signed by nobody."""

@@ -14,6 +14,7 @@ from peer.core.run import Draft
 from peer.sync import limits
 from tests.simulation.checks import BrokenPromiseError
 from tests.simulation.shell import Peer
+from tests.simulation.trust import TRUST_KINDS, plan_trust
 from tests.simulation.world import World
 
 STORM_MS = 60_000
@@ -21,6 +22,7 @@ CALM_MS = 240_000
 FAULT_KINDS = (
     *("cuts", "silent_cuts", "crashes", "lost_writes", "partitions", "double_links", "forged_runs", "forks"),
     *("removals", "unknown_diallers", "guests", "guests_shown_in", "told_no_member"),
+    *TRUST_KINDS,
 )
 
 
@@ -47,7 +49,8 @@ def _run(seed: int) -> World:
     chance = world.random
     world.tamper_chance = 0.02 if seed % 4 == 1 else 0.0
     with_forks = seed % 5 == 2
-    _connect(world)
+    with_decisions = seed % 7 in {0, 2, 4}
+    _connect(world, chance_of_more=1 if with_decisions else 0.35)  # Who is removed connects nobody any more.
     world.start()
     for _ in range(chance.randint(20, 60)):
         writer = chance.choice(world.peers)
@@ -62,18 +65,21 @@ def _run(seed: int) -> World:
         plan_newcomer(world)
     if seed % 7 in {1, 5}:
         plan_removal(world)
+    if with_decisions:
+        plan_trust(world, STORM_MS)
     world.run(STORM_MS)
     _calm(world)
     if not world.run(CALM_MS, until=world.converged):
         raise BrokenPromiseError(f"seed {seed}: the peers do not converge: {[len(peer.store.ids()) for peer in world.peers]} events")
     world.run(5_000)
     world.checks.acknowledged_everywhere()
+    world.checks.judged_the_same()
     if not world.converged():
         raise BrokenPromiseError(f"seed {seed}: converged peers drift apart")
     return world
 
 
-def _connect(world: World) -> None:
+def _connect(world: World, chance_of_more: float) -> None:
     """A random connected graph; some edges are dialled from both sides. Late peers dial everybody."""
     chance = world.random
     settled = [peer for peer in world.peers if peer.name not in world.late]
@@ -82,7 +88,7 @@ def _connect(world: World) -> None:
         world.connect(*((peer, other) if chance.random() < 0.5 else (other, peer)))
     for one in settled:
         for other in settled:
-            if one is not other and other not in one.targets and chance.random() < 0.35:
+            if one is not other and other not in one.targets and chance.random() < chance_of_more:
                 world.connect(one, other)
     for late in world.peers[len(settled) :]:
         for other in settled:

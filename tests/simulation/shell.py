@@ -264,6 +264,14 @@ class Peer:
         if commit.certificate.kind is LogKind.CONTROL:
             self.feed_all(fx.GroupsChanged())
 
+    def own_log(self, group: GroupId, kind: LogKind) -> OwnLog | None:
+        """The log that is written on."""
+        return self._logs.get((group, kind))
+
+    def rotate(self, group: GroupId, kind: LogKind) -> None:
+        """Go on in a new log."""
+        self._logs.pop((group, kind), None)
+
     def write(self, group: GroupId, kind: LogKind, drafts: list[Draft]) -> None:
         """Write events of this peer's own."""
         own = self._logs.get((group, kind))

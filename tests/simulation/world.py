@@ -129,13 +129,16 @@ class World:
         self.faults["forged_runs"] += 1
         return forged
 
-    def frontiers(self) -> list[object]:
-        """What each peer holds."""
-        return [dict(peer.store.groups[self.group].tips) for peer in self.peers]
+    @property
+    def members(self) -> list[Peer]:
+        """Those who are in the group by what the owner holds."""
+        roster = self.peers[0].store.groups[self.group].roster
+        return [peer for peer in self.peers if roster.role(peer.key.peer_id) is not Role.NONE]
 
     def converged(self) -> bool:
-        """True if everybody is up, nothing waits, and all hold the same."""
-        if not all(peer.up and not peer.pending for peer in self.peers):
+        """True if all members are up, nothing waits, and all offer the same."""
+        members = self.members
+        if not all(peer.up and not peer.pending for peer in members):
             return False
-        first, *others = self.frontiers()
+        first, *others = [peer.store.groups[self.group].tips for peer in members]
         return all(other == first for other in others)
