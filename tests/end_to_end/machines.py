@@ -23,13 +23,14 @@ class Machine:
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m peer.cli "$@"\n')
         script.chmod(0o755)
         port = free_port()
+        self.endpoint = f"https://127.0.0.1:{port}"
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RECMESH_", "XDG_"))}
         self._environment = {
             **inherited,
             "HOME": str(home),
             "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
             "RECMESH_LISTEN": f"0.0.0.0:{port}",
-            "RECMESH_ADVERTISE": json.dumps([f"https://127.0.0.1:{port}"]),
+            "RECMESH_ADVERTISE": json.dumps([self.endpoint]),
             "RECMESH_ADMIN": f"127.0.0.1:{free_port()}",
         }
         self._peer: subprocess.Popen[str] | None = None

@@ -45,7 +45,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._machines: dict[str, Machine] = {}
-        self._count = 0
+        self.count = 0
         self.stands_for: dict[str, str] = {BACKUPS: str(folder / "backups")}
         (folder / "backups").mkdir()
 
@@ -81,11 +81,11 @@ class World:
         """Add recordings at a machine; their names."""
         names: list[str] = []
         for _ in range(count):
-            self._count += 1
-            path = self._folder / f"run-{self._count}.mcap"
-            write_sample(path, 8192, self._count)
-            self.machine(name).types(f"recmesh recording add {path} --name run-{self._count} --group {self.group}")
-            names.append(f"run-{self._count}")
+            self.count += 1
+            path = self._folder / f"run-{self.count}.mcap"
+            write_sample(path, 8192, self.count)
+            self.machine(name).types(f"recmesh recording add {path} --name run-{self.count} --group {self.group}")
+            names.append(f"run-{self.count}")
         return names
 
     group = "field-tests"
@@ -204,26 +204,26 @@ async def _write_as_a_thief(data: Path, recording: bytes) -> None:
 
 def test_the_first_owner_takes_the_group_back(world: World) -> None:
     """The daily owner is stolen; the first one comes out of its safe, from its backup, removes it and appoints another."""
-    set_up, make, restore, take_back = blocks("A lost owner")
+    set_up, make, restore, tell, take_back = blocks("A lost owner")
     world.does(set_up)
     world.sets_up("depot")
     world.stands_for |= {f"<{name}>": world.machine(name).types("recmesh id") for name in ("safe", "office")}
     world.group = "archive"
-    create, first, second, back_up = make.lines
-    world.does(Block("safe", [create, first]))
+    world.does(make)
     world.joins("office", world.stands_for["recmesh1..."])
-    world.does(Block("safe", [second]))
-    world.joins("depot", world.stands_for["recmesh1..."])
-    world.does(Block("safe", [back_up]))
+    world.joins("depot", world.invitation("office"))
     names = world.adds("office") + world.adds("depot")
     world.have(names, "office", "depot", "safe")
     world.machine("safe").is_lost()
     world.machine("safe").types("rm -r ~/.local/share/recmesh")
     world.stands_for[THEFT] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-    world.does(restore)
-    world.have(names, "safe")
     world.adds("office")
+    world.machine("office").is_lost()
+    world.stands_for["<address of safe>"] = world.machine("safe").endpoint
+
+    for block in (restore, tell):
+        world.does(block)
+    world.have([*names, f"run-{world.count}"], "safe")
     world.does(take_back)
 
     world.have(names, "depot", "safe")
