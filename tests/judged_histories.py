@@ -112,7 +112,7 @@ class ToldJudgement:
         self.digest = hash_bytes(encode(sorted([event_id, int(role)] for event_id, role in self.roles.items())))
 
     def changes_since(self, other: "ToldJudgement") -> Changes:
-        """Exactly what has another role, no more: some authors as such, the events of others one by one. What `other` never judged is not asked about."""
+        """Exactly what has another role, no more: some authors as such, the events of others one by one."""
         changed = {event_id for event_id, role in self.roles.items() if other.roles.get(event_id, role) is not role}
         authors = sorted({self.authors[event_id] for event_id in changed})
         whole = frozenset(author for author in authors if self.chance.random() < 0.5)

@@ -7,7 +7,7 @@ import pytest
 
 from materializer.bodies import CHUNK_IDS_MAX, attachment_add, chunk_add, chunk_topics, recording_finalize
 from materializer.digest import TABLES, digest_of_export, row_hash, state_digest
-from materializer.edits import recording_tag
+from materializer.edits import AnnotationAdd, annotation_add, annotation_delete, recording_tag
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.queries import check_views
 from materializer.tables import read_digests
@@ -214,6 +214,22 @@ def test_one_event_that_counts_no_more_takes_what_hangs_on_it_along() -> None:
         views.judge_people(**PEOPLE)
         assert encode(views.export()) == before
         digest(views)
+
+
+def test_an_annotation_that_counts_again_is_still_taken_back() -> None:
+    story = Story()
+    recording = story.create("bob")
+    note = story.write("bob", annotation_add(AnnotationAdd(recording, "slip", "", None, None, None))).id
+    story.write("bob", annotation_delete(recording, note))
+    views = views_of(story)
+    before = encode(views.export())
+    assert views.judge(lambda row: Role.NONE if row.event_id == note else row.role) == 1
+    assert not rows(views, "annotations")
+    assert not rows(views, "registers")
+    digest(views)
+    assert views.judge(lambda row: Role.WRITER if row.event_id == note else row.role) == 1
+    assert encode(views.export()) == before
+    digest(views)
 
 
 def test_events_of_control_logs_are_seen_and_not_projected() -> None:
