@@ -141,6 +141,18 @@ async def test_a_stolen_invitation_used_at_two_admins_that_are_apart_lets_one_in
         assert await refused(fresh, invitation._replace(member=door.key.peer_id, endpoint=door.endpoint)) == "invitation_refused"
 
 
+async def test_an_invitation_is_good_for_one_site_at_one_admin(lab: Lab) -> None:
+    (a, b), group = await chain(lab, "a", "b")
+    invitation = await lab.invitation(a, group)
+    y, z = await lab.site("y"), await lab.site("z")
+    await y.links.join(invitation)
+    await lab.wait(lambda: b.role(group, y) is Role.WRITER)
+
+    assert await refused(z, invitation) == "invitation_refused"
+    assert await refused(z, invitation._replace(member=b.key.peer_id, endpoint=b.endpoint)) == "invitation_refused"
+    assert a.role(group, z) is Role.NONE
+
+
 @pytest.mark.parametrize("through", [0, 1], ids=["at the admin", "through another"])
 async def test_an_invitation_that_has_expired_by_the_deciders_clock(lab: Lab, through: int) -> None:
     """The joiner's own clock says otherwise."""
