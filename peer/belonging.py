@@ -39,7 +39,7 @@ def make_belonging(
     """For the site `peer`. `door` gives the links, which are made later."""
     store, views, book = parts
     replica = store.replica
-    membership = Membership(peer, store, replica, views)
+    membership = Membership(peer, store, replica, views, lambda: door().links())
     return Belonging(
         Invitations(peer, store, replica, views, now_ms),
         membership,

@@ -35,6 +35,7 @@ class MemberChanged(Answer):
     role: Role
     dry_run: bool
     would_leave_out: list[LeftOut]
+    is_current: bool = Field(description="Whether this site has all that some linked site had: what is not here yet is in no cut")
 
 
 class EventVoid(Request):

@@ -83,7 +83,11 @@ class Store(Protocol):
 
 
 class Door(Protocol):
-    """Who knocked."""
+    """Who is linked, and who knocked."""
+
+    def links(self) -> Sequence[Mapping[str, object]]:
+        """Each link as `status` shows it."""
+        ...
 
     def pending(self) -> Sequence[Mapping[str, object]]:
         """Everybody who dialled with a key that is a member of nothing here, ids in hex."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from peer.core.certificate import LogKind
@@ -34,12 +34,13 @@ class Plan(NamedTuple):
 class Membership:
     """Decides on members."""
 
-    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, views: Views) -> None:
-        """For the site `peer`."""
+    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, views: Views, links: Callable[[], Sequence[Mapping[str, object]]]) -> None:
+        """For the site `peer`; `links` are shown as in `status`."""
         self._peer = peer
         self._store = store
         self._replica = replica
         self._views = views
+        self._links = links
         self._deciding: defaultdict[GroupId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def change(self, reference: str, member: str, role: str, *, since_ms: int | None, dry_run: bool) -> Json:
@@ -97,6 +98,10 @@ class Membership:
         await self._views.reached(written[-1].position)
         check_outcome(self._replica.groups[group], plan.target, plan.role)
 
+    def _is_current(self, group: GroupId) -> bool:
+        """True if somebody has given us all that it had of `group`: what is not here yet is in no cut."""
+        return any(group.hex() in _texts(link["backfilled"]) and not link["missing_events"] for link in self._links())
+
     def _describe(self, group: GroupId, view: GroupView, plan: Plan, *, dry_run: bool) -> Json:
         return {
             "group_id": group.hex(),
@@ -107,7 +112,12 @@ class Membership:
             "role": plan.role.label,
             "dry_run": dry_run,
             "would_leave_out": describe_left_out(plan.left_out),
+            "is_current": self._is_current(group),
         }
+
+
+def _texts(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else []
 
 
 def drafts_of(plan: Plan) -> list[Draft]:
