@@ -1,31 +1,43 @@
 """Members that ask for more than is theirs, at whole peers: bytes of another group, writes of a reader, requests with one thing changed."""
 
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+from aiohttp import web
+from yarl import URL
 
 from materializer.bodies import recording_create
 from materializer.edits import recording_tag
 from peer.cli.sample import write_sample
+from peer.core.encoding import encode
 from peer.core.group import Invitation, read_invitation
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
 from peer.sync import messages
-from peer.sync.messages import BlobPart, BlobWant, Joined
+from peer.sync.messages import BlobPart, BlobWant, Joined, encode_message
+from peer.transport.listener import PeerListener
 from peer.transport.signatures import DESTINATION_HEADER, NONCE_HEADER, Request, sign_request
+from tests.conftest import LONG
+from tests.frame_attack import KNOWN_CODES
 from tests.histories import create_body
 from tests.integration.hostile_peer import HostilePeer, hostile_link
 from tests.integration.running_peer import RunningPeer, running_peer
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import events_of
+from tests.wrong_inputs import changed, signed_run
 
 GROUPS = "/api/v1/sync/groups"
 RECORDINGS = "/api/v1/recordings"
 SIZE = 64 * 1024
+REQUESTS = 6000 if LONG else 400
 
 
 class Scene(NamedTuple):
@@ -47,7 +59,22 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+def routes(monkeypatch: pytest.MonkeyPatch) -> list[web.RouteDef]:
+    """What the peer listener serves beside the link, as it is told so by the peer itself."""
+    found: list[web.RouteDef] = []
+    start = PeerListener.start
+
+    async def told(self: PeerListener, served: Iterable[web.RouteDef]) -> str:
+        found[:] = served
+        return await start(self, found)
+
+    monkeypatch.setattr(PeerListener, "start", told)
+    return found
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, routes: list[web.RouteDef]) -> AsyncIterator[Scene]:
+    del routes  # To be told of them, it has to stand before the listener.
     async with AsyncExitStack() as stack:
         alice = await stack.enter_async_context(running_peer(tmp_path / "alice", "alice"))
         bob = await stack.enter_async_context(running_peer(tmp_path / "bob", "bob"))
@@ -61,8 +88,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         await bob.post(f"{GROUPS}/join", {"invitation": (await made.invitation()).to_text()})
         (link,) = (await bob.until("/api/v1/status", lambda status: status["links"][0]["state"] == "up_to_date"))["links"]
         yield made
-        (after,) = (await bob.get("/api/v1/status"))["links"]
-        assert after["state"] == "up_to_date"
+        (after,) = (await bob.until("/api/v1/status", lambda status: status["links"][0]["state"] == "up_to_date"))["links"]
         assert after["last_error"] == link["last_error"]
         write_sample(tmp_path / "after.mcap", SIZE, 9)
         await alice.post(RECORDINGS, {"paths": [str(tmp_path / "after.mcap")], "group": "shared"})  # The good link beside brings what is written now.
@@ -239,6 +265,50 @@ async def test_a_signed_request_in_another_group_or_for_a_blob_of_another(scene:
             nonce = (await send(http, endpoint, "GET", path, {})).nonce
             answer = await send(http, endpoint, "GET", path, sign_request(key, peer, nonce, Request("GET", path, {})))
             assert (answer.status, code in answer.body) == (status, True)
+
+
+def some_body(chance: random.Random, scene: Scene, key: KeyPair) -> bytes:
+    """Nothing, a hello, runs that their author signed and that are wrong inside, or these with a few bytes changed; rarely what no CBOR is."""
+    log = SampleLog("mallory", scene.group, label=str(chance.random()))
+    hello = messages.Hello((1,), key.peer_id, bytes(32), bytes(16), bytes(16), "mallory", b"")
+    bodies = [b"", encode([encode_message(hello)]), *[encode([encode_message(each) for each in signed_run(chance, log)])] * 3]
+    body = chance.choice([*bodies, encode([1, [b""]]), chance.randbytes(100)])
+    return changed(chance, body) if chance.random() < 0.3 else body
+
+
+async def test_no_request_to_any_route_brings_more_than_a_known_code(scene: Scene, routes: list[web.RouteDef]) -> None:
+    """Every route that the listener serves, by members and strangers, most of it truly signed, with whatever body and query."""
+    chance, answers = random.Random(1), Counter[object]()
+    assert {route.path.rpartition("/")[2] for route in routes} >= {"{blob:[0-9a-f]{64}}"}
+    async with AsyncExitStack() as stack:
+        await joined(scene, stack)
+        http = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+        peer, nonce = PeerId(bytes.fromhex(scene.alice.peer_id)), ""
+        for number in range(REQUESTS):
+            route = routes[number % len(routes)]
+            may = not route.path.endswith("/leave")  # Mallory would be let go, and be nobody from then on.
+            key = key_pair(chance.choice(["mallory", "mallory", "mallory", "nobody"]) if may else "nobody")
+            group, blob = chance.choice([scene.group, scene.group, scene.other, bytes(32)]), chance.choice([scene.ours, scene.secret, bytes(32)])
+            path = re.sub(r"\{blob[^/]*", blob.hex(), re.sub(r"\{group[^/]*(?=/)", group.hex(), route.path))
+            path += chance.choice(
+                ["", "", "?log=x", f"?log={blob.hex()}", f"?log={blob.hex()}&after={group.hex()},", "?after=%ff&log=%00", "?" + "x" * 500]
+            )
+            method = "POST" if route.method == "POST" else chance.choice(["GET", "HEAD"])
+            body = some_body(chance, scene, key) if method == "POST" or chance.random() < 0.1 else b""
+            headers = sign_request(key, peer, nonce, Request(method, path, {}, body))
+            if chance.random() < 0.1:
+                name = chance.choice(list(headers))
+                headers[name] = headers[name][: chance.randrange(len(headers[name]))]
+            async with http.request(method, URL(scene.alice.listen + path, encoded=True), headers=headers, data=body or None) as answer:
+                data, nonce = await answer.read(), answer.headers.get(NONCE_HEADER, "")
+                code = json.loads(data)["code"] if answer.status >= 400 and data else None
+            assert answer.status in {200, 400, 401, 403, 404, 405, 413, 429, 503}, (method, path, data)
+            assert code is None or code in KNOWN_CODES | {"busy"}, code
+            answers[answer.status] += 1
+            answers[code] += 1
+    print(dict(answers))  # noqa: T201
+
+    assert all(answers[each] >= 5 for each in (200, "not_a_member", "handshake_failed", "malformed_frame", "not_found"))
 
 
 async def test_a_second_join_on_one_link_is_refused(scene: Scene) -> None:
