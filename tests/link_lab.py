@@ -116,10 +116,15 @@ class Lab:
         )
         links = PeerLinks(parts)
         joining = Joining(key, store, store.replica, lambda: links, _NoAddresses())
-        shown = own_tls(key) if tls is True else tls or None
-        listener = PeerListener(links, "127.0.0.1", 0, tls=shown, rules=rules)
-        heard = await listener.start(())
+        heard, stop = await self._listen(links, own_tls(key) if tls is True else tls or None, rules)
         links.endpoint = endpoint or heard
+        site = Site(name, key, store, links, links.endpoint, heard, stop, errors=errors)
+        return site
+
+    async def _listen(self, links: PeerLinks, tls: ServerTls | None, rules: ChannelRules) -> tuple[str, Callable[[], Awaitable[None]]]:
+        """Let links run and a listener bring more of them: where, and what ends both."""
+        listener = PeerListener(links, "127.0.0.1", 0, tls=tls, rules=rules)
+        heard = await listener.start(())
         running = asyncio.create_task(links.run())
 
         async def stop() -> None:
@@ -128,8 +133,7 @@ class Lab:
             await listener.stop()
 
         self._stack.push_async_callback(stop)
-        site = Site(name, key, store, links, links.endpoint, heard, stop, errors=errors)
-        return site
+        return heard, stop
 
     async def found(self, site: Site) -> GroupId:
         """A group that `site` owns."""
