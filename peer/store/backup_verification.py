@@ -1,12 +1,15 @@
 """Doubting a backup: every file against the manifest, then the log in it from its first event. Changes nothing."""
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from peer.core.identity import PeerId
 from peer.errors import MeshError
 from peer.store.backup import hash_file, read_manifest
+from peer.store.database import is_older, open_database
 from peer.store.directory import DataDirectory
 from peer.store.keys import KeyFiles
 from peer.store.manifest import MANIFEST_FILE, Manifest
@@ -33,13 +36,25 @@ async def verify_backup(folder: Path) -> Verification:
     try:
         directory.open()
         _check_peer(KeyFiles(directory.keys), manifest.peer, result)
-        log = await verify_log(directory.log_database, KeyFiles(NO_KEYS))
+        log = await _verify_log(directory.log_database)
     except MeshError as error:
         result.found(error, str(folder))
         return result
     result.problems += log.problems
     result.checked.update(log.checked)
     return result
+
+
+async def _verify_log(path: Path) -> Verification:
+    """Verify the log at `path`; one of an older version as a copy, which is migrated first."""
+    if not await asyncio.to_thread(is_older, path, "log"):
+        return await verify_log(path, KeyFiles(NO_KEYS))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        await asyncio.to_thread(shutil.copyfile, path, copy)
+        async with await open_database(copy, "log"):
+            pass
+        return await verify_log(copy, KeyFiles(NO_KEYS))
 
 
 def _check_files(folder: Path, manifest: Manifest, result: Verification) -> Iterator[Problem]:

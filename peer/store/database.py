@@ -153,6 +153,16 @@ def connect_for_reading(path: Path) -> Connection:
     return _open_reader(path)
 
 
+def is_older(path: Path, schema: str | Path) -> bool:
+    """True if the database at `path` has to be migrated to the newest version of `schema`. False where that cannot be told."""
+    try:
+        with contextlib.closing(_open_reader(path)) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error:
+        return False
+    return 0 < int(version) < read_migrations(SCHEMAS / schema)[-1].version
+
+
 def remove_database(path: Path) -> None:
     """Delete a database that can be rebuilt, with the files that SQLite keeps beside it."""
     for suffix in ("-wal", "-shm", ""):

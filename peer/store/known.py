@@ -5,6 +5,7 @@ record proves itself by its hash, and a member listed here is only let in as lon
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from peer.store.peers import KnownPeer
 
 KNOWN_FILE = "known.json"
 FORMAT = 1
+LOOK_AGAIN_S = 10.0
 FILE_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -45,6 +47,7 @@ class Known(NamedTuple):
                 "groups": [group.hex() for group in each.groups],
                 "source": each.source,
                 "paused": each.paused,
+                "expects": list(each.expects),
             }
             for each in self.peers
         ]
@@ -71,6 +74,7 @@ def read_known(path: Path) -> Known | None:
                 tuple(GroupId(_id(group)) for group in each["groups"]),
                 str(each["source"]),
                 bool(each["paused"]),
+                tuple(str(name) for name in each["expects"]),
             )
             for each in document["peers"]
         ]
@@ -100,12 +104,14 @@ class KnownKeeper:
         self._turn = asyncio.Lock()
 
     async def run(self) -> None:
-        """Write after each change of a roster, until cancelled."""
+        """Write after each change of a roster, and look now and then whether anything else has changed, until cancelled."""
         end = self._store.subscribe(self._committed)
         try:
             while True:
                 await self.write()
-                await self._changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_AGAIN_S):
+                        await self._changed.wait()
                 self._changed.clear()
         finally:
             end()

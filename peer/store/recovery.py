@@ -20,13 +20,11 @@ from peer.core.identity import KeyPair
 from peer.errors import DataDirectoryVersionError, DiskFullError, LogDamagedError, LogMissingError, MeshError, StoreCorruptError, StoreError
 from peer.failpoints import failpoint
 from peer.store.database import (
-    SCHEMAS,
     Database,
     as_store_error,
-    connect_for_reading,
+    is_older,
     open_database,
     open_read_only,
-    read_migrations,
     remove_database,
 )
 from peer.store.directory import DataDirectory, flush_folder, is_disk_full, write_durably
@@ -108,7 +106,7 @@ async def find_damage(directory: DataDirectory) -> MeshError | None:
     except sqlite3.Error as error:
         return StoreCorruptError(f"{path}: {error}")
     except DataDirectoryVersionError:
-        if _is_older(path):
+        if is_older(path, "log"):
             return None  # It is migrated before it is looked at.
         raise
 
@@ -260,11 +258,3 @@ def _flush(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _is_older(path: Path) -> bool:
-    connection = connect_for_reading(path)
-    try:
-        return bool(connection.execute("PRAGMA user_version").fetchone()[0] < read_migrations(SCHEMAS / "log")[-1].version)
-    finally:
-        connection.close()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sqlite3
 import stat
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from peer.errors import BackupTargetError, DiskFullError, MeshError, StoreCorrup
 from peer.store import backup as backup_module
 from peer.store.backup import create_backup
 from peer.store.backup_verification import verify_backup
+from peer.store.database import SCHEMAS, read_migrations
 from peer.store.directory import DataDirectory
 from peer.store.manifest import MANIFEST_FILE
 from tests.integration.running_peer import running_peer
@@ -168,6 +170,25 @@ async def test_whatever_changed_in_a_backup_is_found(tmp_path: Path, code: str, 
     result = await verify_backup(tmp_path / "backup")
 
     assert code in {each.code for each in result.problems}
+
+
+async def test_a_backup_that_an_older_version_made_verifies_and_stays_as_it_is(tmp_path: Path) -> None:
+    directory = await fill(tmp_path / "site")
+    connection = sqlite3.connect(directory.log_database)
+    first = read_migrations(SCHEMAS / "log")[0].sql
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        if f"CREATE TABLE {table} " not in first:
+            connection.execute(f"DROP TABLE {table}")
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    create_backup(directory, tmp_path / "backup")
+    before = (tmp_path / "backup/log.db").read_bytes()
+
+    result = await verify_backup(tmp_path / "backup")
+
+    assert result.problems == []
+    assert result.checked["events"] == 300
+    assert (tmp_path / "backup/log.db").read_bytes() == before
 
 
 async def test_a_log_that_is_false_is_found_though_its_hash_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
