@@ -29,7 +29,7 @@ def add_commands(section: typer.Typer) -> None:
 
 
 def remove(recording: Reference, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Delete a recording at every site. It is hidden at once; its bytes go after 30 days, until when `restore` takes this back."""
+    """Delete a recording at every site: it is hidden, its folder goes, no more of it is fetched. Until its bytes go, `restore` takes this back."""
     with connect() as client:
         found = client.get(_path(recording))
         if not yes:

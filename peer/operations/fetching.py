@@ -66,6 +66,8 @@ class Fetching:
         self._look_at_all = True
         self._requested: set[EventId] = set()
         self._missing: dict[BlobId, WantedBlob] = {}
+        self._of: set[EventId] = set()
+        """The recordings of what is missing, and perhaps of some that is no more."""
         self._running: set[BlobId] = set()
         self._failures: dict[BlobId, int] = {}
         self._paused: set[BlobId] = set()
@@ -116,6 +118,7 @@ class Fetching:
         self._look_at, self._look_at_all = set(), False
         if look_at_all:
             self._missing = {blob: wanted for blob, wanted in self._missing.items() if blob in self._running}
+            self._of = {wanted.recording for wanted in self._missing.values()}
             for group in list(self._replica.groups):
                 self._want(await self._views.wanted_blobs(group))
         else:
@@ -124,13 +127,18 @@ class Fetching:
                 by_group[group].append(recording)
             for group, recordings in by_group.items():
                 for start in range(0, len(recordings), LOOK_BATCH):
-                    self._want(await self._views.wanted_blobs(group, recordings[start : start + LOOK_BATCH]))
+                    batch = recordings[start : start + LOOK_BATCH]
+                    files = await self._views.wanted_blobs(group, batch)
+                    self._want(files)
+                    if self._of.intersection(batch) - {file.recording for file in files}:
+                        self.touched(frozenset())  # One was deleted, or counts no more: what is missing is found anew.
 
     def _want(self, files: Iterable[WantedBlob]) -> None:
         for file in files:
             is_wanted = self._everything or file.recording in self._requested
             if is_wanted and file.blob not in self._missing and not self._blobs.has(file.blob):
                 self._missing[file.blob] = file
+                self._of.add(file.recording)
 
     async def _fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
         blob = wanted.blob
