@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -38,7 +39,8 @@ def problem(error: MeshError, status: int) -> web.Response:
         "code": error.code,
         "fix": error.fix,
     }
-    return web.Response(text=json.dumps(document), status=status, content_type=PROBLEM_TYPE)
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return web.Response(text=json.dumps(document), status=status, content_type=PROBLEM_TYPE, headers=headers)
 
 
 def status_of(error: MeshError) -> int:

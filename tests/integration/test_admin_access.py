@@ -112,6 +112,11 @@ async def test_a_token_is_shown_in_one_way(peer: RunningPeer, authorization: str
     assert await ask(peer, "GET", STATUS, Authorization=f"bearer {peer.token}") == (200, None)
 
 
+async def test_who_shows_no_token_is_told_how_to(peer: RunningPeer) -> None:
+    assert "\r\nWWW-Authenticate: Bearer\r\n" in await raw(peer, f"GET {STATUS} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert "WWW-Authenticate" not in await raw(peer, f"GET {STATUS} HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+
+
 async def test_a_token_in_the_url_is_none(peer: RunningPeer) -> None:
     for path in (f"{STATUS}?token={peer.token}", f"{STATUS}?access_token={peer.token}", f"//admin:{peer.token}@x{STATUS}"):
         assert (await ask(peer, "GET", path))[0] == 401
