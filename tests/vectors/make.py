@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -25,65 +26,9 @@ from peer.sync.handshake import HANDSHAKE_CONTEXT, NO_CHANNEL_KEY, Handshake, Lo
 FOLDER = Path(__file__).parent
 START_MS = 1_700_000_000_000
 
-ACCEPTED: list[object] = [
-    None,
-    False,
-    True,
-    *(0, 1, 23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63, 2**64 - 1),
-    *(-1, -24, -25, -256, -257, -(2**63), -(2**64)),
-    *(b"", b"\x00", bytes(range(24)), bytes(256)),
-    *("", "a", "ü", "水", "\U0001f916", "x" * 23, "x" * 24, "\u0000"),
-    *([], [1, [2, [3]]], [None] * 24),
-    *({}, {"a": 1}, {"b": 0, "a": 1}, {"aa": 0, "b": 1}, {"": 0, "é": 1, "z": 2}, {"x" * 24: 0, "y": {"k": [b"", ""]}}),
-    [[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]],
-]
-
-REFUSED = {
-    "no bytes": "",
-    "an integer in two bytes that fits one": "1817",
-    "an integer in three bytes that fits two": "1900ff",
-    "an integer in five bytes that fits three": "1a0000ffff",
-    "an integer in nine bytes that fits five": "1b00000000ffffffff",
-    "a negative integer in two bytes that fits one": "3800",
-    "a length in two bytes that fits one": "580161",
-    "a text length in two bytes that fits one": "780161",
-    "an array length in two bytes that fits one": "980100",
-    "a map length in two bytes that fits one": "b801616100",
-    "bytes of indefinite length": "5f4161ff",
-    "text of indefinite length": "7f6161ff",
-    "an array of indefinite length": "9f00ff",
-    "a map of indefinite length": "bf616100ff",
-    "a break alone": "ff",
-    "duplicate keys": "a2616100616101",
-    "keys out of order": "a2616200616100",
-    "keys in the order of their letters, not of their encodings": "a262616100616200",
-    "an integer as key": "a10100",
-    "bytes as key": "a1416100",
-    "a trailing byte": "0000",
-    "a trailing value": "616100",
-    "text that is cut off": "6261",
-    "an array that is cut off": "8200",
-    "text that is not UTF-8": "61ff",
-    "half of a surrogate pair": "63eda080",
-    "overlong UTF-8": "62c080",
-    "a half float": "f93c00",
-    "a float": "fa47c35000",
-    "a double": "fb3ff199999999999a",
-    "not a number": "f97e00",
-    "undefined": "f7",
-    "a simple value": "e0",
-    "true in two bytes": "f815",
-    "a tag": "c000",
-    "a bignum that fits 64 bits": "c24101",
-    "a bignum of 65 bits": "c249010000000000000000",
-    "a shared value": "d81c80",
-    "an array that contains itself": "d81c81d81d00",
-    "the tag that says CBOR": "d9d9f700",
-    "an array of 2^64-1 values": "9bffffffffffffffff",
-    "bytes of 2^64-1": "5bffffffffffffffff",
-    "a reserved length": "1c",
-    "arrays nested 17 deep": "81" * 17 + "00",
-}
+_VALUES = runpy.run_path(str(FOLDER / "encodings.py"))
+ACCEPTED: list[object] = _VALUES["ACCEPTED"]
+REFUSED: dict[str, str] = _VALUES["REFUSED"]
 
 
 def seed(label: str) -> bytes:
