@@ -153,6 +153,7 @@ class Checks:
                 self._broken(f"{first.name} and {peer.name} judge some event differently")
         self.world.faults["left_out"] += first.store.groups[self.world.group].quarantined
         for late in self.late_events.values():
+            self.world.faults["late_events_held"] += sum(len(late & peer.store.ids()) for peer in others)
             if late & counting.keys():
                 self._broken("something counts that was written after the removal of its author")
 

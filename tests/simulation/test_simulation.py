@@ -8,6 +8,7 @@ import pytest
 
 from peer.core.certificate import LogKind
 from peer.core.run import Draft
+from tests.simulation.checks import BrokenPromiseError
 from tests.simulation.scenario import FAULT_KINDS, run_seed
 from tests.simulation.shell import Peer
 from tests.simulation.world import World
@@ -32,6 +33,7 @@ FAULTS_MIN_PER_100_SEEDS = {
     "seals": 70,
     "forks_below_a_cut": 40,
     "late_writes": 60,
+    "late_events_held": 60,
     "left_out": 1000,
     "silent_cuts": 60,
     "told_no_member": 150,
@@ -79,6 +81,20 @@ def test_without_faults_every_event_reaches_every_peer_once() -> None:
 
     assert len(world.checks.copies) == 100
     assert set(world.checks.copies.values()) == {4}
+
+
+def test_a_connection_that_dies_silently_is_noticed_and_replaced() -> None:
+    """It is the only one there is: nothing else brings what was written."""
+    world = World(1, names=("a", "b"), delay_ms_max=30)
+    world.connect(*world.peers)
+    world.start()
+    assert world.run(60_000, until=world.converged)
+    for connection in world.live_connections():
+        connection.silent = True
+    _write_one(world, world.peers[0])
+
+    if not world.run(120_000, until=world.converged):
+        raise BrokenPromiseError("nobody notices that nothing arrives")
 
 
 def _write_one(world: World, peer: Peer) -> None:

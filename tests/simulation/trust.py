@@ -33,6 +33,8 @@ def plan_trust(world: "World", duration_ms: int) -> None:
     chance = world.random
     for peer in world.peers[1:3]:
         world.after(chance.randint(500, 4_000), lambda peer=peer: decide(world, world.peers[0], peer, Role.ADMIN))
+    for _ in range(2):
+        world.after(chance.randint(4_000, duration_ms - 15_000), lambda: _remove_from_afar(world))
     for _ in range(DECISIONS):
         action = chance.choice([_decide_something, _decide_something, _seal, _write_after_removal, _fork_below_a_cut, _fork_below_a_cut])
         world.after(chance.randint(4_000, duration_ms), lambda action=action: action(world))
@@ -60,6 +62,18 @@ def _decide_something(world: "World") -> None:
     about = chance.choice(world.peers[1:])
     role = chance.choice((Role.NONE, Role.NONE, Role.NONE, Role.READER, Role.WRITER, Role.ADMIN))
     decide(world, by, about, role, _cut(world, by, about) if chance.random() < 0.7 else ())
+
+
+def _remove_from_afar(world: "World") -> None:
+    """The owner is by itself when it removes somebody, who goes on among the others and forks its log below the cut, until all hear of it."""
+    owner, about = world.peers[0], world.random.choice(world.peers[1:])
+    world.part({owner})
+    world.faults["partitions"] += 1
+    decide(world, owner, about, Role.NONE, _cut(world, owner, about))
+    for delay in (1_000, 2_000, 3_000):
+        world.after(delay, lambda: _fork_below_a_cut(world))
+        world.after(delay + 500, lambda: _write_after_removal(world))
+    world.after(world.random.randint(6_000, 12_000), world.heal)
 
 
 def _cut(world: "World", by: Peer, about: Peer) -> tuple[Point, ...]:
