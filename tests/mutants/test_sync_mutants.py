@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 import tests.simulation.shell as simulated
+import tests.simulation.test_simulation as simulated_tests
 from peer.core.event import Event
 from peer.core.frontier import Tip, Tips, height
 from peer.core.identity import EventId, GroupId, LogId
@@ -14,11 +15,14 @@ from peer.errors import LogGapError
 from peer.sync import limits
 from peer.sync.backfill import BackfillSide
 from peer.sync.effects import Committed, RunsRead
+from peer.sync.grants import Grants
 from peer.sync.messages import Unknown
 from peer.sync.push import PushSide
 from peer.sync.remote import RemoteGroup, RemoteLog
 from peer.sync.sources import Sources
+from peer.sync.speaking import Speaking
 from peer.sync.telling import Telling
+from tests.mutants.planting import change
 from tests.simulation.checks import BrokenPromiseError
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.scenario import run_seed
@@ -28,6 +32,9 @@ SEEDS_MAX = 40
 
 FORK_SEEDS = range(2, 2 + 5 * SEEDS_MAX, 5)
 """Those in which somebody puts an old disk back."""
+
+GUEST_SEEDS = tuple(seed for seed in range(4 * SEEDS_MAX) if seed % 7 in {1, 3, 5})
+"""Those in which somebody is removed, or comes late."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -82,7 +89,7 @@ def echo_to_the_sender(patch: pytest.MonkeyPatch) -> None:
 
 def lose_credit(patch: pytest.MonkeyPatch) -> None:
     """What was stored is not granted again."""
-    patch.setattr(BackfillSide, "_return_credit", lambda *_arguments: None)
+    patch.setattr(Grants, "give_back", lambda *_arguments: None)
 
 
 def first_fork_branch_wins(patch: pytest.MonkeyPatch) -> None:
@@ -148,6 +155,27 @@ def drop_a_branch_from_the_frontier(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Telling, "_entry", highest)
 
 
+def serve_data_to_guests(patch: pytest.MonkeyPatch) -> None:
+    """Former members are told of data logs, and get them."""
+    change(patch, Speaking.hears, ("return access is Access.MEMBER and", "return access > Access.STRANGER and"))
+
+
+def tell_strangers_what_is_held(patch: pytest.MonkeyPatch) -> None:
+    """Whoever names the group hears of its control logs."""
+    change(patch, Speaking.hears, ("access > Access.STRANGER", "access >= Access.STRANGER"))
+
+
+def ask_strangers_from_what_is_held(patch: pytest.MonkeyPatch) -> None:
+    """A `want` names our own tips to strangers, too."""
+    change(patch, BackfillSide._positions, ("() if self._access(group) is Access.STRANGER else ", ""))
+
+
+def go_on_sending_to_the_removed(patch: pytest.MonkeyPatch) -> None:
+    """What a member asked for goes on flowing after its removal."""
+    change(patch, Speaking.committed, (" or not self.hears(group, commit.certificate.kind)", ""))
+    patch.setattr(PushSide, "drop_group", lambda *_arguments, **_options: None)
+
+
 MUTANTS: tuple[Plant, ...] = (
     acknowledge_before_durable,
     announce_before_durable,
@@ -163,9 +191,15 @@ MUTANTS: tuple[Plant, ...] = (
     give_up_dialling,
     believe_that_silence_is_life,
     drop_a_branch_from_the_frontier,
+    serve_data_to_guests,
+    tell_strangers_what_is_held,
+    ask_strangers_from_what_is_held,
+    go_on_sending_to_the_removed,
 )
 
 ABOUT_FORKS = (trust_the_height_without_the_tip, first_fork_branch_wins, never_search_for_a_common_position, drop_a_branch_from_the_frontier)
+
+ABOUT_GUESTS = (serve_data_to_guests, tell_strangers_what_is_held, ask_strangers_from_what_is_held, go_on_sending_to_the_removed)
 
 
 @pytest.mark.parametrize("plant", MUTANTS, ids=lambda plant: plant.__name__)
@@ -173,7 +207,11 @@ def test_the_simulator_catches(plant: Plant, monkeypatch: pytest.MonkeyPatch) ->
     """Some history within the first few breaks a promise."""
     plant(monkeypatch)
 
-    seeds = FORK_SEEDS if plant in ABOUT_FORKS else range(SEEDS_MAX)
+    if plant is believe_that_silence_is_life:
+        with pytest.raises(BrokenPromiseError):
+            simulated_tests.test_a_connection_that_dies_silently_is_noticed_and_replaced()
+        return
+    seeds = FORK_SEEDS if plant in ABOUT_FORKS else GUEST_SEEDS if plant in ABOUT_GUESTS else range(SEEDS_MAX)
     caught_by = next((seed for seed in seeds if _breaks(seed)), None)
 
     assert caught_by is not None, f"{plant.__name__} survives {SEEDS_MAX} histories"
