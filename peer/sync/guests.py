@@ -65,10 +65,19 @@ class GuestRoom:
 
     def __init__(self) -> None:
         self._links: set[LinkToken] = set()
+        self._addresses: dict[LinkToken, str] = {}
+
+    def dialled_from(self, link: LinkToken, address: str) -> None:
+        """Whose share of the room a guest over `link` takes; without that it takes nobody's."""
+        self._addresses[link] = address
 
     def enter(self, link: LinkToken) -> bool:
         """False if there is no room."""
-        if link not in self._links and len(self._links) >= limits.GUESTS_MAX:
+        if link in self._links:
+            return True
+        address = self._addresses.get(link)
+        share = sum(self._addresses.get(each) == address for each in self._links) if address is not None else 0
+        if len(self._links) >= limits.GUESTS_MAX or share >= limits.GUESTS_PER_ADDRESS_MAX:
             return False
         self._links.add(link)
         return True
@@ -76,6 +85,11 @@ class GuestRoom:
     def leave(self, link: LinkToken) -> None:
         """Nobody is a guest over this link any more."""
         self._links.discard(link)
+
+    def drop_link(self, link: LinkToken) -> None:
+        """`link` is gone."""
+        self.leave(link)
+        self._addresses.pop(link, None)
 
 
 @dataclass(slots=True)

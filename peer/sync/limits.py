@@ -42,6 +42,8 @@ WANT_REPEATS_MAX = 3
 
 GUESTS_MAX = 16
 """Links at once over which somebody who is not on the roster of a group may show that it is a member."""
+GUESTS_PER_ADDRESS_MAX = 4
+"""Of these, from one address."""
 GUEST_SILENT_MS = 5_000
 """How long a guest may bring nothing that is new here, and a former member may take to hear that it is one."""
 GUEST_MS_MAX = 30_000

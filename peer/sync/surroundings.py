@@ -41,7 +41,7 @@ class Surroundings:
 
     def drop_link(self, link: LinkToken) -> bool:
         """`link` is gone; True if it brought any log. Tell the sessions that are left `SourcesChanged` then."""
-        self.guests.leave(link)
+        self.guests.drop_link(link)
         self.joins.drop_link(link)
         return self.sources.drop_link(link)
 

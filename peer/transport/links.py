@@ -154,6 +154,8 @@ class PeerLinks:
         session = SyncSession(handshake, self._surroundings, self._numbers, now_ms(), attempt.request if attempt else None)
         connection = Connection(socket, session, self, self, number=self._numbers, attempt=attempt)
         connection.came_from = came_from
+        if came_from is not None:
+            self._surroundings.guests.dialled_from(connection.number, came_from)
         self._connections[connection.number] = connection
         try:
             await connection.run()

@@ -37,7 +37,7 @@ class PeerListener:
     async def start(self, routes: Iterable[web.RouteDef]) -> str:
         """Listen; returns the URL under which others dial. Raises `PortInUseError`."""
         own_key = self._tls.channel_key if self._tls else NO_CHANNEL_KEY
-        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), limited_bodies()])
+        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), limited_bodies(self._crowding)])
         app.add_routes([web.get(LINK_PATH, self._link), *routes])
         self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S, crowding=self._crowding)
         try:

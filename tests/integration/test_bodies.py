@@ -120,3 +120,22 @@ async def test_few_bodies_are_taken_at_once(behind: Behind, monkeypatch: pytest.
         assert [(await each).status for each in asked] == [200] * 3
         async with http.post(behind.url, data=b"abc") as answer:
             assert answer.status == 200
+
+
+async def test_one_address_has_its_share_of_bodies(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes from another one is served."""
+    monkeypatch.setattr(bodies, "BODIES_PER_ADDRESS_MAX", 2)
+    behind.may_answer.clear()
+    other = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession() as http, aiohttp.ClientSession(connector=other) as elsewhere:
+        asked = [asyncio.create_task(http.post(behind.url, data=b"abc")) for _ in range(2)]
+        async with asyncio.timeout(10):
+            while behind.waiting < 2:  # noqa: ASYNC110  (the route has no event for it)
+                await asyncio.sleep(0)
+        assert await refused(http, behind, b"abc") == (503, "limit_exceeded")
+        asked.append(asyncio.create_task(elsewhere.post(behind.url, data=b"abc")))
+        async with asyncio.timeout(10):
+            while behind.waiting < 3:  # noqa: ASYNC110  (as above)
+                await asyncio.sleep(0)
+        behind.may_answer.set()
+        assert [(await each).status for each in asked] == [200] * 3

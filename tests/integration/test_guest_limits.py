@@ -90,9 +90,10 @@ async def test_a_guest_that_shows_nothing_in_time_has_to_leave(mesh: Mesh, monke
     await mesh.goes_on()
 
 
-async def test_guests_are_few_at_once(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["GUESTS_MAX", "GUESTS_PER_ADDRESS_MAX"])
+async def test_guests_are_few_at_once(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """One more is turned away; a member is not."""
-    monkeypatch.setattr(limits, "GUESTS_MAX", 2)
+    monkeypatch.setattr(limits, limit, 2)
     async with AsyncExitStack() as stack:
         for number in range(2):
             guest = await stack.enter_async_context(stranger(mesh, number))
