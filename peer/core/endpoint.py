@@ -109,6 +109,14 @@ def read_ip(text: str) -> IpAddress | None:
     return mapped or address
 
 
+def counted_as(host: str) -> str:
+    """Whom an address is counted to where one has a share of something: itself, or for IPv6 its /64, which is what one customer gets."""
+    address = read_ip(host)
+    if not isinstance(address, IPv6Address):
+        return host if address is None else str(address)
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))
+
+
 def is_loopback(host: str) -> bool:
     """True for loopback addresses; names are none."""
     address = read_ip(host)

@@ -11,13 +11,12 @@ import socket as sockets
 import ssl
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv6Network
 from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from peer.core.endpoint import IpNetwork, read_ip
+from peer.core.endpoint import IpNetwork, counted_as, read_ip
 
 CONNECTIONS_MAX = 256
 PER_ADDRESS_MAX = 64
@@ -46,7 +45,7 @@ class Crowding(NamedTuple):
         address = read_ip(host)
         if address is None or any(address in network for network in self.exempt):
             return None
-        return str(address) if address.version == 4 else str(IPv6Network((int(address) >> 64 << 64, 64)))  # noqa: PLR2004
+        return counted_as(host)
 
 
 NO_EXEMPTIONS = Crowding()

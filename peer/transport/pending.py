@@ -6,6 +6,7 @@ Strangers make keys at no cost, so the list is short, and one address has only a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from peer.core.endpoint import counted_as
 from peer.core.identity import GroupId, PeerId
 
 PENDING_MAX = 100
@@ -38,7 +39,7 @@ class PendingPeers:
         if before is not None:
             stranger.first_seen_ms, stranger.count = before.first_seen_ms, before.count + 1
         self._strangers[peer] = stranger
-        of_address = [each for each, other in self._strangers.items() if other.address == address]
+        of_address = [each for each, other in self._strangers.items() if counted_as(other.address) == counted_as(address)]
         for each in of_address[:-PENDING_PER_ADDRESS_MAX]:
             del self._strangers[each]
         while len(self._strangers) > PENDING_MAX:

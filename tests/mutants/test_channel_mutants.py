@@ -8,7 +8,7 @@ import pytest
 
 from peer.core import endpoint
 from peer.transport import channel, tls
-from peer.transport.door import Crowding, Door
+from peer.transport.door import Door
 from peer.transport.outgoing import Outgoing
 from peer.transport.pace import Pace
 from tests.integration import test_channel, test_door, test_limits
@@ -118,7 +118,7 @@ def count_nobody(patch: pytest.MonkeyPatch) -> None:
 
 def count_every_ipv6_address(patch: pytest.MonkeyPatch) -> None:
     """Each of the 2**64 addresses of a network has places of its own."""
-    change(patch, Crowding.source_of, ("str(IPv6Network((int(address) >> 64 << 64, 64)))", "str(address)"))
+    change(patch, endpoint.counted_as, ("str(IPv6Network((int(address) >> 64 << 64, 64)))", "str(address)"))
 
 
 MUTANTS = (

@@ -8,6 +8,7 @@ import pytest
 from peer.core.endpoint import (
     ENDPOINT_CHARACTERS_MAX,
     IpAddress,
+    counted_as,
     is_loopback,
     may_be_dialled_plain,
     may_be_plain,
@@ -135,3 +136,18 @@ def test_networks_are_written_as_they_were_read() -> None:
 def test_a_channel_key_is_64_hex_digits(text: str) -> None:
     with pytest.raises(ValueError, match="SHA-256"):
         read_channel_key(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:1%eth0", "2001:db8::/64"),
+        ("", ""),
+        ("somewhere", "somewhere"),
+    ],
+)
+def test_an_address_of_ipv6_is_counted_with_its_neighbours(host: str, counted: str) -> None:
+    assert counted_as(host) == counted
