@@ -24,6 +24,15 @@ class LeftOut(Answer):
     events: Count
 
 
+class AlsoChanged(Answer):
+    """Somebody else who gets another role by a decision."""
+
+    peer_id: Hex
+    name: str
+    role_before: Role
+    role: Role
+
+
 class MemberChanged(Answer):
     """What was decided, or, with `dry_run`, would be."""
 
@@ -35,6 +44,7 @@ class MemberChanged(Answer):
     role: Role
     dry_run: bool
     would_leave_out: list[LeftOut]
+    also_changed: list[AlsoChanged]
     is_current: bool = Field(description="Whether this site has all that some linked site had: what is not here yet is in no cut")
 
 

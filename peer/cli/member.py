@@ -125,6 +125,8 @@ def _decide(ask: Callable[[AdminClient, int], Any], *, dry_run: bool) -> None:
             hint(f"{count} of log {short(each['log'])} by {answer['name']} will not count as before.")
         if not answer["would_leave_out"]:
             hint(f"Everything that {answer['name']} wrote and that is here stays as it is.")
+        for each in answer["also_changed"]:
+            hint(f"{each['name']} becomes {each['role']} by this (is {each['role_before']}).")
         if not answer["is_current"]:
             hint(f"No site is linked that has given us all it had: what {answer['name']} wrote and is not here yet will not count as before, either.")
         if not dry_run:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from peer.core.certificate import Certificate, LogKind
-from peer.core.control import Point, Role
+from peer.core.control import ControlEvent, Point, Role
 from peer.core.event import Event
 from peer.core.frontier import Tips
 from peer.core.group import Genesis, Invitation
@@ -36,6 +36,11 @@ class GroupView(Protocol):
     @property
     def roster(self) -> Roster:
         """Who is in it."""
+        ...
+
+    @property
+    def control(self) -> Sequence[ControlEvent]:
+        """The control events that the roster was computed from."""
         ...
 
     @property

@@ -1,21 +1,22 @@
 """What a decision on a member would do, before it is written: who may make it, and whether it would change anything. Pure."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from peer.core.control import Role
-from peer.core.identity import EventId, PeerId
+from peer.core.control import ControlEvent, Role
+from peer.core.event import UINT64_MAX, link_event
+from peer.core.hashing import hash_bytes
+from peer.core.identity import EventId, LogId, PeerId
 from peer.core.interfaces import GroupView
 from peer.core.names import folded
-from peer.core.standing import JUNIOR_TO_ALL, Decision, stand
+from peer.core.roster import Roster, evaluate
+from peer.core.run import Draft
 from peer.errors import DecisionOverruledError, NoChangeError, NotAllowedError, NotFoundError
 from peer.operations.json_form import Json
 from peer.operations.references import choose
 
 SHORT_DIGITS = 8
 ASKED_MAX = 5
-LAST = EventId(b"\xff" * 32)
-"""The id of a decision that is not written yet: it comes after all others."""
 
 
 class Target(NamedTuple):
@@ -27,6 +28,14 @@ class Target(NamedTuple):
     """In whatever it writes next."""
     live: tuple[EventId, ...]
     """The decisions that speak."""
+
+
+class Foreseen(NamedTuple):
+    """What would be, if something were written."""
+
+    roster: Roster
+    written: tuple[EventId, ...]
+    """Ids that stand for what would be written."""
 
 
 def find_target(view: GroupView, reference: str) -> Target:
@@ -59,28 +68,57 @@ def name_of(view: GroupView, peer: PeerId) -> str:
     return names[-1] if names else peer.hex()[:SHORT_DIGITS]
 
 
-def check_decision(view: GroupView, me: PeerId, target: Target, role: Role) -> None:
-    """Raise what says why `me` cannot give `target` the role `role`, and who could. No decision on somebody's own role is ever of effect."""
+def foresee(view: GroupView, me: PeerId, drafts: Sequence[Draft]) -> Foreseen:
+    """What becomes of the roster if `me` writes `drafts` next: computed, not guessed."""
+    hlc = max((entry.event.header.hlc for entry in view.control), default=0)
+    log = LogId(hash_bytes(b"a log that is not written" + me))
+    written: list[ControlEvent] = []
+    for seq, draft in enumerate(drafts):
+        previous = written[-1].event.id if written else log
+        place: dict[str, Any] = {"group": view.genesis.group, "log": log, "seq": seq, "previous": previous, "hlc": min(hlc + seq + 1, UINT64_MAX)}
+        written.append(ControlEvent(link_event(**place, type_=draft.type, refs=list(draft.refs), body=draft.body), me))
+    return Foreseen(evaluate(view.genesis.owners, [*view.control, *written]), tuple(entry.event.id for entry in written))
+
+
+def check_decider(view: GroupView, me: PeerId, target: Target) -> None:
+    """Raise what says why `me` decides on nobody, or not on `target`."""
     mine = view.roster.standing(me).now
     if mine.role < Role.ADMIN:
         raise NotAllowedError(
             f"only admins of {view.genesis.name} decide who is in it; this site is {_article(mine.role)}", fix=_ask(view, admins(view))
         )
     if target.peer == me:
-        raise NotAllowedError("nobody decides on itself", fix=f"`recmesh group leave {view.genesis.name}`, or {_ask(view, seniors(view, me))}")
-    before = view.roster.standing(target.peer)
-    assumed = Decision(mine.rank, LAST, me, target.name, role, (), target.live, (mine.rank[0] + 1, *JUNIOR_TO_ALL[1:]))
-    after = stand(before.owner, sorted((*before.decisions, assumed)))
-    if after.role is role and LAST in after.live:
+        fix = f"`recmesh group leave {view.genesis.name}`, or {_ask(view, seniors(view, me))}"
+        raise NotAllowedError("nobody decides on itself", fix=fix)
+
+
+def check_decision(view: GroupView, me: PeerId, target: Target, role: Role, foreseen: Foreseen) -> None:
+    """Raise what says why `me` cannot give `target` the role `role`, and who could, given what would become of it."""
+    after = foreseen.roster.standing(target.peer)
+    if after.now.role is role and all(event_id in after.now.live for event_id in foreseen.written):
         return
-    if LAST in after.live:
-        deciders = [each.author for each in before.decisions if each.event_id in after.live and each.role < role]
-        who = ", ".join(sorted(name_of(view, author) for author in deciders))
+    mine = view.roster.standing(me).now
+    stronger = [each for each in after.decisions if each.event_id in after.now.live and each.role < role and each.event_id not in foreseen.written]
+    if not stronger or not any(event_id in after.now.live for event_id in foreseen.written):
+        raise NotAllowedError(f"{target.name} is senior to this site", fix=_ask(view, seniors(view, target.peer)))
+    deciders = sorted({each.author for each in stronger})
+    who = " and ".join(name_of(view, author) for author in deciders)
+    able = [author for author in deciders if view.roster.role(author) >= Role.ADMIN] or seniors(view, target.peer)
+    if any(each.rank < mine.rank for each in stronger):
         raise NotAllowedError(
-            f"{who} made {target.name} {_article(after.role)} and is senior to this site: only somebody at least as senior takes that back",
-            fix=_ask(view, [author for author in deciders if view.roster.role(author) >= Role.ADMIN] or seniors(view, target.peer)),
+            f"{who} made {target.name} {_article(after.now.role)} and is senior to this site: only somebody at least as senior takes that back",
+            fix=_ask(view, able),
         )
-    raise NotAllowedError(f"{target.name} is senior to this site", fix=_ask(view, seniors(view, target.peer)))
+    raise NotAllowedError(f"{who} decided otherwise on {target.name}, and that would count then: {_article(after.now.role)}", fix=_ask(view, able))
+
+
+def also_changed(view: GroupView, target: Target, foreseen: Foreseen) -> list[Json]:
+    """Others whose role would be another one: whoever was let in by decisions that do not count any more, or put out."""
+    before, after = view.roster, foreseen.roster
+    peers = sorted(peer for peer in before.members.keys() | after.members.keys() if peer != target.peer and before.role(peer) is not after.role(peer))
+    return [
+        {"peer_id": peer.hex(), "name": name_of(view, peer), "role_before": before.role(peer).label, "role": after.role(peer).label} for peer in peers
+    ]
 
 
 def check_outcome(view: GroupView, target: Target, role: Role) -> None:

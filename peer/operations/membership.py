@@ -14,7 +14,17 @@ from peer.core.run import Draft
 from peer.core.views import Views
 from peer.errors import NoChangeError, RequestError
 from peer.operations.cutting import cut_before, describe_left_out, full_cut
-from peer.operations.deciding import Target, check_change, check_decision, check_outcome, find_target, target_of
+from peer.operations.deciding import (
+    Target,
+    also_changed,
+    check_change,
+    check_decider,
+    check_decision,
+    check_outcome,
+    find_target,
+    foresee,
+    target_of,
+)
 from peer.operations.json_form import Json
 from peer.operations.references import find_group
 
@@ -29,6 +39,8 @@ class Plan(NamedTuple):
     cut: Sequence[Point]
     left_out: Mapping[LogId, int]
     """Events that count now and will not, or with the new role, by log."""
+    also_changed: Sequence[Json]
+    """Others who get another role by this."""
 
 
 class Membership:
@@ -70,7 +82,9 @@ class Membership:
         view = self._replica.groups[group]
         target = target_of(view, peer)
         if target.role is Role.NONE:
-            check_decision(view, self._peer, target, ROLES[role])
+            check_decider(view, self._peer, target)
+            cut = await full_cut(self._store, group, view, peer)
+            check_decision(view, self._peer, target, ROLES[role], foresee(view, self._peer, drafts_of(target, ROLES[role], cut)))
 
     async def _decide(self, reference: str, member: str, role: Role, since_ms: int | None, *, dry_run: bool) -> Json:
         group, view = find_group(self._replica, reference)
@@ -84,17 +98,19 @@ class Membership:
             return self._describe(group, view, plan, dry_run=dry_run)
 
     async def _plan(self, group: GroupId, view: GroupView, target: Target, role: Role, since_ms: int | None) -> Plan:
-        check_decision(view, self._peer, target, role)
+        check_decider(view, self._peer, target)
         if since_ms is None:
             cut = await full_cut(self._store, group, view, target.peer)
         else:
             cut = await cut_before(self._store, group, view, target.peer, since_ms)
         left_out = await self._store.events_beyond(group, target.peer, cut)
+        foreseen = foresee(view, self._peer, drafts_of(target, role, cut))
+        check_decision(view, self._peer, target, role, foreseen)
         check_change(target, role, leaves_out=bool(left_out))
-        return Plan(target, role, cut, left_out)
+        return Plan(target, role, cut, left_out, also_changed(view, target, foreseen))
 
     async def _write(self, group: GroupId, plan: Plan) -> None:
-        written = await self._store.write(group, LogKind.CONTROL, drafts_of(plan))
+        written = await self._store.write(group, LogKind.CONTROL, drafts_of(plan.target, plan.role, plan.cut))
         await self._views.reached(written[-1].position)
         check_outcome(self._replica.groups[group], plan.target, plan.role)
 
@@ -112,6 +128,7 @@ class Membership:
             "role": plan.role.label,
             "dry_run": dry_run,
             "would_leave_out": describe_left_out(plan.left_out),
+            "also_changed": list(plan.also_changed),
             "is_current": self._is_current(group),
         }
 
@@ -120,8 +137,8 @@ def _texts(value: object) -> list[object]:
     return list(value) if isinstance(value, list) else []
 
 
-def drafts_of(plan: Plan) -> list[Draft]:
+def drafts_of(target: Target, role: Role, cut: Sequence[Point]) -> list[Draft]:
     """The events of a decision: one, unless it replaces more than one event can name."""
-    live = plan.target.live
+    live = target.live
     parts = [live[start : start + REFS_MAX] for start in range(0, len(live), REFS_MAX)] or [()]
-    return [member_set(plan.target.peer, plan.target.name, plan.role, replaces=part, cut=plan.cut) for part in parts]
+    return [member_set(target.peer, target.name, role, replaces=part, cut=cut) for part in parts]

@@ -44,6 +44,16 @@ class MemoryGroup:
         return self.judgement.roster
 
     @property
+    def control(self) -> list[ControlEvent]:
+        """The control events that the roster is computed from."""
+        return [
+            ControlEvent(event, certificate.peer)
+            for log, certificate in self.certificates.items()
+            if certificate.kind is LogKind.CONTROL
+            for event in self.events[log].values()
+        ]
+
+    @property
     def quarantined(self) -> int:
         """How many held events do not count."""
         return sum(role is Role.NONE for log in self.events for role in self.roles(log).values())
@@ -146,7 +156,7 @@ class MemoryStore:
         group.certificates[run.log] = certificate
         last = Tip(run.last.height, run.last.id)
         group.held_tips[run.log] = extend_tips(group.held_tips.get(run.log, ()), fresh[0].header.previous, last)
-        roster = evaluate(group.genesis.owners, self._control(group)) if certificate.kind is LogKind.CONTROL else group.roster
+        roster = evaluate(group.genesis.owners, group.control) if certificate.kind is LogKind.CONTROL else group.roster
         group.look_again((certificate.peer, certificate.log), group.roster if roster == group.roster else roster)
         self.position += len(fresh)
         return Commit(certificate.group, certificate, Run(fresh, run.signature), group.tips.get(run.log, ()), self.position)
@@ -245,11 +255,3 @@ class MemoryStore:
             signed = max(index for index, (event, _) in enumerate(fitting) if event.id in group.signatures)
             yield Run(chain[: signed + 1], group.signatures[chain[signed].id])
             chain = chain[signed + 1 :]
-
-    def _control(self, group: MemoryGroup) -> list[ControlEvent]:
-        return [
-            ControlEvent(event, certificate.peer)
-            for log, certificate in group.certificates.items()
-            if certificate.kind is LogKind.CONTROL
-            for event in group.events[log].values()
-        ]
