@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from materializer.digest import TABLES
 from materializer.recordings import judge
-from materializer.registers import FINALIZE, SETTING_PREFIX, Standing, Write, action_of, annotation_of, resolve
+from materializer.registers import FINALIZE, Standing, Write, action_of, annotation_of, resolve
 from materializer.rights import Action, may
 from materializer.tables import (
     CHILD_TABLES,
@@ -133,7 +133,7 @@ _SELECT_WRITES = (
     "FROM registers w LEFT JOIN recordings r ON r.recording_no = w.holder WHERE w.holder = ? AND register = ?"
 )
 _INSERT_WRITE = (
-    "INSERT INTO registers (holder, id, register, author, rank, hlc, value, wins, preference, refs, counts, live) "
+    "INSERT INTO registers (holder, id, register, author, rank, hlc, value, preference, refs, counts, live, wins) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_WRITE = "UPDATE registers SET counts = ?, live = ?, wins = ? WHERE holder = ? AND register = ? AND id = ?"
@@ -169,7 +169,7 @@ def plan_register(
             ledger.add(*_projected(place, row, wins))
     for row in judged[len(before) :]:
         live, wins = _standing(row, standing)
-        changes.new.append(_stored(holder.no, row, live, wins))
+        changes.new.append(_stored(holder.no, row, (row.counts, live, wins)))
         if live:
             ledger.add(*_projected(place, row, wins))
     return changes
@@ -180,7 +180,7 @@ def plan_first_write(connection: Connection, ledger: Ledger, place: Place, holde
     counts = int(write_counts(connection, holder, row.register, row.author, Role(row.rank)))
     if counts:
         ledger.add(*_projected(place, row, 1))
-    return _stored(holder.no, row._replace(counts=counts), counts, counts)
+    return _stored(holder.no, row, (counts, counts, counts))
 
 
 def set_rank(connection: Connection, ledger: Ledger, place: Place, write_no: int, role: Role) -> tuple[int, str]:
@@ -197,13 +197,15 @@ def set_rank(connection: Connection, ledger: Ledger, place: Place, write_no: int
 
 def _projected(place: Place, row: WriteRow, wins: int) -> tuple[str, Place, Row]:
     """The table in which a write is shown, and its row there."""
-    if row.register.startswith(SETTING_PREFIX):
+    if row.recording is None:
         return "settings", place, (row.id, *row[2 : PROJECTED - 1], wins)
     return "registers", place, (*row[: PROJECTED - 1], wins)
 
 
-def _stored(holder_no: int, row: WriteRow, live: int, wins: int) -> tuple[object, ...]:
-    return (holder_no, row.id, *row[2 : PROJECTED - 1], wins, *row[PROJECTED:-1], live)
+def _stored(holder_no: int, row: WriteRow, stands: tuple[int, int, int]) -> tuple[object, ...]:
+    """The columns of a new row, with whether it counts, is live, and wins."""
+    event_id, _, *said, _, preference, refs, _, _ = row
+    return (holder_no, event_id, *said, preference, refs, *stands)
 
 
 def _standing(row: WriteRow, standing: Standing) -> tuple[int, int]:
