@@ -16,7 +16,7 @@ from peer.core.encoding import encode
 from peer.core.identity import EventId, GroupId
 from peer.core.run import Draft, Run, sign_run
 from peer.core.views import RecordingView
-from peer.store.database import remove_database
+from peer.store.database import SCHEMAS, remove_database
 from tests.histories import Story, create_body
 from tests.integration.views_site import ViewsSite, running_views
 from tests.samples import GROUP, SampleLog, key_pair
@@ -90,6 +90,23 @@ async def test_views_that_do_not_fit_the_log_are_computed_anew(tmp_path: Path, d
     with sqlite3.connect(tmp_path / VIEWS) as connection:
         connection.execute(damage)
         connection.execute("UPDATE recordings SET machine = 'wrong'")
+    connection.close()
+    async with running_views(tmp_path) as site:
+        assert await state(site) == before
+        assert (await site.views.group_state(GROUP)).events == 5
+
+
+async def test_views_of_the_first_schema_are_computed_anew(tmp_path: Path) -> None:
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 5)
+        before = await state(site)
+        position = site.store.position
+    remove_database(tmp_path / VIEWS)
+    with sqlite3.connect(tmp_path / VIEWS) as connection:
+        connection.executescript((SCHEMAS / "views" / "0001_views.sql").read_text())
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO progress VALUES (1, 1, ?, x'00')", (position,))
+        connection.execute("INSERT INTO groups VALUES (1, ?, 17)", (GROUP,))
     connection.close()
     async with running_views(tmp_path) as site:
         assert await state(site) == before

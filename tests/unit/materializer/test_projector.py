@@ -7,7 +7,17 @@ import pytest
 
 from materializer.bodies import CHUNK_IDS_MAX, attachment_add, chunk_add, chunk_topics, recording_finalize
 from materializer.digest import TABLES, digest_of_export, row_hash, state_digest
-from materializer.edits import AnnotationAdd, annotation_add, annotation_delete, recording_tag
+from materializer.edits import (
+    AnnotationAdd,
+    annotation_add,
+    annotation_delete,
+    group_set,
+    recording_delete,
+    recording_restore,
+    recording_set,
+    recording_tag,
+    review_set,
+)
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.queries import check_views
 from materializer.tables import read_digests
@@ -42,8 +52,8 @@ def states(views: MemoryViews) -> list[str]:
     return [row["state"] for row in rows(views, "manifests")]
 
 
-def test_the_digest_changes_with_every_visible_change_and_with_no_other() -> None:
-    story = Story()
+def steps(story: Story) -> Callable[..., None]:
+    """What projects the newest event of a story, and says whether the digest is one that was not there before."""
     views = MemoryViews()
     seen = []
 
@@ -53,6 +63,12 @@ def test_the_digest_changes_with_every_visible_change_and_with_no_other() -> Non
         assert (new not in seen) == visible
         seen.append(new)
 
+    return step
+
+
+def test_the_digest_changes_with_every_visible_change_and_with_no_other() -> None:
+    story = Story()
+    step = steps(story)
     recording = story.create("bob")
     step(visible=True)
     chunk = story.add_chunk("bob", recording)
@@ -79,6 +95,33 @@ def test_the_digest_changes_with_every_visible_change_and_with_no_other() -> Non
     step(visible=False)
     story.create("mallory")
     step(visible=False)
+
+
+def test_the_digest_changes_with_every_edit_that_counts_and_with_no_other() -> None:
+    story = Story()
+    step = steps(story)
+    recording = story.create("bob")
+    step(visible=True)
+    for author, visible in (("bob", False), ("carol", True)):
+        story.write(author, group_set("retention", "30"))
+        step(visible=visible)
+    for author, visible in (("dave", False), ("alice", True)):
+        story.write(author, recording_set(recording, "title", "Night"))
+        step(visible=visible)
+        story.write(author, review_set(recording, "good"))
+        step(visible=visible)
+    note = story.write("bob", annotation_add(AnnotationAdd(recording, "slip", "", None, None, None))).id
+    step(visible=True)
+    story.write("dave", annotation_delete(recording, note))
+    step(visible=False)
+    story.write("bob", annotation_delete(recording, note))
+    step(visible=True)
+    story.write("dave", recording_delete(recording))
+    step(visible=False)
+    gone = story.write("bob", recording_delete(recording)).id
+    step(visible=True)
+    story.write("carol", recording_restore(recording, [gone]))
+    step(visible=True)
 
 
 @pytest.mark.parametrize("table", list(TABLES))
