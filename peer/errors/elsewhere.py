@@ -63,6 +63,12 @@ class TooManyLogsError(EventRejectedError):
     code = "too_many_logs"
 
 
+class TooManyForksError(EventRejectedError):
+    """A fork of a log that has too many branches. It waits: nothing is wrong with it, but something is with its log."""
+
+    code = "too_many_forks"
+
+
 class RunTooLongError(EventRejectedError):
     """More events or bytes than one signature may cover."""
 

@@ -4,16 +4,20 @@ from peer.core.certificate import Certificate
 from peer.core.event import Event
 from peer.core.identity import EventId
 from peer.core.run import Run
-from peer.errors import ClockNotIncreasingError, LogGapError
+from peer.errors import ClockNotIncreasingError, LogGapError, TooManyForksError
 from peer.store.database import Connection
 from peer.store.groups import Branch, LogRecord
 from peer.store.rows import Found, find, read_event_at
+
+BRANCHES_MAX = 64
+"""Branches of one log; further forks wait. As many tips of a log are told to others: of more they would never hear."""
 
 
 def place_run(connection: Connection, record: LogRecord | None, certificate: Certificate, run: Run, position: int) -> tuple[Branch | None, int]:
     """The branch that `run` goes on, None for a new log, and how many of its first events are held, at positions up to `position`.
 
-    A branch that does not exist yet is made. Raises `LogGapError` or `ClockNotIncreasingError` if the run does not follow what is held.
+    A branch that does not exist yet is made. Raises `LogGapError` or `ClockNotIncreasingError` if the run does not follow what is held, and
+    `TooManyForksError` if its log has as many branches as a log may have.
     """
     first = run.first.header
     if record is not None:
@@ -53,7 +57,7 @@ def _place_by_search(connection: Connection, record: LogRecord, run: Run, positi
         before = found[run.events[held - 1].id]
     elif first.header.seq == 0:
         _check_begin(record.certificate, first)
-        return insert_branch(connection, record.number, None, 0), 0
+        return _fork(connection, record, None, 0), 0
     else:
         place = found.get(EventId(first.header.previous))
         if place is None:
@@ -66,7 +70,13 @@ def _place_by_search(connection: Connection, record: LogRecord, run: Run, positi
 def _branch_after(connection: Connection, record: LogRecord, before: Found) -> Branch:
     """The branch that goes on after the event that was found: its own, if that is the tip, or another beside it, a fork."""
     branch = next(each for each in record.branches if each.number == before.branch)
-    return branch if branch.height == before.height else insert_branch(connection, record.number, before.branch, before.height)
+    return branch if branch.height == before.height else _fork(connection, record, before.branch, before.height)
+
+
+def _fork(connection: Connection, record: LogRecord, parent: int | None, fork_height: int) -> Branch:
+    if len(record.branches) >= BRANCHES_MAX:
+        raise TooManyForksError(f"log {record.certificate.log.hex()[:12]} has {len(record.branches)} branches: another one waits")
+    return insert_branch(connection, record.number, parent, fork_height)
 
 
 def _check_begin(certificate: Certificate, first: Event) -> None:

@@ -11,7 +11,7 @@ from peer.core.frontier import Tips, events_between, height
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, GroupView, Replica
 from peer.core.run import Run, read_run
-from peer.errors import CertificateInvalidError, EventRejectedError, LimitExceededError, RemoteProtocolError, TooManyLogsError
+from peer.errors import CertificateInvalidError, EventRejectedError, LimitExceededError, RemoteProtocolError, TooManyForksError, TooManyLogsError
 from peer.sync import limits
 from peer.sync.effects import BackfillEnded, EventsFound, FindEvents, FindPurpose, LocatorRead, ReadLocator, RunStored, StoreRun
 from peer.sync.grants import Grants
@@ -144,7 +144,7 @@ class BackfillSide:
         if known is None or entry is None:
             return
         entry.storing = max(0, entry.storing - 1)  # It may have been stored for the group as it was before it was left.
-        if fact.code == TooManyLogsError.code:
+        if fact.code in (TooManyLogsError.code, TooManyForksError.code):
             entry.later = True
             known.lacking[certificate.kind].discard(log)
             self._stop_asking(group, log, entry)
