@@ -19,6 +19,7 @@ from tests.end_to_end.machines import ROOT, Machine
 from tests.end_to_end.processes import wait_until
 from tests.integration.store_site import running_store
 
+pytestmark = pytest.mark.xdist_group("backup page")
 PAGE = (ROOT / "docs/backup.md").read_text()
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"```sh\n# (?:at|in|on) the ([a-z ]+)\n(.*?)```", re.DOTALL)
