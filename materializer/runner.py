@@ -164,6 +164,9 @@ class Materializer:
     async def _judge_group(self, group: GroupId, judgement: Judgement) -> bool:
         before = self._judged.get(group)
         changes: Changes | None = None
+        if before is not None and before.digest == judgement.digest and group not in self._begun:
+            self._judged[group] = judgement
+            return True
         if before is not None:
             changes = _joined(judgement.changes_since(before), self._begun.get(group, NO_CHANGES))
             self._begun[group] = changes

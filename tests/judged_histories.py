@@ -39,9 +39,12 @@ class DecidedHistory:
         self.seen = seen
         self.control = {name: SampleLog(name, kind=LogKind.CONTROL) for name in PEOPLE}
         self.events: list[StoredEvent] = []
+        self.logs: list[SampleLog] = [*self.control.values()]
+        """All that were written."""
         self._decisions: dict[str, list[EventId]] = {name: [] for name in PEOPLE}
         self._roles = dict(PEOPLE)
         self._author = RandomAuthor(self.chance, seen)
+        self.logs += self._author.story.logs.values()
         for name in MEMBERS:
             self._decide("alice", name, PEOPLE[name])
         for number in range(size):
@@ -65,6 +68,7 @@ class DecidedHistory:
             self.seen["seals"] += 1
             self._write(by, log_seal(log[-1].header.log, [point_at(self.chance.choice(log))]))
             self._author.story.logs[by] = SampleLog(by, label=str(number))
+            self.logs.append(self._author.story.logs[by])
 
     def _decide(self, by: str, about: str, role: Role) -> None:
         peer = key_pair(about).peer_id
