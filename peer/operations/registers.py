@@ -10,6 +10,9 @@ from peer.core.run import Draft
 from peer.core.views import RegisterView
 from peer.operations.json_form import Json, to_json
 
+REPLACED_MAX = 1024
+"""Writes that one edit replaces, the winner first. Who wrote more than that at once is a nuisance, and the next edit goes on."""
+
 MakeDraft = Callable[[Sequence[EventId]], Draft]
 """Makes the draft of a write that replaces these."""
 
@@ -36,7 +39,7 @@ def describe_register(register: RegisterView, name_of: Callable[[PeerId], str]) 
 
 def replace_all(register: RegisterView | None, make: MakeDraft) -> tuple[Draft, list[LaterDrafts]]:
     """What to write so that all live writes of a register are replaced: the first draft, and those that follow where they are too many for one."""
-    live = [write.event_id for write in register.writes] if register else []
+    live = [write.event_id for write in register.writes[:REPLACED_MAX]] if register else []
     rest = live[REFS_MAX:]
     parts = [rest[start : start + REFS_MAX - 1] for start in range(0, len(rest), REFS_MAX - 1)]
     return make(live[:REFS_MAX]), [_follow(part, make) for part in parts]
