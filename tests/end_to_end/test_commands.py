@@ -59,7 +59,11 @@ def test_no_command_colours_what_is_no_terminal(recmesh: Command) -> None:
         ["events"],
         ["demo"],
         ["completion"],
+        ["peer"],
         ["peer", "list"],
+        ["peer", "add"],
+        ["group", "remove"],
+        ["group", "leave"],
     ],
 )
 def test_every_command_has_help(recmesh: Command, command: list[str]) -> None:

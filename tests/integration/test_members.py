@@ -211,6 +211,38 @@ async def test_a_removed_member_is_taken_back_only_by_somebody_as_senior(sites: 
     await sites.admin.until(LAB, lambda group: role_of(group, "writer") == "reader")
 
 
+async def test_decisions_that_do_not_agree_are_shown_until_somebody_decides_anew(sites: Sites) -> None:
+    """Owner and admin give the writer different roles while they are apart: the lower one holds, and both are shown."""
+    for peer in (sites.admin, sites.writer):
+        await peer.call("PATCH", "/api/v1/sync/peers/owner", json={"paused": True})
+    await sites.admin.post("/api/v1/sync/peers", {"name": "new", "peer_id": "ab" * 32, "shared_groups": ["lab"], "role": "admin"}, status=201)
+    await sites.owner.post("/api/v1/sync/peers", {"name": "new", "peer_id": "ab" * 32, "shared_groups": ["lab"], "role": "reader"}, status=201)
+    for peer in (sites.admin, sites.writer):
+        await peer.call("PATCH", "/api/v1/sync/peers/owner", json={"paused": False})
+
+    for peer in sites:
+        group = await peer.until(LAB, lambda group: group["conflicts"])
+        (conflict,) = group["conflicts"]
+        assert (conflict["register"], conflict["name"], conflict["value"]) == (f"role:{'ab' * 32}", "new", "reader")
+        assert {(each["role"], each["author_name"]) for each in conflict["values"]} == {("reader", "owner"), ("admin", "admin")}
+    await sites.owner.call("PATCH", f"{LAB}/members/new", json={"role": "writer"}, model=MemberChanged)
+    for peer in sites:
+        group = await peer.until(LAB, lambda group: not group["conflicts"])
+        assert role_of(group, "new") == "writer"
+
+
+async def test_a_preview_tells_who_else_gets_another_role(sites: Sites) -> None:
+    await sites.admin.post("/api/v1/sync/peers", {"name": "puppet", "peer_id": "ab" * 32, "shared_groups": ["lab"]}, status=201)
+    await sites.owner.until(LAB, lambda group: role_of(group, "puppet") == "writer")
+
+    plain = await sites.owner.call("DELETE", f"{LAB}/members/admin?dry_run=1", model=MemberChanged)
+    stolen = await sites.owner.call("DELETE", f"{LAB}/members/admin?dry_run=1&since_ms=0", model=MemberChanged)
+
+    assert (plain["also_changed"], plain["is_current"]) == ([], True)
+    assert [(each["name"], each["role_before"], each["role"]) for each in stolen["also_changed"]] == [("puppet", "writer", "none")]
+    assert role_of(await sites.owner.get(LAB), "puppet") == "writer"
+
+
 async def test_an_event_is_voided_by_its_author_or_an_admin_and_only_once(sites: Sites, tmp_path: Path) -> None:
     added = await add(sites.writer, tmp_path, "wrong")
     await sites.owner.until("/api/v1/recordings", lambda page: len(page["recordings"]) == 1)
