@@ -157,7 +157,10 @@ class EventStore(Protocol):
         ...
 
     async def cut(self, group: GroupId, peer: PeerId) -> Sequence[Point]:
-        """Points that keep everything by `peer` that is held and counts: the cut of a removal or another role."""
+        """Points that keep everything by `peer` that is held and counts: the cut of a removal or another role.
+
+        Of somebody with so many branches that they do not fit a decision those with the most events; `events_beyond` tells what is left out.
+        """
         ...
 
     async def events_beyond(self, group: GroupId, peer: PeerId, points: Sequence[Point]) -> Mapping[LogId, int]:

@@ -81,25 +81,10 @@ class Standing(NamedTuple):
         """True if it ever was on the roster."""
         return self.owner is not None or any(decision.role is not Role.NONE for decision in self.decisions)
 
-    def points(self, log: LogId) -> tuple[Point, ...]:
-        """All points of `log` on which roles depend."""
-        points = {point for decision in self.decisions for point in decision.cut if point.log == log}
-        return tuple(sorted(points.union(*(seal.tips for seal in self.seals if seal.log == log))))
-
     def role_at(self, log: LogId, under: Under) -> Role:
         """The role at an event of `log`, none if the log is sealed below it."""
         place = stand(self.owner, speaking(self.decisions, log, under))
         return Role.NONE if is_sealed(self.seals, log, place, under) else place.role
-
-    def reach(self, log: LogId) -> int | None:
-        """The height above which no event of `log` counts; None if there is no such height, 0 if none counts at all."""
-        if self.role_at(log, lambda _: False) is not Role.NONE:
-            return None
-        return max((point.height for point in self.points(log) if self._counts_up_to(log, point.height)), default=0)
-
-    def _counts_up_to(self, log: LogId, height: int) -> bool:
-        """True if an event of that height may count, if it lies under all points that are no lower."""
-        return self.role_at(log, lambda point: point.height >= height) is not Role.NONE
 
 
 def is_sealed(seals: Iterable[Seal], log: LogId, place: Place, under: Under) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate, LogKind
-from peer.core.control import ControlEvent, Point, Role
+from peer.core.control import POINTS_MAX, ControlEvent, Point, Role
 from peer.core.identity import EventId, LogId, PeerId
 from peer.core.judging import ENDLESS, Judgement, LogKey, Span, changed_peers, counted, counting_clips, cover, marks, rejudge
 from peer.core.roster import Roster, evaluate
@@ -72,7 +72,7 @@ def judge_after(connection: Connection, group: GroupRecord, fresh: Fresh, log_of
 
 def points_to_keep(connection: Connection, group: GroupRecord, peer: PeerId) -> list[Point]:
     """As `EventStore.cut`."""
-    points: list[Point] = []
+    points: dict[Point, int] = {}
     for log in group.logs_of.get(peer, ()):
         record = group.logs[log]
         verdict = group.judgement.verdicts.get((peer, log))
@@ -81,8 +81,9 @@ def points_to_keep(connection: Connection, group: GroupRecord, peer: PeerId) -> 
             record = record.clipped(clips, dict(_ends(connection, record.branches, clips)))
         elif group.roster.role(peer) is Role.NONE:
             continue
-        points += [Point(log, *tip) for tip in record.tips]
-    return points
+        branches = {branch.tip: branch for branch in record.branches}
+        points |= {Point(log, *tip): tip.height - branches[tip.event_id].fork_height for tip in record.tips}
+    return sorted(sorted(points), key=points.__getitem__, reverse=True)[:POINTS_MAX]
 
 
 def count_beyond(connection: Connection, group: GroupRecord, peer: PeerId, points: Sequence[Point], position: int) -> dict[LogId, int]:

@@ -198,6 +198,23 @@ async def test_a_cut_that_keeps_everything_and_what_another_one_leaves_out(tmp_p
         assert set(await store.cut(GROUP, BOB)) == set(less)
 
 
+async def test_a_cut_that_would_not_fit_a_decision_keeps_the_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody escapes a removal by making branches without end; what is left out is told before."""
+    monkeypatch.setattr("peer.store.judged.POINTS_MAX", 2)
+    log = SampleLog("bob")
+    async with running_store(tmp_path / "site") as store:
+        await with_bob(store)
+        run = log.write_notes(2)
+        branches = [run, left(log, run.events[0], 1), left(log, run.events[0], 3)]
+        for each in branches:
+            await store.append(log.certificate, each)
+
+        cut = await store.cut(GROUP, BOB)
+
+        assert set(cut) == {point(branches[0].last), point(branches[2].last)}
+        assert await store.events_beyond(GROUP, BOB, cut) == {log.certificate.log: 1}
+
+
 async def test_both_branches_of_a_fork_count_and_it_is_shown(tmp_path: Path) -> None:
     log = SampleLog("bob")
     async with running_store(tmp_path / "site") as store:

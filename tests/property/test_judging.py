@@ -16,7 +16,7 @@ from peer.core.judging import ENDLESS, Judgement, counting_clips, rejudge, tops_
 from peer.core.roster import Roster, evaluate
 from tests.conftest import LONG
 from tests.control_histories import History, Lineage
-from tests.simulation.lines import Tree, tree_of
+from tests.simulation.lines import Tree, points_of, tree_of
 
 HISTORIES = 4_000 if LONG else 400
 BATCHES = 4
@@ -39,7 +39,7 @@ class Site:
         for entry in self.held.values():
             by_log[entry.event.header.log].append(entry)
         self.trees: dict[LogId, Tree] = {log: tree_of(entry.event for entry in entries) for log, entries in by_log.items()}
-        points = [point for standing in self.roster.standings.values() for log in self.trees for point in standing.points(log)]
+        points = [point for standing in self.roster.standings.values() for log in self.trees for point in points_of(standing, log)]
         places = {point: number for log, tree in self.trees.items() for point, number in tree.places(p for p in points if p.log == log).items()}
         nothing = Judgement(evaluate(self.history.owners, ()))
         self.judgement = rejudge(nothing, self.roster, (), lambda log: self.trees[log].lines if log in self.trees else (), places, frozenset())

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from peer.core.control import Point
 from peer.core.event import Event
-from peer.core.identity import EventId
-from peer.core.judging import Places
+from peer.core.identity import EventId, LogId
+from peer.core.judging import Places, marks
+from peer.core.standing import Standing
 
 
 class EventLine(NamedTuple):
@@ -43,6 +44,12 @@ class Tree(NamedTuple):
         """The id of the event of that height on a line."""
         line = self.lines[number]
         return line.events[height - line.fork_height - 1].id if line.fork_height < height <= line.height else None
+
+
+def points_of(standing: Standing, log: LogId) -> set[Point]:
+    """All points of a log that cuts or seals name."""
+    named = marks(standing).get(log)
+    return set(named.points) if named else set()
 
 
 def tree_of(events: Iterable[Event]) -> Tree:

@@ -19,7 +19,7 @@ from peer.core.judging import Judgement, LogKey, rejudge, tops_of
 from peer.core.roster import Roster, evaluate
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
-from tests.simulation.lines import Tree, tree_of
+from tests.simulation.lines import Tree, points_of, tree_of
 
 NOTHING = Tree((), {})
 
@@ -85,7 +85,7 @@ class MemoryGroup:
 
     def look_again(self, changed: LogKey, roster: Roster) -> None:
         """A log has grown, and this is the roster now: think about all roles."""
-        points = {point for standing in roster.standings.values() for log in self.events for point in standing.points(log)}
+        points = {point for standing in roster.standings.values() for log in self.events for point in points_of(standing, log)}
         trees = {log: self.tree(log) for log in {point.log for point in points}}
         places = {point: number for point in points for number in trees[point.log].places([point]).values()}
         data = {log for log, certificate in self.certificates.items() if certificate.kind is LogKind.DATA}

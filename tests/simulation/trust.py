@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from peer.core.certificate import LogKind
 from peer.core.control import Point, Role, log_seal, member_set
 from peer.core.encoding import encode
+from peer.core.judging import top
 from peer.core.run import Draft
+from tests.simulation.lines import points_of
 from tests.simulation.shell import Peer
 
 if TYPE_CHECKING:
@@ -121,8 +123,8 @@ def _fork_below_a_cut(world: "World") -> None:
         if not peer.up or peer.pending or own is None or not world.checks.is_removed(peer):
             continue
         held = peer.store.groups[world.group].events.get(own.certificate.log, {})
-        named = [point.height for point in world.peers[0].store.groups[world.group].roster.standing(peer.key.peer_id).points(own.certificate.log)]
-        below = [event for event in held.values() if event.height < max(named, default=0)]
+        standing = world.peers[0].store.groups[world.group].roster.standing(peer.key.peer_id)
+        below = [event for event in held.values() if event.height < top(points_of(standing, own.certificate.log))]
         if below:
             world.faults["forks_below_a_cut"] += 1
             own.last = world.random.choice(below)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from peer.core.control import ControlEvent, Point, Role, event_void, invite, log_seal, member_set
 from peer.core.encoding import encode
-from peer.core.identity import EventId, PeerId
+from peer.core.identity import EventId, LogId, PeerId
+from peer.core.judging import Judgement, rejudge
 from peer.core.roster import Roster, evaluate
 from peer.core.run import Draft
 from tests.control_histories import Lineage, point_at
@@ -91,7 +92,9 @@ def test_reach_is_the_height_above_which_nothing_counts() -> None:
     )
 
     def reach(who: str, log: bytes, *entries: ControlEvent) -> int | None:
-        return evaluate([peer("alice")], entries).standing(peer(who)).reach(log)  # type: ignore[arg-type]
+        roster = evaluate([peer("alice")], entries)
+        judgement = rejudge(Judgement(evaluate([peer("alice")], ())), roster, (), lambda _: (), {}, frozenset())
+        return judgement.reach(peer(who), LogId(log))
 
     assert reach("bob", bob.certificate.log) == 0
     assert reach("bob", bob.certificate.log, added) is None
