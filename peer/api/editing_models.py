@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from peer.api.models import Answer, Count, Hex, Ns, Request
+from peer.api.models import Answer, Count, Hex, Ns, RecordingDetails, Request, Role
 
 KEY_MAX = 64
 VALUE_MAX = 4096
@@ -73,3 +73,32 @@ class Review(Answer):
     author_name: str
     time_ms: Count
     value: str
+
+
+class RegisterWrite(Answer):
+    """A write of something that changes, which nobody has replaced."""
+
+    event_id: Hex
+    value: object
+    author: Hex
+    author_name: str
+    role: Role
+    time_ms: Count
+
+
+class Conflict(Answer):
+    """Something that several sites wrote at the same time, with the write that wins first."""
+
+    key: str
+    value: object
+    conflict: bool
+    writes: list[RegisterWrite]
+
+
+class RecordingShown(RecordingDetails):
+    """A recording with what is said about it."""
+
+    annotations: list[Annotation]
+    reviews: list[Review]
+    conflicts: list[Conflict]
+    revision: str

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from peer.api.editing_models import Annotation, AnnotationAdd, RecordingChange, ReviewSet, TagsChange
-from peer.api.models import Empty, RecordingDetails
+from peer.api.editing_models import Annotation, AnnotationAdd, RecordingChange, RecordingShown, ReviewSet, TagsChange
+from peer.api.models import Empty
 from peer.api.recording_routes import RECORDINGS, with_revision
 from peer.api.routes import Route, read_body
 from peer.api.services import Services
@@ -26,14 +26,14 @@ class EditingRoutes:
         """All routes of this file."""
         change = "Change its properties; with If-Match, only if its ETag is still that one (else 409)"
         return (
-            Route("PATCH", ONE, self.change, change, RecordingDetails, RecordingChange, tier=Tier.OPERATOR),
-            Route("DELETE", ONE, self.remove, "Delete it everywhere; its bytes go after a time of grace", RecordingDetails, tier=Tier.OPERATOR),
-            Route("POST", f"{ONE}/restore", self.restore, "Take its deletion back", RecordingDetails, Empty, tier=Tier.OPERATOR),
-            Route("POST", f"{ONE}/tags", self.tag, "Set tags, and take others away", RecordingDetails, TagsChange, tier=Tier.OPERATOR),
+            Route("PATCH", ONE, self.change, change, RecordingShown, RecordingChange, tier=Tier.OPERATOR),
+            Route("DELETE", ONE, self.remove, "Delete it everywhere; its bytes go after a time of grace", RecordingShown, tier=Tier.OPERATOR),
+            Route("POST", f"{ONE}/restore", self.restore, "Take its deletion back", RecordingShown, Empty, tier=Tier.OPERATOR),
+            Route("POST", f"{ONE}/tags", self.tag, "Set tags, and take others away", RecordingShown, TagsChange, tier=Tier.OPERATOR),
             Route("GET", f"{ONE}/annotations", self.annotations, "What was said about it", (Annotation,), tier=Tier.VIEWER),
             Route("POST", f"{ONE}/annotations", self.annotate, "Say something about it", Annotation, AnnotationAdd, status=201, tier=Tier.OPERATOR),
-            Route("DELETE", "/api/v1/annotations/{id}", self.unannotate, "Take an annotation back, for good", RecordingDetails, tier=Tier.OPERATOR),
-            Route("POST", f"{ONE}/reviews", self.review, "Say what this site thinks of it", RecordingDetails, ReviewSet, tier=Tier.OPERATOR),
+            Route("DELETE", "/api/v1/annotations/{id}", self.unannotate, "Take an annotation back, for good", RecordingShown, tier=Tier.OPERATOR),
+            Route("POST", f"{ONE}/reviews", self.review, "Say what this site thinks of it", RecordingShown, ReviewSet, tier=Tier.OPERATOR),
         )
 
     async def change(self, request: web.Request) -> object:

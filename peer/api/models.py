@@ -254,10 +254,6 @@ class RecordingDetails(Recording):
     chunks: list[Chunk]
     topics: list[Topic]
     replicas: list[Replica]
-    annotations: list[object]
-    reviews: list[object]
-    conflicts: list[object]
-    revision: str
 
 
 class Transfer(Answer):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from peer.api.access import caller_of
+from peer.api.editing_models import RecordingShown
 from peer.api.group_routes import CBOR_TYPE, wants_cbor
-from peer.api.models import Empty, RecordingAdd, RecordingDetails, RecordingPage
+from peer.api.models import Empty, RecordingAdd, RecordingPage
 from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body, whole_number
 from peer.api.services import Json, Services
 from peer.core.access import Tier
@@ -47,12 +48,12 @@ class RecordingRoutes:
         one = f"{RECORDINGS}/{{id}}"
         return (
             Route("GET", RECORDINGS, self.list_recordings, "Recordings, newest first", RecordingPage, query=(*FILTERS, *paging), tier=Tier.VIEWER),
-            Route("POST", RECORDINGS, self.add, "Add a recording", RecordingDetails, RecordingAdd, status=201, tier=Tier.OPERATOR),
-            Route("GET", one, self.show, "One recording", RecordingDetails, tier=Tier.VIEWER),
+            Route("POST", RECORDINGS, self.add, "Add a recording", RecordingShown, RecordingAdd, status=201, tier=Tier.OPERATOR),
+            Route("GET", one, self.show, "One recording", RecordingShown, tier=Tier.VIEWER),
             Route(
                 "GET", f"{one}/manifest", self.manifest, "Its manifest, as CBOR or JSON by Accept", content=(JSON_TYPE, CBOR_TYPE), tier=Tier.VIEWER
             ),
-            Route("POST", f"{one}/fetch", self.fetch, "Bring its bytes here", RecordingDetails, Empty, status=202, tier=Tier.OPERATOR),
+            Route("POST", f"{one}/fetch", self.fetch, "Bring its bytes here", RecordingShown, Empty, status=202, tier=Tier.OPERATOR),
             Route(
                 "GET",
                 f"{one}/chunks/{{index}}",
