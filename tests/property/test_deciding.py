@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from peer.core.control import ASSIGNABLE, ControlEvent, Role
+from peer.core.encoding import decode_map, encode
 from peer.core.event import link_event
 from peer.core.identity import LogId, PeerId
 from peer.core.roster import evaluate
@@ -121,3 +122,8 @@ def has_former_members(history: History) -> bool:
     """True if somebody was a member and is not."""
     roster = evaluate(history.owners, history.events)
     return any(standing.has_been_member and peer not in roster.members for peer, standing in roster.standings.items())
+
+
+def without_cut(drafts: Sequence[Draft]) -> list[Draft]:
+    """The same decisions with nothing that stays as it was: for a planted bug."""
+    return [draft._replace(body=encode({key: value for key, value in decode_map(draft.body).items() if key != "cut"})) for draft in drafts]

@@ -29,6 +29,15 @@ def test_nobody_asks_for_somebody_else_and_no_stranger_for_itself() -> None:
     assert evaluate([ALICE], [added, mallory]).leaving == frozenset()
 
 
+def test_who_was_removed_does_not_ask_any_more() -> None:
+    alice = control_log("alice")
+    added = alice.decide(member_set(BOB, "bob", Role.WRITER))
+    removed = alice.decide(member_set(BOB, "bob", Role.NONE, replaces=[added.event.id]))
+    asked = control_log("bob").decide(member_leave([removed.event.id]))
+
+    assert evaluate([ALICE], [added, removed, asked]).leaving == frozenset()
+
+
 def test_a_request_that_names_nothing_is_none() -> None:
     added = control_log("alice").decide(member_set(BOB, "bob", Role.WRITER))
     asked = control_log("bob").decide(member_leave([]))

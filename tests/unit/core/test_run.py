@@ -21,7 +21,7 @@ from peer.errors import (
     VersionUnknownError,
     WrongLogError,
 )
-from tests.samples import GROUP, SampleLog, genesis, key_pair, parts
+from tests.samples import GROUP, SampleLog, genesis, parts
 
 Parts = list[tuple[bytes, bytes]]
 
