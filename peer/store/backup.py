@@ -177,7 +177,7 @@ def _copy_log(source: Path, folder: Path, stop: threading.Event) -> BackupFile:
     target = folder / source.name
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
     if not source.is_file() or not source.stat().st_size:
-        raise StoreCorruptError(f"{source} is missing: there is nothing to make a backup of", fix="run: recmesh verify")
+        raise StoreCorruptError(f"{source} is missing: there is nothing to make a backup of", fix="start the peer once: `recmesh serve`")
     with contextlib.closing(connect_for_reading(source)) as connection, contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # From here on this connection sees one state.

@@ -97,17 +97,23 @@ class Debris:
     async def append_to(self, store: SqliteEventStore) -> int:
         """Append every run that can be, of groups that `store` holds, control logs first; how many events that were."""
         before = self.waiting
-        for certificate in self._certificates():
-            if certificate.group not in store.replica.groups:
-                continue
-            waiting: list[Run] = []
-            async for run in self._runs(certificate, store):
-                waiting.append(run)
-                if len(waiting) == APPENDS_AT_ONCE:
-                    await self._append(store, certificate, waiting)
-                    waiting = []
-            await self._append(store, certificate, waiting)
+        self._connection.execute("BEGIN")
+        try:
+            for certificate in self._certificates():
+                if certificate.group in store.replica.groups:
+                    await self._append_log(store, certificate)
+        finally:
+            self._connection.execute("COMMIT")
         return before - self.waiting
+
+    async def _append_log(self, store: SqliteEventStore, certificate: Certificate) -> None:
+        waiting: list[Run] = []
+        async for run in self._runs(certificate, store):
+            waiting.append(run)
+            if len(waiting) == APPENDS_AT_ONCE:
+                await self._append(store, certificate, waiting)
+                waiting = []
+        await self._append(store, certificate, waiting)
 
     def _certificates(self) -> Iterator[Certificate]:
         sql = "SELECT data, group_id FROM certificates ORDER BY kind DESC, log"
