@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.commands import Command
-from tests.end_to_end.processes import Site
+from tests.end_to_end.processes import Site, wait_until
 
 pytestmark = pytest.mark.xdist_group("commands")
 NS_PER_S = 10**9
@@ -105,3 +105,30 @@ def test_a_site_reviews_a_recording_once(recmesh: Command, mine: str) -> None:
     assert recmesh("recording", "review", mine, "", "--json").json["reviews"] == []
     assert recmesh("recording", "review", mine, "a\nb").code == "request_invalid"
     assert recmesh("recording", "review", mine).status == 2
+
+
+def test_what_one_site_says_the_others_show_and_only_a_creator_or_admin_deletes(recmesh: Command, mine: str, tmp_path: Path) -> None:
+    guest = Site("critic", tmp_path / "guest")
+    guest.start()
+    try:
+        guest.json("group", "join", recmesh("group", "invite", "lab").out.strip())
+        guest.json("recording", "set", mine, "title", "Seen by two")
+        guest.json("recording", "review", mine, "good")
+        note = guest.json("recording", "annotate", mine, "--label", "odd")
+        wait_until(lambda: bool(recmesh("recording", "show", mine, "--json").json["annotations"]), "the note of the guest is here")
+        shown = recmesh("recording", "show", mine, "--json").json
+        forbidden = (("recording", "remove", mine, "--yes"), ("group", "set", "lab", "retention", "1"))
+        refused = [guest.command(*command, status=1).stderr for command in forbidden]
+        recmesh("recording", "unannotate", note["id"])
+        recmesh("recording", "remove", mine, "--yes")
+        wait_until(lambda: mine not in guest.recordings(), "the guest hides what was deleted")
+        here, there = recmesh("group", "show", "lab", "--json").json, guest.json("group", "show", "lab")
+    finally:
+        assert guest.stop() == 0
+    assert (shown["title"], [each["value"] for each in shown["reviews"]], shown["annotations"][0]["author_name"]) == (
+        "Seen by two",
+        ["good"],
+        "critic",
+    )
+    assert all("not_allowed" in each for each in refused)
+    assert (here["state_digest"], here["events"]) == (there["state_digest"], there["events"])
