@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
@@ -19,11 +20,20 @@ from peer.operations.references import find_group, parse_id
 from peer.operations.settings import describe
 
 
+class CountingStore(EventStore, Protocol):
+    """A store that says how far it is."""
+
+    @property
+    def position(self) -> int:
+        """Of the last event that was announced."""
+        ...
+
+
 class Groups:
     """The groups of this peer."""
 
     def __init__(
-        self, peer: PeerId, name: str, parts: tuple[EventStore, Replica, Views], resync: Callable[[GroupId], Sequence[PeerId]] = lambda _: ()
+        self, peer: PeerId, name: str, parts: tuple[CountingStore, Replica, Views], resync: Callable[[GroupId], Sequence[PeerId]] = lambda _: ()
     ) -> None:
         """The collaborators, for the site `peer`, which people call `name`. `resync` compares a group with all peers again, and says with whom."""
         self._peer = peer
@@ -45,20 +55,24 @@ class Groups:
         await self._store.create_group(genesis)
         written = await self._store.write(genesis.group, LogKind.CONTROL, [member_set(self._peer, self._name, Role.ADMIN)])
         await self._views.reached(written[-1].position)
-        return await self.describe(genesis.group)
+        return await self._describe(genesis.group)
 
     async def all(self) -> list[Json]:
         """All groups, by name."""
         ordered = sorted(self._replica.groups.items(), key=lambda each: (folded(each[1].genesis.name), each[0]))
-        return [await self.describe(group) for group, _ in ordered if group in self._replica.groups]
+        return [await self._describe(group) for group, _ in ordered if group in self._replica.groups]
 
     async def show(self, reference: str) -> Json:
         """One group."""
         group, _ = find_group(self._replica, reference)
-        return await self.describe(group)
+        return await self._describe(group)
 
     async def describe(self, group: GroupId) -> Json:
-        """One group, by its id."""
+        """One group, by its id, with all that has come here by now."""
+        await self._views.reached(self._store.position)
+        return await self._describe(group)
+
+    async def _describe(self, group: GroupId) -> Json:
         view = self._replica.groups[group]
         state = await self._views.group_state(group)
         return {
