@@ -61,7 +61,7 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
 
 def link_between(mesh: Mesh) -> object:
     """Alice's end of the good link."""
-    found = mesh.alice.links._link_to(mesh.bob.key.peer_id)
+    found = mesh.alice.links.link_to(mesh.bob.key.peer_id)
     assert found is not None
     return found
 
