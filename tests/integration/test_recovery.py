@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from peer.core.certificate import LogKind
+from peer.core.encoding import encode
+from peer.core.event import link_event, read_header
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId
 from peer.errors import DataDirectoryVersionError, DiskFullError
@@ -217,9 +219,17 @@ async def test_what_stands_above_a_hole_waits_and_comes_in_when_the_hole_is_fill
 
 
 async def test_a_row_that_was_forged_into_the_file_is_not_taken_over(tmp_path: Path) -> None:
-    """SQLite finds nothing wrong with it: the signatures do."""
+    """SQLite finds nothing wrong with it: the signatures do. One body is changed, and one event added that follows well but is not signed."""
     original = await fill(tmp_path / "site")
     connection = sqlite3.connect(tmp_path / "site/log.db")
+    sql = "SELECT branch_no, height, id, header FROM events WHERE branch_no = 1 ORDER BY height DESC"
+    branch, height, tip, header_bytes = connection.execute(sql).fetchone()
+    header = read_header(header_bytes)
+    forged = link_event(
+        group=header.group, log=header.log, seq=height, previous=tip, hlc=header.hlc + 1, type_="note", refs=[], body=encode({"number": 666})
+    )
+    row = (9999, branch, height + 1, forged.id, forged.header_bytes, forged.body, bytes(64))
+    connection.execute("INSERT INTO events (position, branch_no, height, id, header, body, signature) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     connection.execute("UPDATE events SET body = x'a0' WHERE position = 700")
     connection.execute("UPDATE groups SET genesis = ?", (Genesis("mine", (key_pair("eve").peer_id,), bytes(32), 0, {}).to_bytes(),))
     connection.commit()
