@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from peer.core.certificate import Certificate, LogKind
-from peer.core.control import Role
+from peer.core.control import MemberSet, Role, read_fact
 from peer.core.event import link_event, read_event, read_header
 from peer.core.identity import EventId, LogId, PeerId
 from peer.core.interfaces import Commit
@@ -37,26 +37,21 @@ class Checks:
         """How often an event crossed any connection."""
         self.searched: set[tuple[Connection, LogId]] = set()
         """Logs for which a common position was searched, by connection: its steps grow, so what lies between two of them may cross again."""
-        self.late_events: dict[PeerId, set[EventId]] = {}
-        """By members that the owner has removed: what they wrote since."""
+        self.removals: dict[PeerId, EventId] = {}
+        """Members that the owner has removed and not let in again, with the decision."""
+        self.late_events: dict[EventId, set[EventId]] = defaultdict(set)
+        """By the decision on its author: what was written since."""
 
     def written(self, certificate: Certificate, run: Run) -> None:
         """An author wrote these."""
         self.kinds[certificate.log] = certificate.kind
         self.signed.update(event.id for event in run.events)
-        if certificate.peer in self.late_events:
-            self.late_events[certificate.peer].update(event.id for event in run.events)
-
-    def decided(self, peer: "Peer", role: Role) -> None:
-        """The owner decides on somebody; the cut, if there is one, names events that are there."""
-        if role is Role.NONE:
-            self.late_events[peer.key.peer_id] = set()
-        else:
-            self.late_events.pop(peer.key.peer_id, None)
+        if certificate.peer in self.removals:
+            self.late_events[self.removals[certificate.peer]].update(event.id for event in run.events)
 
     def is_removed(self, peer: "Peer") -> bool:
         """True if the owner has removed it."""
-        return peer.key.peer_id in self.late_events
+        return peer.key.peer_id in self.removals
 
     def acknowledged(self, peer: "Peer", run: Run, code: str | None) -> None:
         """The author was told that its write is durable."""
@@ -64,6 +59,14 @@ class Checks:
             self._broken(f"{peer.name} could not write: {code}")
         self.acknowledged_events[peer].update(event.id for event in run.events)
         self._durable(peer, {event.id for event in run.events}, "acknowledged")
+        for event in run.events if peer is self.world.peers[0] else ():
+            match read_fact(event):
+                case MemberSet(removed, _, Role.NONE):
+                    self.removals.setdefault(removed, event.id)
+                case MemberSet(decided):
+                    self.removals.pop(decided, None)
+                case _:
+                    pass
 
     def committed(self, peer: "Peer", commit: Commit) -> None:
         """A run counts at `peer` now."""
@@ -152,7 +155,8 @@ class Checks:
             if {event_id: role for event_id, role in self._roles(peer).items() if role is not Role.NONE} != counting:
                 self._broken(f"{first.name} and {peer.name} judge some event differently")
         self.world.faults["left_out"] += first.store.groups[self.world.group].quarantined
-        for late in self.late_events.values():
+        held = first.store.ids()  # A disk that was put back may have lost the decision before anybody else had it.
+        for late in (self.late_events[decision] for decision in self.removals.values() if decision in held):
             self.world.faults["late_events_held"] += sum(len(late & peer.store.ids()) for peer in others)
             if late & counting.keys():
                 self._broken("something counts that was written after the removal of its author")

@@ -54,8 +54,6 @@ def decide(world: "World", by: Peer, about: Peer, role: Role, cut: tuple[Point, 
         world.faults["role_changes" if before is not Role.NONE else "readmissions"] += 1
     replaces = roster.standing(about.key.peer_id).now.live
     by.write(world.group, LogKind.CONTROL, [member_set(about.key.peer_id, about.name, role, replaces=replaces, cut=cut)])
-    if by is world.peers[0]:
-        world.checks.decided(about, role)
 
 
 def _decide_something(world: "World") -> None:
@@ -68,7 +66,8 @@ def _decide_something(world: "World") -> None:
 
 def _remove_from_afar(world: "World") -> None:
     """The owner is by itself when it removes somebody, who goes on among the others and forks its log below the cut, until all hear of it."""
-    owner, about = world.peers[0], world.random.choice(world.peers[1:])
+    owner = world.peers[0]
+    about = world.random.choice([peer for peer in world.members if peer is not owner] or world.peers[1:])
     world.part({owner})
     world.faults["partitions"] += 1
     decide(world, owner, about, Role.NONE, _cut(world, owner, about))
