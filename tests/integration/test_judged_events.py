@@ -351,7 +351,6 @@ async def test_above_64_unsealed_logs_of_somebody_the_rest_wait_until_others_are
         await store.append(logs[64].certificate, runs[0])
         with pytest.raises(TooManyLogsError):
             await store.append(logs[65].certificate, runs[1])
-
         assert view(store).waiting_logs == 1
         assert await roles(store, runs[0]) == [Role.WRITER]
 
