@@ -269,21 +269,15 @@ async def test_a_log_that_is_sealed_while_it_is_open_is_not_written_on(tmp_path:
         seal = log_seal(old, await store.seal_points(GROUP, old))
 
         if together:
-            _, [stored] = await gather_writes(store, seal)
+            before = store.transactions
+            _, [stored] = await asyncio.gather(decide(store, seal), store.write(GROUP, LogKind.DATA, [note(2)]))
+            assert store.transactions == before + 1
         else:
             await decide(store, seal)
             [stored] = await store.write(GROUP, LogKind.DATA, [note(2)])
 
         assert stored.event.header.log != old
         assert view(store).quarantined == 0
-
-
-async def gather_writes(store: SqliteEventStore, seal: Draft) -> tuple[Sequence[StoredEvent], Sequence[StoredEvent]]:
-    """A seal and a note in one transaction."""
-    before = store.transactions
-    sealed, noted = await asyncio.gather(decide(store, seal), store.write(GROUP, LogKind.DATA, [note(2)]))
-    assert store.transactions == before + 1
-    return sealed, noted
 
 
 async def test_a_log_that_was_sealed_elsewhere_is_not_written_on(tmp_path: Path) -> None:
