@@ -164,7 +164,7 @@ def tell_of_commits_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def refuse_what_the_store_puts_off(patch: pytest.MonkeyPatch) -> None:
-    change(patch, BackfillSide.stored, ("if fact.code == TooManyLogsError.code:", "if False:"))
+    change(patch, BackfillSide.stored, ("if fact.code in (TooManyLogsError.code, TooManyForksError.code):", "if False:"))
 
 
 # Joining
