@@ -252,7 +252,7 @@ def _services(
         lambda: [each.problem for each in reports(directory)],
         store.health,
         belonging.acquaintance.pending,
-        belonging.acquaintance.problems,
+        belonging.acquaintance.conflicts,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)

@@ -202,13 +202,13 @@ class Acquaintance:
         await self._book.fulfil(remote, genesis.name, group)
         return True
 
-    def problems(self) -> list[MeshError]:
-        """Offers that could not be taken, as long as they could not be."""
+    def conflicts(self) -> dict[PeerId, MeshError]:
+        """Why an offer of each of these peers could not be taken, as long as it could not be."""
         for peer, group in list(self._conflicts):
             entry = self._book.entry(peer)
             if entry is None or not entry.expects or group in self._replica.groups:
                 del self._conflicts[peer, group]
-        return list(self._conflicts.values())
+        return {peer: error for (peer, _), error in self._conflicts.items()}
 
     def _conflict(self, remote: PeerId, who: str, genesis: Genesis, other: GroupId) -> NameTakenError:
         group = genesis.group

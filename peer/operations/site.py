@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -78,8 +78,8 @@ class SiteParts(NamedTuple):
     health: Callable[[GroupId], GroupHealth]
     pending: Callable[[], Awaitable[list[Json]]]
     """Who knocked."""
-    conflicts: Callable[[], Sequence[MeshError]]
-    """Offers of groups that could not be taken."""
+    conflicts: Callable[[], Mapping[PeerId, MeshError]]
+    """Whose offers of groups could not be taken, and why."""
 
 
 class Site:
@@ -107,13 +107,20 @@ class Site:
             "endpoint": parts.links.endpoint,
             "ready": self.is_ready,
             "groups": await self.groups(),
-            "links": [{**link, "name": self._name_in_groups(str(link["peer_id"])) or link["name"]} for link in parts.links.links()],
+            "links": [self._link(link) for link in parts.links.links()],
             "pending_peers": pending,
             "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
             "transfers": self.transfers(),
             "disk": await self._disk(),
             "problems": self._problems(pending),
         }
+
+    def _link(self, link: Mapping[str, object]) -> Json:
+        """A link, with what only the group knows of it."""
+        conflict = self._parts.conflicts().get(PeerId(bytes.fromhex(str(link["peer_id"]))))
+        error = {"code": conflict.code, "text": conflict.text, "fix": conflict.fix} if conflict is not None else None
+        name = self._name_in_groups(str(link["peer_id"])) or link["name"]
+        return {**link, "name": name, "last_error": link["last_error"] or error}
 
     def _name_in_groups(self, peer: str) -> str | None:
         """What its groups call it: an invitation does not say who made it."""
@@ -189,7 +196,7 @@ class Site:
 
     def _problems(self, pending: Sequence[Json]) -> list[Json]:
         parts = self._parts
-        errors = (parts.failure(), parts.fetching.problem, *parts.damages(), *parts.conflicts())
+        errors = (parts.failure(), parts.fetching.problem, *parts.damages(), *parts.conflicts().values())
         found: list[Json] = [{"code": error.code, "text": error.text, "fix": error.fix} for error in errors if error is not None]
         looked = [Looked(view, parts.health(group)) for group, view in _by_name(parts.replica)]
         return [

@@ -78,6 +78,7 @@ async def test_a_group_of_the_same_name_is_refused_with_both_ids(pair: Pair) -> 
     status = await pair.beta.until("/api/v1/status", lambda status: any(each["code"] == "name_taken" for each in status["problems"]))
 
     (problem,) = [each for each in status["problems"] if each["code"] == "name_taken"]
+    assert [link["last_error"]["code"] for link in status["links"]] == ["name_taken"]
     assert group["group_id"] in problem["text"]
     assert other["group_id"] in problem["text"]
     assert [each["group_id"] for each in await pair.beta.get(GROUPS)] == [other["group_id"]]

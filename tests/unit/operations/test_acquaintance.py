@@ -94,10 +94,10 @@ async def test_another_group_of_the_name_is_not_replaced_and_both_ids_are_told_u
 
     assert here.group.hex() in refused.value.text
     assert list(held.groups) == [here.group]
-    assert asked.problems() == [refused.value]
+    assert asked.conflicts() == {FRIEND: refused.value}
     del held.groups[here.group]
     assert await asked.take_offer(FRIEND, offered.group, offered.to_bytes())
-    assert asked.problems() == []
+    assert not asked.conflicts()
 
 
 async def test_a_beginning_that_is_not_that_of_the_group_is_refused() -> None:
