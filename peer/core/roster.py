@@ -8,11 +8,10 @@ cannot be changed by what is taken later, since an appointment makes nobody as s
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from peer.core.ancestry import Ancestry
+from peer.core.ancestry import Ancestry, GrowingPast
 from peer.core.control import (
     ControlEvent,
     EventVoid,
@@ -20,12 +19,16 @@ from peer.core.control import (
     LogSeal,
     MemberLeave,
     MemberSet,
+    Point,
     Role,
 )
 from peer.core.identity import EventId, LogId, PeerId
-from peer.core.standing import Decision, Place, Rank, Seal, Standing, is_sealed, stand
+from peer.core.standing import Decision, Place, Rank, Seal, Standing, stand
 
 NOBODY = Standing(None, (), ())
+
+Seals = Mapping[LogId, Sequence[tuple[Seal, tuple[Point, ...]]]]
+"""By log, with the points of all seals of the same power in one: there may be thousands."""
 
 
 class Member(NamedTuple):
@@ -116,7 +119,9 @@ class _Author:
     """Of `waiting` what was written as owner or admin, by the rank at that event."""
     version: int = 0
     places: dict[tuple[int, ...], Place] = field(default_factory=dict)
-    """Where this peer stands where only these of its `decisions` speak."""
+    """Where this peer stands where these of its `decisions` are silent."""
+    sealed: Seals = field(default_factory=dict)
+    """Its seals that count, once everything is decided."""
 
 
 class _Taken(NamedTuple):
@@ -163,7 +168,7 @@ class _Evaluation:
             {peer: member for peer, member in members.items() if member.role is not Role.NONE},
             {key: self._invite(key, taken) for key, taken in self._invites.items()},
             standings,
-            self._counting_voids(standings),
+            self._counting_voids(),
             frozenset(entry.author for entry in self._leaves if self._asks_to_leave(entry, standings.get(entry.author, NOBODY))),
         )
 
@@ -195,10 +200,10 @@ class _Evaluation:
         author.version += 1
         author.places.clear()
         author.ready = {}
-        seals = self._seals(author)
+        seals = _by_power(self._seals(author))
         for each in author.waiting:
             place = self._place(author, each.entry)
-            if place.role >= Role.ADMIN and not is_sealed(seals, each.log, place, partial(self._ancestry.is_under, each.entry.event)):
+            if place.role >= Role.ADMIN and not self._is_sealed(seals, place, each.entry):
                 author.ready.setdefault(place.rank, []).append(each)
         for rank in author.ready:
             heapq.heappush(self._heap, (rank, peer, author.version))
@@ -272,36 +277,47 @@ class _Evaluation:
             place = self._place(author, entry)
             if place.role is not Role.NONE:
                 waiting.append((entry, place, Seal(fact.log, fact.tips, place.role, place.rank)))
-        written = [seal for _, _, seal in waiting]
+        written = _by_power(seal for _, _, seal in waiting)
         found: list[Seal] = []
-        while True:
-            counting = [each for each in waiting if self._counts(each[0], each[1], written, found)]
-            if not counting:
-                return tuple(sorted(set(found)))
-            found += [seal for _, _, seal in counting]
-            waiting = [each for each in waiting if each not in counting]
+        bound: dict[EventId, tuple[Place, Seal]] = {}
+        for entry, place, seal in waiting:
+            if any(other.binds(place) for other, _ in written.get(entry.event.header.log, ())):
+                bound[entry.event.id] = place, seal
+            else:
+                found.append(seal)
+        pasts: dict[tuple[LogId, Role, Rank], GrowingPast] = {}
+        for counting in found:  # It grows meanwhile.
+            power = counting.log, counting.role, counting.rank
+            if power not in pasts:
+                pasts[power] = GrowingPast(self._ancestry, counting.log)
+            under = [each for each in pasts[power].add(counting.tips) if each in bound and counting.binds(bound[each][0])]
+            found += [bound.pop(each)[1] for each in under]
+        return tuple(sorted(set(found)))
 
-    def _counts(self, entry: ControlEvent, place: Place, written: Sequence[Seal], counting: Sequence[Seal]) -> bool:
-        """Whether a seal counts: its log is bound by none of those `written`, or it lies under one of those that count already."""
-        log, under = entry.event.header.log, partial(self._ancestry.is_under, entry.event)
-        if not any(seal.log == log and seal.binds(place) for seal in written):
-            return True
-        return any(seal.log == log and seal.binds(place) and any(under(point) for point in seal.tips) for seal in counting)
+    def _is_sealed(self, seals: Seals, place: Place, entry: ControlEvent) -> bool:
+        """As `is_sealed` in `standing` says it, in one look for all seals of the same power."""
+        binding = [points for seal, points in seals.get(entry.event.header.log, ()) if seal.binds(place)]
+        return bool(binding) and not any(self._ancestry.is_under_any(entry.event, points) for points in binding)
+
+    def _role(self, entry: ControlEvent) -> Role:
+        """The role of the author of `entry` at it, once everything is decided."""
+        author = self._authors[entry.author]
+        place = self._place(author, entry)
+        return Role.NONE if self._is_sealed(author.sealed, place, entry) else place.role
 
     # What comes out
 
     def _standing(self, author: _Author) -> Standing:
-        author.places.clear()
-        return Standing(author.owner, tuple(sorted(author.decisions)), self._seals(author))
+        seals = self._seals(author)
+        author.sealed = _by_power(seals)
+        return Standing(author.owner, tuple(sorted(author.decisions)), seals)
 
     def _member(self, peer: PeerId, standing: Standing) -> Member:
         place = standing.now
         name = place.name
         if place.role is Role.OWNER:
             counting = [
-                (entry.event.header.hlc, entry.event.id, name)
-                for entry, name in self._names.get(peer, ())
-                if standing.role_at(entry.event.header.log, partial(self._ancestry.is_under, entry.event)) is not Role.NONE
+                (entry.event.header.hlc, entry.event.id, name) for entry, name in self._names.get(peer, ()) if self._role(entry) is not Role.NONE
             ]
             name = max(counting)[-1] if counting else None
         return Member(peer, name or peer.hex()[:8], place.role)
@@ -313,15 +329,24 @@ class _Evaluation:
 
     def _asks_to_leave(self, entry: ControlEvent, standing: Standing) -> bool:
         """True while the decisions that the request names are the ones that make its author a member."""
-        log, under = entry.event.header.log, partial(self._ancestry.is_under, entry.event)
         now = standing.now
-        return now.role is not Role.NONE and any(ref in now.live for ref in entry.event.header.refs) and standing.role_at(log, under) is not Role.NONE
+        return now.role is not Role.NONE and any(ref in now.live for ref in entry.event.header.refs) and self._role(entry) is not Role.NONE
 
-    def _counting_voids(self, standings: Mapping[PeerId, Standing]) -> dict[EventId, tuple[Void, ...]]:
+    def _counting_voids(self) -> dict[EventId, tuple[Void, ...]]:
         found: dict[EventId, set[Void]] = {}
         for entry, void in self._voids:
-            standing = standings.get(entry.author, NOBODY)
-            role = standing.role_at(entry.event.header.log, partial(self._ancestry.is_under, entry.event))
+            role = self._role(entry)
             if role is not Role.NONE:
                 found.setdefault(void.event_id, set()).add(Void(entry.author, role))
         return {event_id: tuple(sorted(voids)) for event_id, voids in found.items()}
+
+
+def _by_power(seals: Iterable[Seal]) -> Seals:
+    """`seals` by log, those of the same power in one."""
+    powers: dict[tuple[LogId, Role, Rank], tuple[Seal, list[Point]]] = {}
+    for seal in seals:
+        powers.setdefault((seal.log, seal.role, seal.rank), (seal, []))[1].extend(seal.tips)
+    found: dict[LogId, list[tuple[Seal, tuple[Point, ...]]]] = {}
+    for seal, points in powers.values():
+        found.setdefault(seal.log, []).append((seal, tuple(points)))
+    return found

@@ -57,9 +57,7 @@ def remember_a_request_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 def let_former_members_leave(patch: pytest.MonkeyPatch) -> None:
     """A request counts though its author is no member any more."""
-    change(
-        patch, roster._Evaluation._asks_to_leave, ("now.role is not Role.NONE and", ""), (" and standing.role_at(log, under) is not Role.NONE", "")
-    )
+    change(patch, roster._Evaluation._asks_to_leave, ("now.role is not Role.NONE and", ""), (" and self._role(entry) is not Role.NONE", ""))
 
 
 def keep_what_came_after(patch: pytest.MonkeyPatch) -> None:
