@@ -33,6 +33,9 @@ class Checks:
         """By author's peer: what it was told is durable."""
         self.crossings: Counter[tuple[Connection, Peer, EventId]] = Counter()
         """How often an event crossed a connection, by direction."""
+        self._under_way: dict[tuple[Connection, Peer, bytes], list[EventId]] = {}
+        self._brought: set[tuple[Connection, Peer, EventId]] = set()
+        """What arrived over a connection, by sender. Two who both have an event from elsewhere may send it to each other at the same moment."""
         self.copies: Counter[EventId] = Counter()
         """How often an event crossed any connection."""
         self.searched: set[tuple[Connection, LogId]] = set()
@@ -82,7 +85,7 @@ class Checks:
             case messages.Have(_, _, _, logs):
                 self._durable(peer, {tip.event_id for entry in logs for tip in entry.tips}, "announced")
             case messages.Events(_, log, _, events):
-                self._events_sent(peer, connection, log, events)
+                self._under_way[connection, peer, frame] = self._events_sent(peer, connection, log, events)
             case messages.Want(_, log, _, search) if search:
                 self.searched.add((connection, log))
             case _:
@@ -116,21 +119,27 @@ class Checks:
         if stranger and (named or isinstance(message, messages.Have)):
             self._broken(f"{peer.name} tells {other.name}, a stranger, what it holds")
 
-    def _events_sent(self, peer: "Peer", connection: "Connection", log: LogId, events: tuple[tuple[bytes, bytes], ...]) -> None:
+    def arrived(self, sender: "Peer", connection: "Connection", frame: bytes) -> None:
+        """What `sender` sent is at the other end: from now on it must not come back."""
+        for event_id in self._under_way.pop((connection, sender, frame), ()):
+            self._brought.add((connection, sender, event_id))
+
+    def _events_sent(self, peer: "Peer", connection: "Connection", log: LogId, events: tuple[tuple[bytes, bytes], ...]) -> list[EventId]:
         ids = [read_event(header, body).id for header, body in events]
         self._durable(peer, set(ids), "sent")
         if connection.silent:
-            return  # Nothing arrives any more, and neither end can know that.
+            return []  # Nothing arrives any more, and neither end can know that.
         other = connection.other(peer)
         for event_id in ids:
             self.crossings[connection, peer, event_id] += 1
             self.copies[event_id] += 1
             if (connection, log) in self.searched:
                 continue
-            if self.crossings[connection, other, event_id]:
+            if (connection, other, event_id) in self._brought:
                 self._broken(f"{peer.name} sent an event back to {other.name}, who had sent it")
             if self.crossings[connection, peer, event_id] > 1:
                 self._broken(f"{peer.name} sent an event to {other.name} twice on one connection")
+        return ids
 
     def acknowledged_survive(self, peer: "Peer") -> None:
         """After a restart, what was acknowledged is there."""

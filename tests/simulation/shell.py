@@ -62,6 +62,7 @@ class Connection:
     def _deliver(self, sender: "Peer", receiver: "Peer", frame: bytes) -> None:
         link = self.ends[receiver]
         if self.alive and not self.silent and link is not None and receiver.up:
+            self.world.checks.arrived(sender, self, frame)
             frame = self.world.tampered(frame)
             self.world.trace(b"frame", sender.name, receiver.name, frame)
             receiver.feed(link, fx.FrameReceived(frame))
