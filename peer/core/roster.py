@@ -86,6 +86,18 @@ class Roster(NamedTuple):
         return any(void.role >= Role.ADMIN or void.author == author for void in self.voids.get(event_id, ()))
 
 
+def may_change(roster: Roster, entry: ControlEvent) -> bool:
+    """False if the roster is the same with `entry`, which came after the others, as without it; True where that takes an evaluation to know.
+
+    What somebody decides who is no admin anywhere means nothing until it is one, and then everything is evaluated anew. So a member that writes
+    decisions without end costs others no more than to store them.
+    """
+    standing = roster.standing(entry.author)
+    has_power = standing.owner is not None or any(decision.role is Role.ADMIN for decision in standing.decisions)
+    is_simple = not standing.seals and not any(decision.cut for decision in standing.decisions)
+    return has_power or not is_simple or isinstance(entry.fact, EventVoid | LogSeal)
+
+
 def evaluate(owners: Iterable[PeerId], control: Iterable[ControlEvent]) -> Roster:
     """The roster that `owners`, most senior first, and the `control` events give."""
     return _Evaluation(tuple(owners), control).roster()

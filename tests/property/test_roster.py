@@ -10,7 +10,7 @@ import pytest
 
 from peer.core.control import ControlEvent, MemberSet, Point, Role, member_set
 from peer.core.identity import PeerId
-from peer.core.roster import Roster, evaluate
+from peer.core.roster import Roster, evaluate, may_change
 from tests.conftest import LONG
 from tests.control_histories import History, Lineage, check_by_definition, count_kinds, point_at
 
@@ -63,6 +63,23 @@ def test_random_histories_have_one_roster_in_any_order_of_arrival(batch: int, ca
     """And it is the one that the rules describe, looked at from the outcome."""
     with capsys.disabled():
         check_histories(batch)
+
+
+@pytest.mark.parametrize("batch", range(2))
+def test_what_is_not_looked_at_changes_nothing(batch: int) -> None:
+    """Event by event, in the order in which they were written: where no evaluation is asked for, one gives the same roster."""
+    passed_over = 0
+    for seed in range(batch, HISTORIES // 10, 2):
+        history = History(7_000_000 + seed)
+        history.write_at_random(EVENTS)
+        roster = evaluate(history.owners, [])
+        for count, entry in enumerate(history.events, 1):
+            after = evaluate(history.owners, history.events[:count])
+            if not may_change(roster, entry):
+                assert after == roster, f"seed {seed}"
+                passed_over += 1
+            roster = after
+    assert passed_over > 500
 
 
 def best_rank(roster: Roster, peer: PeerId) -> tuple[int, int, int, bytes]:
