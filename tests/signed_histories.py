@@ -76,7 +76,7 @@ class SignedHistory:
 
     def decide(self, author: str, about: str, role: Role) -> None:
         """Add, change or remove, with a cut at random points, with or without naming what was decided before."""
-        names = [log.point(event) for log in self.logs if log.author == about for event in log.events]
+        names = [log.point(event) for log in self.logs if log.author == about or self.chance.random() < 0.05 for event in log.events]
         cut = self.chance.sample(names, min(len(names), self.chance.randrange(1, 5))) if self.chance.random() < 0.6 else []
         if cut and self.chance.random() < 0.1:
             self.seen["points that are nowhere"] += 1
@@ -88,7 +88,8 @@ class SignedHistory:
 
     def seal(self, author: str) -> None:
         """Of some log of `author` only some of it is to count."""
-        logs = [each for each in self.logs if each.author == author and each.events]
+        whose = self.chance.choice(PEOPLE) if self.chance.random() < 0.2 else author
+        logs = [each for each in self.logs if each.author == whose and each.events]
         if logs:
             self.seen["seals"] += 1
             log = self.chance.choice(logs)

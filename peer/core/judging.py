@@ -325,13 +325,13 @@ def rejudge(
     before: Judgement,
     roster: Roster,
     touched: Iterable[LogKey],
-    lines_of: Callable[[LogId], Sequence[Line]],
+    lines_of: Callable[[LogKey], Sequence[Line]],
     places: Places,
     voided: frozenset[EventId],
 ) -> Judgement:
     """The judgement by `roster`: what is said of `touched` logs, and of those of whose authors something else is said, is thought over.
 
-    It is `before` itself if nothing is another way.
+    `lines_of` knows no lines of a log that is somebody else's: cuts and seals name what they like. It is `before` itself if nothing is another way.
     """
     again: dict[PeerId, set[LogId]] = {}
     for peer, log in touched:
@@ -342,7 +342,7 @@ def rejudge(
         standing = roster.standing(peer)
         for log, named in marks(standing).items():
             if peer in changed or log in again[peer]:
-                verdict = judge(standing, named, lines_of(log), places)
+                verdict = judge(standing, named, lines_of((peer, log)), places)
                 old = before.verdicts.get((peer, log))
                 verdicts[peer, log] = old if old == verdict else verdict
     if roster is before.roster and verdicts == before.verdicts and voided == before.voided:

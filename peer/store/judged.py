@@ -11,7 +11,7 @@ from peer.core.certificate import Certificate, LogKind
 from peer.core.control import POINTS_MAX, ControlEvent, Point, Role
 from peer.core.identity import EventId, LogId, PeerId
 from peer.core.judging import ENDLESS, Judgement, LogKey, Span, changed_peers, counted, counting_clips, cover, marks, rejudge
-from peer.core.roster import Roster, evaluate
+from peer.core.roster import Roster, evaluate, may_change
 from peer.core.run import Run
 from peer.store.database import Connection
 from peer.store.groups import Branch, GroupRecord, Judged, LogRecord, VoidPlace
@@ -63,9 +63,9 @@ def judge_after(connection: Connection, group: GroupRecord, fresh: Fresh, log_of
     voided = frozenset(event_id for event_id, place in voids.items() if roster.is_void(event_id, place.author))
     now = rejudge(judgement, roster, touched, search.lines_of, places, voided)
     ends = dict(before.ends)
-    for (peer, log), verdict in now.verdicts.items():
-        if verdict is not judgement.verdicts.get((peer, log)):
-            ends.update(search.ends(log, verdict.clips))
+    for key, verdict in now.verdicts.items():
+        if verdict is not judgement.verdicts.get(key):
+            ends.update(search.ends(key, verdict.clips))
     hidden = sum(_role(now, voids[event_id]) is not Role.NONE for event_id in voided)
     return Judged(now, places, ends, voids, voids_missing, hidden)
 
@@ -110,10 +110,11 @@ class _Search:
         self._log_of_branch = log_of_branch
         self._fresh_branches = {branch.number: log for log in fresh.logs.values() for branch in log.branches}
 
-    def lines_of(self, log: LogId) -> tuple[Branch, ...]:
-        """The branches of a log, none if it is not here."""
+    def lines_of(self, key: LogKey) -> tuple[Branch, ...]:
+        """The branches of a log, none if it is not here or not that author's."""
+        author, log = key
         record = self._fresh.logs.get(log) or self._group.logs.get(log)
-        return record.branches if record else ()
+        return record.branches if record and record.certificate.peer == author else ()
 
     def places(self, points: Iterable[Point]) -> dict[Point, int]:
         """The branches on which the events at `points` are, of those that are here."""
@@ -130,9 +131,9 @@ class _Search:
                 places[event_id] = VoidPlace(record.certificate.peer, record.certificate.log, found.branch, found.height)
         return places
 
-    def ends(self, log: LogId, clips: Mapping[int, int]) -> Iterable[tuple[int, EventId]]:
+    def ends(self, key: LogKey, clips: Mapping[int, int]) -> Iterable[tuple[int, EventId]]:
         """The events at which branches of a log are clipped."""
-        return _ends(self._connection, self.lines_of(log), clips)
+        return _ends(self._connection, self.lines_of(key), clips)
 
     def _is_at(self, found: Found, point: Point) -> bool:
         record = self._record_of(found.branch)
@@ -144,7 +145,7 @@ class _Search:
 
 def _roster(group: GroupRecord, control: Sequence[ControlEvent]) -> Roster:
     """The roster with these control events; the same object if they change nothing."""
-    if not control:
+    if not any(may_change(group.roster, entry) for entry in control):
         return group.roster
     roster = evaluate(group.genesis.owners, [*group.control, *control])
     return group.roster if roster == group.roster else roster

@@ -5,14 +5,14 @@ Histories are those of control logs, as data logs are judged alike. The second t
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import pytest
 
 from peer.core.control import ControlEvent, Role
 from peer.core.identity import EventId, LogId
-from peer.core.judging import ENDLESS, Judgement, counting_clips, rejudge, tops_of
+from peer.core.judging import ENDLESS, Judgement, Line, LogKey, counting_clips, rejudge, tops_of
 from peer.core.roster import Roster, evaluate
 from tests.conftest import LONG
 from tests.control_histories import History, Lineage
@@ -42,7 +42,11 @@ class Site:
         points = [point for standing in self.roster.standings.values() for log in self.trees for point in points_of(standing, log)]
         places = {point: number for log, tree in self.trees.items() for point, number in tree.places(p for p in points if p.log == log).items()}
         nothing = Judgement(evaluate(self.history.owners, ()))
-        self.judgement = rejudge(nothing, self.roster, (), lambda log: self.trees[log].lines if log in self.trees else (), places, frozenset())
+        self.judgement = rejudge(nothing, self.roster, (), self._lines_of, places, frozenset())
+
+    def _lines_of(self, key: LogKey) -> Sequence[Line]:
+        author, log = key
+        return self.trees[log].lines if self.authors.get(log) == author else ()
 
     def role(self, entry: ControlEvent) -> Role:
         """The role at an event that is held."""

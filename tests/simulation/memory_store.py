@@ -15,7 +15,7 @@ from peer.core.frontier import Tip, Tips, extend_tips, sorted_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, Fork, Page
-from peer.core.judging import Judgement, LogKey, rejudge, tops_of
+from peer.core.judging import Judgement, Line, LogKey, rejudge, tops_of
 from peer.core.roster import Roster, evaluate
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
@@ -83,6 +83,10 @@ class MemoryGroup:
         """The lines of a log."""
         return tree_of(self.events[log].values()) if log in self.certificates else NOTHING
 
+    def _lines_of(self, key: LogKey) -> Sequence[Line]:
+        author, log = key
+        return self.tree(log).lines if log in self.certificates and self.certificates[log].peer == author else ()
+
     def look_again(self, changed: LogKey, roster: Roster) -> None:
         """A log has grown, and this is the roster now: think about all roles."""
         points = {point for standing in roster.standings.values() for log in self.events for point in points_of(standing, log)}
@@ -91,7 +95,7 @@ class MemoryGroup:
         data = {log for log, certificate in self.certificates.items() if certificate.kind is LogKind.DATA}
         voided = {event for event in roster.voids for log in data if event in self.events[log] and roster.is_void(event, self.certificates[log].peer)}
         before = self.judgement
-        self.judgement = rejudge(before, roster, {changed}, lambda log: self.tree(log).lines, places, frozenset(voided))
+        self.judgement = rejudge(before, roster, {changed}, self._lines_of, places, frozenset(voided))
         for log in self.certificates if self.judgement is not before else {changed[1]}:
             self.show(log)
 
