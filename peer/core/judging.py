@@ -69,6 +69,13 @@ class Span(NamedTuple):
     role: Role
 
 
+class HeldLog(NamedTuple):
+    """What is here of a log, parents before their children."""
+
+    lines: Sequence[Line] = ()
+    is_control: bool = False
+
+
 class Verdict(NamedTuple):
     """What there is to say about a log that cuts or seals name."""
 
@@ -77,9 +84,12 @@ class Verdict(NamedTuple):
     clips: Mapping[int, int]
     """By number of a line the height up to which it is offered, ENDLESS if to wherever it ends. One that is not above its fork height is not."""
     reach: int | None
-    """The height above which nothing of the log is of use, to anybody; None if there is none, 0 if nothing of it is."""
+    """The height above which nothing of the log counts; None if there is none, 0 if nothing of it does."""
     missing: tuple[Point, ...] = ()
     """Points whose events are not here."""
+    reach_unsealed: int | None = None
+    """As `reach`, if the seals of its author are not looked at. Control logs are of use up to there: a seal that lies beyond another one may be what
+    says that this does not count, so that whoever does not hear of it has another roster."""
 
     def role_at(self, line: int, height: int) -> Role:
         """The role at the event of that height on a line."""
@@ -112,11 +122,11 @@ class Judgement:
         verdict = self.verdicts.get((author, log)) if self.verdicts else None
         return self.roster.role(author) if verdict is None else verdict.role_at(line, height)
 
-    def reach(self, author: PeerId, log: LogId) -> int | None:
-        """The height above which nothing of `log` is of use, held or not; None if there is none, 0 if nothing of it is."""
+    def reach(self, author: PeerId, log: LogId, *, unsealed: bool = False) -> int | None:
+        """The height above which nothing of `log` counts, held or not, or would if it was not sealed; None if there is none, 0 if nothing of it."""
         verdict = self.verdicts.get((author, log)) if self.verdicts else None
         if verdict is not None:
-            return verdict.reach
+            return verdict.reach_unsealed if unsealed else verdict.reach
         return 0 if self.roster.role(author) is Role.NONE else None
 
     @cached_property
@@ -181,8 +191,16 @@ def marks(standing: Standing) -> Mapping[LogId, Marks]:
     return {log: Marks(cuts.get(log, {}), seals.get(log, {})) for log in cuts.keys() | seals.keys()}
 
 
-def judge(standing: Standing, named: Marks, lines: Sequence[Line], places: Places) -> Verdict:
-    """The verdict on a log with these lines, parents before their children."""
+def judge(standing: Standing, named: Marks, held: HeldLog, places: Places) -> Verdict:
+    """The verdict on a log of which this is here."""
+    found = _judge(standing, named, held.lines, places)
+    if not named.seals:
+        return found._replace(reach_unsealed=found.reach)
+    unsealed = _judge(standing, named._replace(seals={}), held.lines, places)
+    return found._replace(clips=unsealed.clips if held.is_control else found.clips, reach_unsealed=unsealed.reach)
+
+
+def _judge(standing: Standing, named: Marks, lines: Sequence[Line], places: Places) -> Verdict:
     roles = _Roles(standing, named)
     missing = tuple(sorted({point for point in named.points if point not in places}))
     cuts = {number: cover(lines, points, places) for number, points in named.cuts.items()}
@@ -325,13 +343,13 @@ def rejudge(
     before: Judgement,
     roster: Roster,
     touched: Iterable[LogKey],
-    lines_of: Callable[[LogKey], Sequence[Line]],
+    held: Callable[[LogKey], HeldLog],
     places: Places,
     voided: frozenset[EventId],
 ) -> Judgement:
     """The judgement by `roster`: what is said of `touched` logs, and of those of whose authors something else is said, is thought over.
 
-    `lines_of` knows no lines of a log that is somebody else's: cuts and seals name what they like. It is `before` itself if nothing is another way.
+    `held` knows nothing of a log that is somebody else's: cuts and seals name what they like. It is `before` itself if nothing is another way.
     """
     again: dict[PeerId, set[LogId]] = {}
     for peer, log in touched:
@@ -342,7 +360,7 @@ def rejudge(
         standing = roster.standing(peer)
         for log, named in marks(standing).items():
             if peer in changed or log in again[peer]:
-                verdict = judge(standing, named, lines_of((peer, log)), places)
+                verdict = judge(standing, named, held((peer, log)), places)
                 old = before.verdicts.get((peer, log))
                 verdicts[peer, log] = old if old == verdict else verdict
     if roster is before.roster and verdicts == before.verdicts and voided == before.voided:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from peer.core.certificate import Certificate
+from peer.core.certificate import Certificate, LogKind
 from peer.core.control import ControlEvent, Point, Role
 from peer.core.frontier import Tip, Tips, sorted_tips
 from peer.core.group import Genesis
@@ -206,7 +206,11 @@ class GroupRecord:
 
     def reach(self, certificate: Certificate) -> int | None:
         """The height above which nothing of that log is of use; None if there is none, 0 if nothing of it is."""
-        return self.judged.judgement.reach(certificate.peer, certificate.log)
+        return self.judged.judgement.reach(certificate.peer, certificate.log, unsealed=certificate.kind is LogKind.CONTROL)
+
+    def is_over(self, certificate: Certificate) -> bool:
+        """True if there is a height above which nothing of that log counts."""
+        return self.judged.judgement.reach(certificate.peer, certificate.log) is not None
 
     def offered(self, log: LogId) -> LogRecord | None:
         """What others get of a log, None if nothing."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from peer.core.certificate import Certificate, LogKind
 from peer.core.control import POINTS_MAX, ControlEvent, Point, Role
 from peer.core.identity import EventId, LogId, PeerId
-from peer.core.judging import ENDLESS, Judgement, LogKey, Span, changed_peers, counted, counting_clips, cover, marks, rejudge
+from peer.core.judging import ENDLESS, HeldLog, Judgement, LogKey, Span, changed_peers, counted, counting_clips, cover, marks, rejudge
 from peer.core.roster import Roster, evaluate, may_change
 from peer.core.run import Run
 from peer.store.database import Connection
@@ -61,7 +61,7 @@ def judge_after(connection: Connection, group: GroupRecord, fresh: Fresh, log_of
     if roster is not judgement.roster:
         places.update(search.places(_points(roster, changed_peers(judgement.roster, roster)) - places.keys()))
     voided = frozenset(event_id for event_id, place in voids.items() if roster.is_void(event_id, place.author))
-    now = rejudge(judgement, roster, touched, search.lines_of, places, voided)
+    now = rejudge(judgement, roster, touched, search.held, places, voided)
     ends = dict(before.ends)
     for key, verdict in now.verdicts.items():
         if verdict is not judgement.verdicts.get(key):
@@ -110,11 +110,10 @@ class _Search:
         self._log_of_branch = log_of_branch
         self._fresh_branches = {branch.number: log for log in fresh.logs.values() for branch in log.branches}
 
-    def lines_of(self, key: LogKey) -> tuple[Branch, ...]:
-        """The branches of a log, none if it is not here or not that author's."""
-        author, log = key
-        record = self._fresh.logs.get(log) or self._group.logs.get(log)
-        return record.branches if record and record.certificate.peer == author else ()
+    def held(self, key: LogKey) -> HeldLog:
+        """What is here of a log, nothing if it is not that author's."""
+        record = self._record(key)
+        return HeldLog(record.branches, record.certificate.kind is LogKind.CONTROL) if record else HeldLog()
 
     def places(self, points: Iterable[Point]) -> dict[Point, int]:
         """The branches on which the events at `points` are, of those that are here."""
@@ -133,7 +132,13 @@ class _Search:
 
     def ends(self, key: LogKey, clips: Mapping[int, int]) -> Iterable[tuple[int, EventId]]:
         """The events at which branches of a log are clipped."""
-        return _ends(self._connection, self.lines_of(key), clips)
+        record = self._record(key)
+        return _ends(self._connection, record.branches, clips) if record else ()
+
+    def _record(self, key: LogKey) -> LogRecord | None:
+        author, log = key
+        record = self._fresh.logs.get(log) or self._group.logs.get(log)
+        return record if record and record.certificate.peer == author else None
 
     def _is_at(self, found: Found, point: Point) -> bool:
         record = self._record_of(found.branch)

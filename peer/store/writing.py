@@ -293,7 +293,7 @@ class Batch:
 
     def _is_over(self, group: GroupRecord, certificate: Certificate) -> bool:
         """True if nothing that is written on in one of our logs would count: we sealed it, here or elsewhere."""
-        return certificate.log in self._sealed or group.reach(certificate) is not None
+        return certificate.log in self._sealed or group.is_over(certificate)
 
     def _make_room(self, connection: Connection, group: GroupRecord, request: Write) -> None:
         """Before there are too many logs of ours that are not sealed: seal the oldest."""

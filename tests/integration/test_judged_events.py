@@ -57,26 +57,6 @@ def left(log: SampleLog, after: Event | None, count: int) -> Run:
     return log.write_notes(count)
 
 
-async def test_what_others_name_of_a_log_changes_nothing_of_it(tmp_path: Path) -> None:
-    log, mallory = SampleLog("bob"), SampleLog("mallory", kind=LogKind.CONTROL)
-    async with running_store(tmp_path / "site") as store:
-        joined = await with_bob(store)
-        await decide(store, member_set(key_pair("mallory").peer_id, "mallory", Role.READER))
-        run = log.write_notes(5)
-        await store.append(log.certificate, run)
-        await decide(store, member_set(BOB, "bob", Role.NONE, replaces=[joined], cut=[point(run.events[2])]))
-        offered = view(store).tips[log.certificate.log]
-
-        for event in (run.events[1], run.events[4]):
-            await store.append(mallory.certificate, mallory.write(log_seal(log.certificate.log, [point(event)])))
-
-        assert view(store).tips[log.certificate.log] == offered == (Tip(3, run.events[2].id),)
-        before = view(store).judgement
-    async with running_store(tmp_path / "site") as store:
-        assert view(store).tips[log.certificate.log] == offered
-        assert view(store).judgement.digest == before.digest
-
-
 async def test_a_removal_with_a_cut_leaves_what_was_before_and_nothing_that_comes_later(tmp_path: Path) -> None:
     log, other = SampleLog("bob"), SampleLog("bob", label="of which the cut says nothing")
     commits: list[Commit] = []

@@ -199,7 +199,7 @@ def write_on_in_a_sealed_log(patch: pytest.MonkeyPatch) -> None:
 def write_on_in_a_log_that_we_seal(patch: pytest.MonkeyPatch) -> None:
     """A seal of our own ends the log once it is committed, and not before."""
     patch.setattr(Batch, "_close_sealed", lambda _self, _connection, _group, _events: None)
-    patch.setattr(Batch, "_is_over", lambda _self, group, certificate: group.reach(certificate) is not None)
+    patch.setattr(Batch, "_is_over", lambda _self, group, certificate: group.is_over(certificate))
 
 
 def write_without_a_role(patch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,14 @@ Histories are those of control logs, as data logs are judged alike. The second t
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 import pytest
 
 from peer.core.control import ControlEvent, Role
 from peer.core.identity import EventId, LogId
-from peer.core.judging import ENDLESS, Judgement, Line, LogKey, counting_clips, rejudge, tops_of
+from peer.core.judging import ENDLESS, HeldLog, Judgement, LogKey, counting_clips, rejudge, tops_of
 from peer.core.roster import Roster, evaluate
 from tests.conftest import LONG
 from tests.control_histories import History, Lineage
@@ -42,11 +42,11 @@ class Site:
         points = [point for standing in self.roster.standings.values() for log in self.trees for point in points_of(standing, log)]
         places = {point: number for log, tree in self.trees.items() for point, number in tree.places(p for p in points if p.log == log).items()}
         nothing = Judgement(evaluate(self.history.owners, ()))
-        self.judgement = rejudge(nothing, self.roster, (), self._lines_of, places, frozenset())
+        self.judgement = rejudge(nothing, self.roster, (), self._held, places, frozenset())
 
-    def _lines_of(self, key: LogKey) -> Sequence[Line]:
+    def _held(self, key: LogKey) -> HeldLog:
         author, log = key
-        return self.trees[log].lines if self.authors.get(log) == author else ()
+        return HeldLog(self.trees[log].lines, is_control=True) if self.authors.get(log) == author else HeldLog()
 
     def role(self, entry: ControlEvent) -> Role:
         """The role at an event that is held."""
@@ -74,6 +74,11 @@ class Site:
             for entry in self.held.values()
             if entry.event.height <= clips[entry.event.header.log][self.trees[entry.event.header.log].line_of[entry.event.id]]
         ]
+
+    def asks_for(self, entry: ControlEvent) -> bool:
+        """Whether an event is of use here, as far as is known."""
+        reach = self.judgement.reach(entry.author, entry.event.header.log, unsealed=True)
+        return reach is None or entry.event.height <= reach
 
     def tips(self) -> dict[LogId, list[EventId | None]]:
         """The tips of what is offered, by log; logs of which nothing is offered are not in it."""
@@ -159,13 +164,13 @@ def facts(roster: Roster) -> object:
 
 
 def exchange(sites: list[Site], chance: random.Random) -> None:
-    """Each gives what it offers to each other one, until nothing moves."""
+    """Each gives what it offers and the other one asks for, until nothing moves."""
     quiet = False
     while not quiet:
         quiet = True
         pairs = [(giver, taker) for giver in sites for taker in sites if giver is not taker]
         for giver, taker in chance.sample(pairs, len(pairs)):
-            fresh = [entry for entry in giver.offered() if entry.event.id not in taker.held]
+            fresh = [entry for entry in giver.offered() if entry.event.id not in taker.held and taker.asks_for(entry)]
             if fresh:
                 quiet = False
                 taker.held.update((entry.event.id, entry) for entry in fresh)

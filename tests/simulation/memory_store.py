@@ -15,7 +15,7 @@ from peer.core.frontier import Tip, Tips, extend_tips, sorted_tips
 from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, LogId, PeerId
 from peer.core.interfaces import Commit, Fork, Page
-from peer.core.judging import Judgement, Line, LogKey, rejudge, tops_of
+from peer.core.judging import HeldLog, Judgement, LogKey, rejudge, tops_of
 from peer.core.roster import Roster, evaluate
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
@@ -70,7 +70,7 @@ class MemoryGroup:
 
     def reach(self, certificate: Certificate) -> int | None:
         """As `GroupView.reach`."""
-        return self.judgement.reach(certificate.peer, certificate.log)
+        return self.judgement.reach(certificate.peer, certificate.log, unsealed=certificate.kind is LogKind.CONTROL)
 
     def roles(self, log: LogId) -> dict[EventId, Role]:
         """The roles at all events of a log."""
@@ -83,9 +83,10 @@ class MemoryGroup:
         """The lines of a log."""
         return tree_of(self.events[log].values()) if log in self.certificates else NOTHING
 
-    def _lines_of(self, key: LogKey) -> Sequence[Line]:
+    def _held(self, key: LogKey) -> HeldLog:
         author, log = key
-        return self.tree(log).lines if log in self.certificates and self.certificates[log].peer == author else ()
+        certificate = self.certificates.get(log)
+        return HeldLog(self.tree(log).lines, certificate.kind is LogKind.CONTROL) if certificate and certificate.peer == author else HeldLog()
 
     def look_again(self, changed: LogKey, roster: Roster) -> None:
         """A log has grown, and this is the roster now: think about all roles."""
@@ -95,7 +96,7 @@ class MemoryGroup:
         data = {log for log, certificate in self.certificates.items() if certificate.kind is LogKind.DATA}
         voided = {event for event in roster.voids for log in data if event in self.events[log] and roster.is_void(event, self.certificates[log].peer)}
         before = self.judgement
-        self.judgement = rejudge(before, roster, {changed}, self._lines_of, places, frozenset(voided))
+        self.judgement = rejudge(before, roster, {changed}, self._held, places, frozenset(voided))
         for log in self.certificates if self.judgement is not before else {changed[1]}:
             self.show(log)
 

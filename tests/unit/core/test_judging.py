@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from peer.core.control import Point, Role
 from peer.core.identity import EventId, LogId, PeerId
-from peer.core.judging import ENDLESS, Judgement, Span, Verdict, counted, counting_clips, cover, judge, marks, tops_of
+from peer.core.judging import ENDLESS, HeldLog, Judgement, Span, Verdict, counted, counting_clips, cover, judge, marks, tops_of
 from peer.core.roster import Roster
 from peer.core.standing import Decision, Seal, Standing, owner_rank
 
@@ -47,7 +47,7 @@ def removed(*cut: Point) -> Standing:
 
 def verdict(standing: Standing, places: dict[Point, int] | None = None, lines: tuple[Drawn, ...] = TREE) -> Verdict:
     """The verdict on the tree."""
-    return judge(standing, marks(standing)[LOG], lines, PLACES if places is None else places)
+    return judge(standing, marks(standing)[LOG], HeldLog(lines), PLACES if places is None else places)
 
 
 def test_what_lies_under_points_is_their_lines_down_to_the_begin() -> None:

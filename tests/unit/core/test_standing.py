@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from peer.core.control import ControlEvent, Point, Role, event_void, invite, log_seal, member_set
 from peer.core.encoding import encode
 from peer.core.identity import EventId, LogId, PeerId
-from peer.core.judging import Judgement, rejudge
+from peer.core.judging import HeldLog, Judgement, rejudge
 from peer.core.roster import Roster, evaluate
 from peer.core.run import Draft
 from tests.control_histories import Lineage, point_at
@@ -93,7 +93,7 @@ def test_reach_is_the_height_above_which_nothing_counts() -> None:
 
     def reach(who: str, log: bytes, *entries: ControlEvent) -> int | None:
         roster = evaluate([peer("alice")], entries)
-        judgement = rejudge(Judgement(evaluate([peer("alice")], ())), roster, (), lambda _: (), {}, frozenset())
+        judgement = rejudge(Judgement(evaluate([peer("alice")], ())), roster, (), lambda _: HeldLog(), {}, frozenset())
         return judgement.reach(peer(who), LogId(log))
 
     assert reach("bob", bob.certificate.log) == 0
