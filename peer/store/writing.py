@@ -200,8 +200,13 @@ class Batch:
         self._store(connection, group, certificate, branch, Run(run.events[held:], run.signature) if held else run)
 
     def _check_log_count(self, group: GroupRecord, certificate: Certificate) -> None:
-        """Let a new log wait whose author has too many. Its control logs are counted by themselves: what seals the others comes in them."""
-        unsealed = self._unsealed(group, certificate.peer)
+        """Let a new log wait whose author has too many. Its control logs are counted by themselves: what seals the others comes in them.
+
+        One that a cut or a seal names does not wait, and one of which nothing is of use is in nobody's way: others judge by what was named.
+        """
+        if (certificate.peer, certificate.log) in group.judgement.verdicts:
+            return
+        unsealed = [record for record in self._unsealed(group, certificate.peer) if group.reach(record.certificate) != 0]
         if certificate.kind is LogKind.CONTROL:
             unsealed = [record for record in unsealed if record.certificate.kind is LogKind.CONTROL]
         if len(unsealed) >= UNSEALED_LOGS_MAX:

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from peer.core.certificate import Certificate, LogKind
 from peer.core.control import Role, log_seal, member_set
 from peer.core.frontier import Tip
 from peer.core.run import Draft, Run
+from peer.errors import TooManyLogsError
+from peer.store.sealing import UNSEALED_LOGS_MAX
 from tests.integration.store_site import read_log, running_store
 from tests.integration.test_judged_events import BOB, decide, point, view, with_bob
 from tests.samples import GROUP, SampleLog, genesis, key_pair
@@ -15,6 +19,24 @@ def owned(draft: Draft) -> tuple[Certificate, Run]:
     """What alice decides on another machine."""
     log = SampleLog("alice", kind=LogKind.CONTROL, label="elsewhere")
     return log.certificate, log.write(draft)
+
+
+@pytest.mark.parametrize("role", [Role.NONE, Role.READER])
+async def test_what_a_decision_names_is_taken_though_its_author_had_too_many_logs(tmp_path: Path, role: Role) -> None:
+    log = SampleLog("bob", label="named")
+    run = log.write_notes(3)
+    async with running_store(tmp_path / "site") as store:
+        joined = await with_bob(store)
+        for number in range(UNSEALED_LOGS_MAX):
+            other = SampleLog("bob", label=str(number))
+            await store.append(other.certificate, other.write_notes(1))
+        with pytest.raises(TooManyLogsError):
+            await store.append(log.certificate, run)
+        await decide(store, member_set(BOB, "bob", role, replaces=[joined], cut=[point(run.events[2])]))
+
+        await store.append(log.certificate, run)
+
+        assert set((await store.roles(GROUP, [event.id for event in run.events])).values()) == {Role.WRITER}
 
 
 async def test_a_control_log_that_is_sealed_is_told_whole_for_a_seal_in_it_may_say_that_this_one_does_not_count(tmp_path: Path) -> None:
