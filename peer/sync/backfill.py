@@ -85,11 +85,7 @@ class BackfillSide:
         known = self._groups.setdefault(message.group, RemoteGroup(roster=self._view(message.group).roster))
         for entry in message.logs:
             self._take_entry(message.group, known, entry)
-        logs_max = limits.GUEST_LOGS_MAX if self._access(message.group).is_guest else limits.LOGS_PER_GROUP_MAX
-        if len(known.logs) > logs_max:
-            raise LimitExceededError(f"more than {logs_max} logs in one group")
-        if known.tips > limits.TIPS_PER_GROUP_MAX:
-            raise LimitExceededError(f"more than {limits.TIPS_PER_GROUP_MAX} tips in one group")
+        known.check_limits(as_guest=self._access(message.group).is_guest)
         known.complete = known.complete or (message.complete and not message.more)
         self._consider_logs(message.group, known, [entry.log for entry in message.logs if entry.log in known.logs], now_ms)
 
@@ -257,7 +253,8 @@ class BackfillSide:
     def _take_entry(self, group: GroupId, known: RemoteGroup, entry: LogEntry) -> None:
         before = known.logs.get(entry.log)
         if before is not None:
-            known.tips += before.announce(entry.tips)
+            if known.admits(before.certificate.peer, 0, len(entry.tips) - before.named):
+                before.announce(entry.tips)
             return
         try:
             certificate = self._view(group).certificates.get(entry.log) or read_certificate(entry.certificate, group)
@@ -266,9 +263,11 @@ class BackfillSide:
             return
         if certificate.log != entry.log:
             raise RemoteProtocolError("a log announced with the certificate of another")
-        if certificate.kind is LogKind.DATA and self._access(group).is_guest:
+        is_guest = self._access(group).is_guest
+        if is_guest and certificate.kind is LogKind.DATA:
             return
-        known.tips += len(entry.tips)
+        if not known.admits(certificate.peer, 1, len(entry.tips), as_guest=is_guest):
+            return
         known.logs[entry.log] = RemoteLog(certificate, entry.tips, len(entry.tips))
 
     def _consider_logs(self, group: GroupId, known: RemoteGroup, logs: list[LogId], now_ms: int) -> None:

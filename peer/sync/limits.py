@@ -17,6 +17,12 @@ HAVE_LOGS_MAX = 1000
 LOGS_PER_GROUP_MAX = 20_000
 GROUPS_PER_LINK_MAX = 256
 TIPS_PER_LOG_MAX = 64
+LOGS_PER_AUTHOR_MAX = 4000
+"""Of these, logs of one author, and the tips of all logs of one author. What is more is passed over: one member that opens and forks logs without end
+must not end the links of all others."""
+TIPS_PER_AUTHOR_MAX = 8000
+GUEST_LOGS_PER_AUTHOR_MAX = 256
+"""As above, while they are a guest."""
 TIPS_PER_GROUP_MAX = 40_000
 """Tips of all logs of one group that the other side may name: branches cost their author nothing."""
 POSITIONS_MAX = 1024

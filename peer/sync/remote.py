@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 from peer.core.certificate import Certificate, LogKind
 from peer.core.frontier import Tip, Tips, height, sorted_tips
-from peer.core.identity import EventId, LogId
+from peer.core.identity import EventId, LogId, PeerId
 from peer.core.interfaces import GroupView
 from peer.core.roster import Roster
 from peer.core.run import Run
+from peer.errors import LimitExceededError
 from peer.sync import limits
 
 
@@ -43,12 +44,10 @@ class RemoteLog:
     bad: bool = False
     """True if what they sent of it was refused: not asked for again on this link."""
 
-    def announce(self, tips: Tips) -> int:
-        """They say that they hold these now; by how many more tips than the last time."""
-        more = len(tips) - self.named
+    def announce(self, tips: Tips) -> None:
+        """They say that they hold these now."""
         self.tips, self.named = tips, len(tips)
         self._forget_all_but({tip.event_id for tip in tips})
-        return more
 
     def note_sent(self, run: Run, ours: Tips) -> None:
         """They sent `run`, so they hold it. Of their other tips those that we lack stay; `ours` are our own."""
@@ -98,9 +97,29 @@ class RemoteGroup:
     """The one by which all logs were considered last."""
     tips: int = 0
     """How many tips of all logs they announced."""
+    _shares: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
+    """How many logs and tips of each author these are."""
     complete: bool = False
     ended: bool = False
     """True once all that they had at first is here."""
+
+    def admits(self, author: PeerId, logs: int, tips: int, *, as_guest: bool = False) -> bool:
+        """Whether so many more logs and tips of one author are within its share; they are counted."""
+        had_logs, had_tips = self._shares.get(author, (0, 0))
+        logs_max = limits.GUEST_LOGS_PER_AUTHOR_MAX if as_guest else limits.LOGS_PER_AUTHOR_MAX
+        if (logs > 0 and had_logs + logs > logs_max) or (tips > 0 and had_tips + tips > limits.TIPS_PER_AUTHOR_MAX):
+            return False
+        self._shares[author] = had_logs + logs, had_tips + tips
+        self.tips += tips
+        return True
+
+    def check_limits(self, *, as_guest: bool) -> None:
+        """Raise `LimitExceededError` if they announced more than a link is for."""
+        logs_max = limits.GUEST_LOGS_MAX if as_guest else limits.LOGS_PER_GROUP_MAX
+        if len(self.logs) > logs_max:
+            raise LimitExceededError(f"more than {logs_max} logs in one group")
+        if self.tips > limits.TIPS_PER_GROUP_MAX:
+            raise LimitExceededError(f"more than {limits.TIPS_PER_GROUP_MAX} tips in one group")
 
     def agrees_on_control(self, view: GroupView) -> bool:
         """True if they hold the tips of all our control logs, and we lack nothing of theirs."""

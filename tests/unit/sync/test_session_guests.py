@@ -219,6 +219,21 @@ def test_the_logs_that_a_guest_announces_are_limited(bob: Site, group: SampleGro
     assert many.closed.code == again.closed.code == "limit_exceeded"
 
 
+def test_one_author_takes_its_share_of_what_a_guest_shows(bob: Site, group: SampleGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "GUEST_LOGS_MAX", 5)
+    monkeypatch.setattr(limits, "GUEST_LOGS_PER_AUTHOR_MAX", 2)
+    flood = [SampleLog("carol", group.id, kind=LogKind.CONTROL, label=str(number)) for number in range(9)]
+    for log in flood:
+        log.write_notes(1)
+    guest = knocking("zoe", bob, group)
+    group.set_role("zoe")
+
+    guest.receive(have_of(group.id, *flood, group.control))
+
+    assert guest.closed is None
+    assert group.control.certificate.log in {want.log for want in guest.heard(messages.Want)}  # type: ignore[union-attr]
+
+
 def test_a_guest_does_not_keep_a_member_from_bringing_a_log(bob: Site, group: SampleGroup) -> None:
     guest, member = knocking("zoe", bob, group), puppet("mallory", bob, number=2)
     group.set_role("carol")

@@ -98,6 +98,27 @@ def test_logs_are_limited_by_group(end: LinkEnd, group: SampleGroup, monkeypatch
     assert end.closed.code == "limit_exceeded"
 
 
+def test_one_author_takes_its_share_of_logs_and_tips_and_the_link_goes_on(end: LinkEnd, group: SampleGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that opens and forks logs without end must not end the links of the others, who tell each other what it did."""
+    monkeypatch.setattr(limits, "LOGS_PER_AUTHOR_MAX", 3)
+    monkeypatch.setattr(limits, "TIPS_PER_AUTHOR_MAX", 70)
+    monkeypatch.setattr(limits, "LOGS_PER_GROUP_MAX", 5)
+    monkeypatch.setattr(limits, "TIPS_PER_GROUP_MAX", 100)
+    many = tuple(Tip(number + 1, EventId(number.to_bytes(32, "big"))) for number in range(limits.TIPS_PER_LOG_MAX))
+    flood = [SampleLog("carol", group.id, label=str(number)) for number in range(9)]
+    forked = [SampleLog("alice", group.id, label=str(number)) for number in range(2)]
+    for log in (*flood, *forked):
+        log.write_notes(1)
+
+    end.receive(have_of(group.id, *flood, complete=False))
+    for log in forked:
+        end.receive(messages.Have(group.id, complete=False, more=False, logs=(entry_of(log)._replace(tips=many),)))
+
+    assert end.closed is None
+    wanted = {want.log for want in end.heard(messages.Want)}  # type: ignore[union-attr]
+    assert wanted == {log.certificate.log for log in (*flood[:3], forked[0])}
+
+
 def test_tips_are_limited_by_group(end: LinkEnd, group: SampleGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million branches cost their author nothing."""
     monkeypatch.setattr(limits, "TIPS_PER_GROUP_MAX", 100)
