@@ -124,7 +124,7 @@ def count_no_bytes_of_guests(patch: pytest.MonkeyPatch) -> None:
 
 
 def remember_the_data_logs_of_guests(patch: pytest.MonkeyPatch) -> None:
-    change(patch, BackfillSide._take_entry, ("if certificate.kind is LogKind.DATA and self._access(group).is_guest:", "if False:"))
+    change(patch, BackfillSide._take_entry, ("if is_guest and certificate.kind is LogKind.DATA:", "if False:"))
 
 
 def let_a_guest_be_the_source(patch: pytest.MonkeyPatch) -> None:
