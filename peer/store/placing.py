@@ -13,11 +13,14 @@ BRANCHES_MAX = 64
 """Branches of one log; further forks wait. As many tips of a log are told to others: of more they would never hear."""
 
 
-def place_run(connection: Connection, record: LogRecord | None, certificate: Certificate, run: Run, position: int) -> tuple[Branch | None, int]:
+def place_run(
+    connection: Connection, record: LogRecord | None, certificate: Certificate, run: Run, position: int, awaited: int
+) -> tuple[Branch | None, int]:
     """The branch that `run` goes on, None for a new log, and how many of its first events are held, at positions up to `position`.
 
     A branch that does not exist yet is made. Raises `LogGapError` or `ClockNotIncreasingError` if the run does not follow what is held, and
-    `TooManyForksError` if its log has as many branches as a log may have.
+    `TooManyForksError` if its log has as many branches as a log may have; those at whose ends are events that cuts name come on top while they are
+    not here: `awaited` is how many there may be.
     """
     first = run.first.header
     if record is not None:
@@ -27,7 +30,7 @@ def place_run(connection: Connection, record: LogRecord | None, certificate: Cer
                 return branch, 0
             if branch.tip == run.last.id:
                 return branch, len(run.events)
-        return _place_by_search(connection, record, run, position)
+        return _place_by_search(connection, record, run, position, BRANCHES_MAX + awaited)
     if first.seq != 0:
         raise LogGapError(f"event {first.seq} of log {certificate.log.hex()[:12]}, of which nothing is held")
     _check_begin(certificate, run.first)
@@ -42,7 +45,7 @@ def insert_branch(connection: Connection, log_no: int, parent: int | None, fork_
     return Branch(number, parent, fork_height, fork_height, EventId(b""), 0, 0, 0)
 
 
-def _place_by_search(connection: Connection, record: LogRecord, run: Run, position: int) -> tuple[Branch | None, int]:
+def _place_by_search(connection: Connection, record: LogRecord, run: Run, position: int, branches_max: int) -> tuple[Branch | None, int]:
     """As `place_run`, for a run that overlaps what is held, or leaves a branch in its middle."""
     first = run.first
     found = find(connection, (EventId(first.header.previous), *(event.id for event in run.events)), position)
@@ -57,26 +60,26 @@ def _place_by_search(connection: Connection, record: LogRecord, run: Run, positi
         before = found[run.events[held - 1].id]
     elif first.header.seq == 0:
         _check_begin(record.certificate, first)
-        return _fork(connection, record, None, 0), 0
+        return _fork(connection, record, (None, 0), branches_max), 0
     else:
         place = found.get(EventId(first.header.previous))
         if place is None:
             raise LogGapError(f"event {first.header.seq} of log {record.certificate.log.hex()[:12]}: the one before it is not held")
         before = place
         _check_after(first, before.height, read_event_at(connection, before.position).header.hlc)
-    return _branch_after(connection, record, before), held
+    return _branch_after(connection, record, before, branches_max), held
 
 
-def _branch_after(connection: Connection, record: LogRecord, before: Found) -> Branch:
+def _branch_after(connection: Connection, record: LogRecord, before: Found, branches_max: int) -> Branch:
     """The branch that goes on after the event that was found: its own, if that is the tip, or another beside it, a fork."""
     branch = next(each for each in record.branches if each.number == before.branch)
-    return branch if branch.height == before.height else _fork(connection, record, before.branch, before.height)
+    return branch if branch.height == before.height else _fork(connection, record, (before.branch, before.height), branches_max)
 
 
-def _fork(connection: Connection, record: LogRecord, parent: int | None, fork_height: int) -> Branch:
-    if len(record.branches) >= BRANCHES_MAX:
+def _fork(connection: Connection, record: LogRecord, after: tuple[int | None, int], branches_max: int) -> Branch:
+    if len(record.branches) >= branches_max:
         raise TooManyForksError(f"log {record.certificate.log.hex()[:12]} has {len(record.branches)} branches: another one waits")
-    return insert_branch(connection, record.number, parent, fork_height)
+    return insert_branch(connection, record.number, *after)
 
 
 def _check_begin(certificate: Certificate, first: Event) -> None:

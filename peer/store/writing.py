@@ -187,7 +187,7 @@ class Batch:
         record = self._log(group, certificate.log)
         if run.log != certificate.log:
             raise WrongLogError("a run under the certificate of another log")
-        branch, held = place_run(connection, record, certificate, run, self._position)
+        branch, held = place_run(connection, record, certificate, run, self._position, _awaited(group, certificate))
         if held == len(run.events):
             return
         if record is None:
@@ -366,3 +366,13 @@ class Batch:
     def _renew_incarnation(self, connection: Connection) -> None:
         self._incarnation = os.urandom(INCARNATION_SIZE)
         write_fact(connection, "incarnation", self._incarnation)
+
+
+def _awaited(group: GroupRecord, certificate: Certificate) -> int:
+    """How many events of a log cuts name, while one of them is not here."""
+    verdict = group.judgement.verdicts.get((certificate.peer, certificate.log))
+    if verdict is None or not verdict.missing:
+        return 0
+    cuts = [decision.cut for decision in group.roster.standing(certificate.peer).decisions]
+    named = {point for cut in cuts for point in cut if point.log == certificate.log}
+    return 0 if named.isdisjoint(verdict.missing) else len(named)

@@ -8,16 +8,17 @@ from peer.core.certificate import Certificate, LogKind
 from peer.core.control import Role, log_seal, member_set
 from peer.core.frontier import Tip
 from peer.core.run import Draft, Run
-from peer.errors import TooManyLogsError
+from peer.errors import TooManyForksError, TooManyLogsError
+from peer.store.placing import BRANCHES_MAX
 from peer.store.sealing import UNSEALED_LOGS_MAX
 from tests.integration.store_site import read_log, running_store
-from tests.integration.test_judged_events import BOB, decide, point, view, with_bob
+from tests.integration.test_judged_events import BOB, decide, left, point, view, with_bob
 from tests.samples import GROUP, SampleLog, genesis, key_pair
 
 
-def owned(draft: Draft) -> tuple[Certificate, Run]:
+def owned(draft: Draft, label: str = "elsewhere") -> tuple[Certificate, Run]:
     """What alice decides on another machine."""
-    log = SampleLog("alice", kind=LogKind.CONTROL, label="elsewhere")
+    log = SampleLog("alice", kind=LogKind.CONTROL, label=label)
     return log.certificate, log.write(draft)
 
 
@@ -37,6 +38,31 @@ async def test_what_a_decision_names_is_taken_though_its_author_had_too_many_log
         await store.append(log.certificate, run)
 
         assert set((await store.roles(GROUP, [event.id for event in run.events])).values()) == {Role.WRITER}
+
+
+async def test_the_branches_that_a_decision_names_are_taken_though_the_log_had_too_many(tmp_path: Path) -> None:
+    log = SampleLog("bob", kind=LogKind.CONTROL)
+    first = log.write_notes(1)
+    branches = [left(log, first.last, 2) for _ in range(2 * BRANCHES_MAX)]
+    ours, theirs = branches[:BRANCHES_MAX], branches[BRANCHES_MAX:]
+    async with running_store(tmp_path / "a") as a, running_store(tmp_path / "b") as b:
+        for store, runs in ((a, ours), (b, theirs)):
+            await store.create_group(genesis())
+            await store.append(*owned(member_set(BOB, "bob", Role.ADMIN)))
+            for run in (first, *runs):
+                await store.append(log.certificate, run)
+        with pytest.raises(TooManyForksError):
+            await b.append(log.certificate, ours[0])
+
+        removal = owned(member_set(BOB, "bob", Role.NONE, cut=await a.cut(GROUP, BOB)), "removal")
+        for store in (a, b):
+            await store.append(*removal)
+        for run in await read_log(a, log, await b.locator(GROUP, log.certificate.log)):
+            await b.append(log.certificate, run)
+
+        assert view(a).tips == view(b).tips
+        assert view(a).quarantined == 0
+        assert view(b).quarantined == 2 * BRANCHES_MAX
 
 
 async def test_a_control_log_that_is_sealed_is_told_whole_for_a_seal_in_it_may_say_that_this_one_does_not_count(tmp_path: Path) -> None:

@@ -41,9 +41,11 @@ def store_a_run_whose_begin_is_missing(patch: pytest.MonkeyPatch) -> None:
     """A run is signed, so it is stored, whether the event before it is held or not."""
     place = store_writing.place_run
 
-    def trusting(connection: Connection, record: LogRecord | None, certificate: Certificate, run: Run, position: int) -> tuple[Branch | None, int]:
+    def trusting(
+        connection: Connection, record: LogRecord | None, certificate: Certificate, run: Run, position: int, awaited: int
+    ) -> tuple[Branch | None, int]:
         try:
-            return place(connection, record, certificate, run, position)
+            return place(connection, record, certificate, run, position, awaited)
         except LogGapError:
             return (record.branches[-1] if record else None), 0
 
@@ -147,7 +149,7 @@ def offer_what_is_quarantined(patch: pytest.MonkeyPatch) -> None:
 
 def offer_only_what_counts(patch: pytest.MonkeyPatch) -> None:
     """Others do not get what tells them that something does not count."""
-    change(patch, judging.judge, ("max(counting_top(each), here.get(number, 0), top(missing))", "counting_top(each)"))
+    change(patch, judging._judge, ("max(counting_top(each), here.get(number, 0), top(missing))", "counting_top(each)"))
 
 
 def let_anybody_void(patch: pytest.MonkeyPatch) -> None:
