@@ -27,7 +27,7 @@ from peer.blobs.transfer import Fetcher
 from peer.checking import make_backups, make_verification
 from peer.config import Config, load_config
 from peer.core.endpoint import LOOPBACK_NETWORKS, may_be_dialled_plain
-from peer.core.group import Invitation, read_genesis
+from peer.core.group import Invitation
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.errors import MeshError, RecordInvalidError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
@@ -37,7 +37,7 @@ from peer.operations.editing import Editing
 from peer.operations.events import Events
 from peer.operations.fetching import Fetching
 from peer.operations.groups import Groups
-from peer.operations.joining import Joining
+from peer.operations.joining import Joining, genesis_of
 from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
 from peer.operations.recordings import Recordings
@@ -284,8 +284,7 @@ def _link_parts(core: Core, config: Config, parts: tuple[ManualPeerResolver, lis
         await joining[0].decide(group, key, peer, its_name)
 
     async def open_group(invitation: Invitation, data: bytes) -> None:
-        genesis = read_genesis(data, invitation.group)
-        await core.store.create_group(genesis)
+        await core.store.create_group(genesis_of(invitation, data))
         # Nobody is told yet: a second link to the same peer, while the first one is still joining, would end one of them.
         await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group, tell=False)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from peer.core.certificate import LogKind
 from peer.core.control import ASSIGNABLE, Role, invite, member_set
-from peer.core.group import Invitation, read_invitation
+from peer.core.group import Genesis, Invitation, read_genesis, read_invitation
 from peer.core.identity import SEED_SIZE, GroupId, KeyPair, PeerId
 from peer.core.interfaces import EventStore, GroupView, Links, Replica
 from peer.core.names import folded, is_name
@@ -165,6 +165,19 @@ class Joining:
         member, group = invitation.member.hex(), invitation.group.hex()
         while not any(link["peer_id"] == member and group in _texts(link["backfilled"]) for link in self._links().links()):  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
+
+
+def genesis_of(invitation: Invitation, data: bytes) -> Genesis:
+    """How the group of an invitation began, as the member says that was dialled.
+
+    Raises `InvitationRefusedError` if the group has another name: what was checked, and what the operator wants to join, is the one in the invitation.
+    """
+    genesis = read_genesis(data, invitation.group)
+    if genesis.name != invitation.group_name:
+        raise InvitationRefusedError(
+            f"this invitation is for a group named {invitation.group_name}, but the group is named {genesis.name}", fix="ask for a new one, and why"
+        )
+    return genesis
 
 
 def _texts(value: object) -> list[str]:

@@ -122,6 +122,16 @@ async def test_a_second_group_of_the_same_name_is_refused_with_both_ids(sites: S
     assert read_invitation(invitation).group.hex() in problem["detail"]
 
 
+async def test_an_invitation_under_another_name_than_the_group_has_is_refused_and_leaves_nothing(sites: Sites) -> None:
+    await sites.beta.post(GROUPS, {"name": "lab"})
+    renamed = read_invitation(await invite(sites.alpha))._replace(group_name="harmless").to_text()
+
+    problem = await sites.beta.post(f"{GROUPS}/join", {"invitation": renamed}, status=400)
+
+    assert "lab" in problem["detail"]
+    assert len(await sites.beta.get(GROUPS)) == 1
+
+
 async def test_nobody_at_the_address_is_a_problem_with_a_fix(sites: Sites) -> None:
     unreachable = read_invitation(await invite(sites.alpha))._replace(endpoint="http://127.0.0.1:1").to_text()
 
