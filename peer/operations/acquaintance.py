@@ -4,6 +4,7 @@ Where this site is an admin of the group, naming a peer makes it a member. Where
 peer alone: what it offers under another name, and what others offer, is passed over.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -116,6 +117,7 @@ class Acquaintance:
         self._membership = membership
         self._conflicts: dict[tuple[PeerId, GroupId], NameTakenError] = {}
         self._ignored: set[PeerId] | None = None
+        self._taking = asyncio.Lock()
 
     async def add(self, peer_id: str, name: str, endpoint: str | None, groups: Sequence[str], role: str) -> PeerId:
         """Let `peer_id` share `groups` with us: as a new member of those that are here, as the source of those that are not here yet."""
@@ -190,7 +192,11 @@ class Acquaintance:
         Raises `NameTakenError` if another group of the name is here, `RemoteProtocolError` if that is not how the group began.
         """
         genesis = read_genesis(data, group)
-        entry = self._book.entry(remote)
+        async with self._taking:  # A name is given once, however many groups of that name are offered at the same time.
+            return await self._take(remote, genesis)
+
+    async def _take(self, remote: PeerId, genesis: Genesis) -> bool:
+        group, entry = genesis.group, self._book.entry(remote)
         if entry is None or folded(genesis.name) not in {folded(name) for name in entry.expects}:
             return False
         if group not in self._replica.groups:

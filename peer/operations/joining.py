@@ -170,7 +170,7 @@ class Joining:
 def genesis_of(invitation: Invitation, data: bytes) -> Genesis:
     """How the group of an invitation began, as the member says that was dialled.
 
-    Raises `InvitationRefusedError` if the group has another name: what was checked, and what the operator wants to join, is the one in the invitation.
+    Raises `InvitationRefusedError` if the group has another name: what was checked, and what the operator wants, is the one in the invitation.
     """
     genesis = read_genesis(data, invitation.group)
     if genesis.name != invitation.group_name:

@@ -37,12 +37,12 @@ def forget_the_cut_beforehand(patch: pytest.MonkeyPatch) -> None:
 
 def take_whatever_is_offered(patch: pytest.MonkeyPatch) -> None:
     """Trust on first use: a named peer gives us any group."""
-    change(patch, Acquaintance.take_offer, ("or folded(genesis.name) not in {folded(name) for name in entry.expects}", ""))
+    change(patch, Acquaintance._take, ("or folded(genesis.name) not in {folded(name) for name in entry.expects}", ""))
 
 
 def replace_the_group_of_the_name(patch: pytest.MonkeyPatch) -> None:
     """Two groups of one name are held."""
-    change(patch, Acquaintance.take_offer, ("if other is not None:", "if False:"))
+    change(patch, Acquaintance._take, ("if other is not None:", "if False:"))
 
 
 def forget_conflicts(patch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Which offered groups are taken: from the peer that was named, under the name that was said, once, and never over another group of the name."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,7 @@ class Held:
         self.groups: dict[GroupId, Any] = {each.group: SimpleNamespace(genesis=each) for each in groups}
 
     async def create_group(self, made: Genesis) -> None:
+        await asyncio.sleep(0)  # It takes a commit.
         self.groups[made.group] = SimpleNamespace(genesis=made)
 
 
@@ -82,6 +84,18 @@ async def test_a_name_is_expected_once() -> None:
     assert await asked.take_offer(FRIEND, first.group, first.to_bytes())
     assert not await asked.take_offer(FRIEND, second.group, second.to_bytes())
     assert list(held.groups) == [first.group]
+
+
+async def test_of_groups_of_one_name_that_are_offered_at_once_one_is_taken() -> None:
+    book, held = Book(friend="lab", stranger="lab"), Held()
+    offers = [(FRIEND, genesis("friend", name="lab")), (FRIEND, genesis("me", name="lab")), (STRANGER, genesis("stranger", name="LAB"))]
+    asked = acquaintance(book, held)
+
+    taken = await asyncio.gather(*(asked.take_offer(remote, offered.group, offered.to_bytes()) for remote, offered in offers), return_exceptions=True)
+
+    assert len(held.groups) == 1
+    assert taken[:2] == [True, False]
+    assert isinstance(taken[2], NameTakenError)
 
 
 async def test_another_group_of_the_name_is_not_replaced_and_both_ids_are_told_until_that_is_settled() -> None:
