@@ -196,8 +196,11 @@ def judge(standing: Standing, named: Marks, held: HeldLog, places: Places) -> Ve
     found = _judge(standing, named, held.lines, places)
     if not named.seals:
         return found._replace(reach_unsealed=found.reach)
-    unsealed = _judge(standing, named._replace(seals={}), held.lines, places)
-    return found._replace(clips=unsealed.clips if held.is_control else found.clips, reach_unsealed=unsealed.reach)
+    cuts_alone = named._replace(seals={})
+    if not held.is_control:
+        return found._replace(reach_unsealed=_Roles(standing, cuts_alone).reach())
+    unsealed = _judge(standing, cuts_alone, held.lines, places)
+    return found._replace(clips=unsealed.clips, reach_unsealed=unsealed.reach)
 
 
 def _judge(standing: Standing, named: Marks, lines: Sequence[Line], places: Places) -> Verdict:
