@@ -95,7 +95,7 @@ def may_change(roster: Roster, entry: ControlEvent) -> bool:
     standing = roster.standing(entry.author)
     has_power = standing.owner is not None or any(decision.role is Role.ADMIN for decision in standing.decisions)
     is_simple = not standing.seals and not any(decision.cut for decision in standing.decisions)
-    return has_power or not is_simple or isinstance(entry.fact, EventVoid | LogSeal)
+    return has_power or not is_simple or isinstance(entry.fact, EventVoid | LogSeal | MemberLeave)
 
 
 def evaluate(owners: Iterable[PeerId], control: Iterable[ControlEvent]) -> Roster:
