@@ -52,11 +52,15 @@ class RunningPeer:
         return await self.call("POST", path, model=model, json=body if body is not None else {}, **options)
 
     async def until(self, path: str, condition: Any) -> Any:
-        """The document at `path` once `condition` holds for it."""
+        """The document at `path` once it is there and `condition` holds for it."""
         async with asyncio.timeout(DEADLINE_S):
-            while not condition(document := await self.get(path)):  # noqa: ASYNC110  (what is waited for is in another answer)
+            while True:
+                async with self.http.get(f"{self.url}{path}") as answer:
+                    document = await answer.json(content_type=None)
+                    assert answer.status in {200, 404}, document
+                if answer.status != 404 and condition(document):
+                    return document
                 await asyncio.sleep(0.01)
-        return document
 
 
 @asynccontextmanager

@@ -160,7 +160,7 @@ async def test_a_paused_peer_is_not_linked_also_after_a_restart(pair: Pair, tmp_
     async with running_peer(tmp_path / "gamma", "gamma") as gamma:
         await name_peer(pair.alpha, gamma, "gamma", ["lab"])
         await name_peer(gamma, pair.alpha, "alpha", ["lab"])
-        await gamma.until(GROUPS, len)
+        await gamma.until(f"{PEERS}/alpha", lambda peer: peer["shared_groups"])
         paused = await gamma.call("PATCH", f"{PEERS}/alpha", json={"paused": True}, model=Peer)
         assert paused["paused"]
         await gamma.until("/api/v1/status", lambda status: [each["state"] for each in status["links"]] == ["paused"])
