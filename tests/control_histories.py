@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from peer.core.control import ControlEvent, LogSeal, MemberSet, Point, Role, event_void, invite, log_seal, member_set
+from peer.core.control import ControlEvent, LogSeal, MemberLeave, MemberSet, Point, Role, event_void, invite, log_seal, member_leave, member_set
 from peer.core.event import Event, link_event
 from peer.core.identity import EventId, LogId, PeerId
 from peer.core.roster import Roster
@@ -120,7 +120,7 @@ class History:
     def _draft(self, author: PeerId) -> Draft:
         """Something that somebody might write, with or without the right to."""
         kind, about = self.chance.random(), self.chance.choice(self.people)
-        decisions = [entry.event.id for entry in self.events if isinstance(entry.fact, MemberSet) and entry.fact.peer == about]
+        decisions = self._decisions(about)
         if kind < 0.62:
             cut = self.cut(about, whole=self.chance.random() < 0.5) if self.chance.random() < 0.5 else ()
             refs = self.chance.sample(decisions, min(len(decisions), self.chance.randrange(4)))
@@ -133,7 +133,14 @@ class History:
         if kind < 0.94 and own:
             log = self.chance.choice(own)
             return log_seal(log.log, [point_at(self.chance.choice(log.events))] if self.chance.random() < 0.8 else [])
-        return event_void(EventId(bytes([self.chance.randrange(4)]) * 32))
+        if kind < 0.97:
+            return event_void(EventId(bytes([self.chance.randrange(4)]) * 32))
+        asked = self._decisions(author if self.chance.random() < 0.8 else about)
+        return member_leave(self.chance.sample(asked, min(len(asked), self.chance.randrange(8))))
+
+    def _decisions(self, about: PeerId) -> list[EventId]:
+        """What anybody wrote about that peer, whether it counts or not."""
+        return [entry.event.id for entry in self.events if isinstance(entry.fact, MemberSet) and entry.fact.peer == about]
 
 
 def point_at(event: Event) -> Point:
@@ -198,6 +205,15 @@ def check_by_definition(history: History, roster: Roster) -> None:
     for peer, standing in roster.standings.items():
         role, _ = place_by_definition(standing.owner, list(standing.decisions), counting)
         assert roster.role(peer) is role
+    assert roster.leaving == {entry.author for entry in history.events if asks_by_definition(entry, roster, lineage)}
+
+
+def asks_by_definition(entry: ControlEvent, roster: Roster, lineage: Lineage) -> bool:
+    """True if a member asks, as the member that it is now, to be removed: by its role at the request, and by what made it a member."""
+    standing = roster.standing(entry.author)
+    named = set(entry.event.header.refs) & set(standing.now.live)
+    role = standing.role_at(entry.event.header.log, partial(lineage.is_under, entry.event))
+    return isinstance(entry.fact, MemberLeave) and bool(named) and bool(role) and roster.role(entry.author) is not Role.NONE
 
 
 def place_by_definition(owner: int | None, speaking: list, counting: dict) -> tuple[Role, tuple]:  # type: ignore[type-arg]
@@ -238,3 +254,4 @@ def count_kinds(history: History, roster: Roster) -> None:
     seen["seals"] += sum(isinstance(each.fact, LogSeal) for each in history.events)
     seen["invitations used"] += sum(each.used_by is not None for each in roster.invites.values())
     seen["voids that count"] += len(roster.voids)
+    seen["members that ask to leave"] += len(roster.leaving)

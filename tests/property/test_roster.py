@@ -31,6 +31,7 @@ MINIMA = {
     "events under a cut": 100,
     "invitations used": 20,
     "voids that count": 20,
+    "members that ask to leave": 20,
 }
 """What must have happened at least in a batch of 250 histories."""
 
