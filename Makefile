@@ -3,7 +3,8 @@
 PYTHON ?= python3
 SEEDS ?= 1000
 FUZZ_SECONDS ?= 60
-WORKERS ?= 2
+# More than cores: the tests with processes mostly wait.
+WORKERS ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
