@@ -1,11 +1,13 @@
 """Log lines of the running peer, on standard error. The only module that imports `structlog`.
 
-Messages are constants, what changes is a field: lines can be counted and searched. No secret is ever a field.
+Messages are constants, what changes is a field: lines can be counted and searched. No secret is ever a field. A line that cannot
+be written (the disk is full, who read the pipe is gone) is lost, and nothing else: the work that it tells of goes on.
 """
 
+import contextlib
 import logging
 import sys
-from typing import cast
+from typing import TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
@@ -27,7 +29,7 @@ def set_up_logs(level: str, form: str) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     # What libraries say while they are debugged shows values, whatever these are: the database's every argument of every call.
@@ -41,6 +43,21 @@ def set_up_logs(level: str, form: str) -> None:
 def get_log(name: str) -> FilteringBoundLogger:
     """The logger of one part of the peer."""
     return cast("FilteringBoundLogger", structlog.get_logger(part=name))
+
+
+class _Unfailing:
+    """What `print` needs of a text stream; what cannot be written is passed over, as the standard library's own handlers do."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # The second is of a stream that was closed.
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

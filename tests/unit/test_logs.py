@@ -1,7 +1,11 @@
-"""Log lines hold no secret, though the frames that an error passed through do."""
+"""Log lines hold no secret, though the frames that an error passed through do. Where no line can be written the work goes on."""
 
+import io
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 import structlog
@@ -57,6 +61,33 @@ def test_bytes_that_are_no_request_are_not_shown(capsys: pytest.CaptureFixture[s
     assert "a bug" in shown
     assert SEED.hex() not in shown
     assert shown.count("Error handling request") == 1
+
+
+@pytest.fixture
+def failing(request: pytest.FixtureRequest) -> Iterator[TextIO]:
+    """A stream that takes nothing: the disk is full, nobody reads, or it is closed later."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    raw = os.fdopen(writer if request.param == "nobody reads" else full, "wb", buffering=0)
+    yield io.TextIOWrapper(raw, write_through=True)
+    raw.close()
+    os.close(full if request.param == "nobody reads" else writer)
+
+
+@pytest.mark.parametrize("failing", ["full disk", "nobody reads", "closed"], indirect=True)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_that_cannot_be_written_breaks_nothing(
+    form: str, failing: TextIO, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", failing)
+    set_up_logs("debug", form)
+    if "closed" in request.node.callspec.params.values():
+        failing.close()
+
+    with pytest.raises((OSError, ValueError)):
+        failing.write("x")
+    get_log("test").error("it failed", exc_info=ZeroDivisionError("a bug"))
 
 
 def test_keys_and_invitations_show_what_is_public_alone() -> None:
