@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.commands import Command
-from tests.end_to_end.processes import Site
+from tests.end_to_end.processes import DEADLINE_S, Site
 
 pytestmark = pytest.mark.xdist_group("commands")
 
@@ -87,21 +87,21 @@ def test_events_are_listed_and_followed(recmesh: Command, site: Site) -> None:
 
     assert [event["type"] for event in listed][:4] == ["member.set", "recording.create", "chunk.add", "recording.finalize"]
     assert "recording.create" in recmesh("events", "lab").out
-    following = subprocess.Popen(
-        [sys.executable, "-m", "peer.cli", "events", "lab", "--follow", "--json"],
+    with subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-m", "peer.cli", "events", "lab", "--follow", "--json"],
         env={**os.environ, "RECMESH_DATA": str(site.folder)},
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert following.stdout is not None
-    try:
-        seen = [json.loads(following.stdout.readline()) for _ in listed]
-        recmesh("group", "invite", "lab")
-        new = json.loads(following.stdout.readline())
-    finally:
-        following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 130
-        following.stdout.close()
+    ) as following:
+        assert following.stdout is not None
+        try:
+            seen = [json.loads(following.stdout.readline()) for _ in listed]
+            recmesh("group", "invite", "lab")
+            new = json.loads(following.stdout.readline())
+            following.send_signal(signal.SIGINT)
+            assert following.wait(DEADLINE_S) == 130
+        finally:
+            following.send_signal(signal.SIGABRT)  # If it still runs it shows where.
     assert seen == listed
     assert new["type"] == "invite"
 
