@@ -1,7 +1,10 @@
 """The command line's way to the running peer: its admin API. The only module that imports `httpx`."""
 
+import contextlib
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 ADDRESS_FILE = "admin.address"
 TOKEN_FILE = "admin.token"  # noqa: S105  (a file's name)
 CONNECT_TIMEOUT_S = 5.0
+WAKE_S = 1.0
 Parameters = Mapping[str, str | int | list[str]]
 
 
@@ -75,7 +79,7 @@ class AdminClient:
     def follow(self, path: str, parameters: Parameters | None = None) -> Iterator[Any]:
         """The documents of a stream of server-sent events, as they come."""
         headers = {"Accept": "text/event-stream"}
-        with self._errors(), self._http.stream("GET", path, params=parameters, headers=headers, timeout=self._patient) as answer:
+        with self._errors(), _waking(), self._http.stream("GET", path, params=parameters, headers=headers, timeout=self._patient) as answer:
             if answer.is_error:
                 answer.read()
                 raise _problem(answer)
@@ -95,7 +99,7 @@ class AdminClient:
     ) -> "httpx.Response":
         timeout = self._patient if patient and options.current.timeout_s is None else self._http.timeout
         headers = {"Accept": accept} if accept else None
-        with self._errors():
+        with self._errors(), _waking():
             answer = self._http.request(method, path, params=parameters, json=body, headers=headers, timeout=timeout)
         if answer.is_error:
             raise _problem(answer)
@@ -103,6 +107,21 @@ class AdminClient:
 
     def _errors(self) -> "_TransportErrors":
         return _TransportErrors(self._where)
+
+
+@contextlib.contextmanager
+def _waking() -> Iterator[None]:
+    """Let Ctrl-C end a wait for an answer: one that comes in the moment before a read begins is noted, and seen at the next interruption."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, WAKE_S, WAKE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class _TransportErrors:
