@@ -75,7 +75,10 @@ async def test_a_group_of_the_same_name_is_refused_with_both_ids(pair: Pair) -> 
     group = await pair.alpha.get(LAB)
     await name_peer(pair.alpha, pair.beta, "beta", ["lab"])
 
-    status = await pair.beta.until("/api/v1/status", lambda status: any(each["code"] == "name_taken" for each in status["problems"]))
+    def is_told(status: Any) -> bool:
+        return any(each["code"] == "name_taken" for each in status["problems"]) and all(link["last_error"] for link in status["links"])
+
+    status = await pair.beta.until("/api/v1/status", is_told)
 
     (problem,) = [each for each in status["problems"] if each["code"] == "name_taken"]
     assert [link["last_error"]["code"] for link in status["links"]] == ["name_taken"]

@@ -78,11 +78,13 @@ def test_what_is_foretold_comes_true() -> None:
             seen["allowed" if refused is None else "refused"] += 1
             seen["others changed"] += refused is None and bool(others)
             seen["conflicts ended"] += refused is None and len(target.live) > 1
+            seen["raised"] += refused is None and bool(target.live) and target.role < role
             seen["on owners"] += refused is None and view.roster.standing(about).owner is not None
     print(f"\n{dict(seen)}")  # noqa: T201
     assert seen["allowed"] > HISTORIES
     assert seen["refused"] > HISTORIES
     assert seen["conflicts ended"] > HISTORIES // 20
+    assert seen["raised"] > HISTORIES // 20, "who has a role gets a higher one only where the decisions before are replaced"
     assert seen["on owners"] > HISTORIES // 20
     assert seen["others changed"] > HISTORIES // 20
 
