@@ -1,6 +1,7 @@
 """What all tests share: how random the random ones are, and a list of what could not run here, at the end where it is read."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,7 +15,9 @@ settings.load_profile("long" if LONG else "short")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the markers of this project mean."""
+    """Say what the markers of this project mean, and let Ctrl-C mean something: a shell that runs the tests in the background ignores it for all."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "needs(what): the test needs something that not every machine has; it runs or says loudly why not")
 
 
