@@ -130,7 +130,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.end()
 
 
-def test_a_backup_is_made_checked_and_restored(world: World) -> None:
+def check_that_a_backup_is_made_checked_and_restored(world: World) -> None:
     """What came after the backup comes back from the office, under its id; what is written then is there, too."""
     (make,), (restore,) = blocks("What is in a backup"), blocks("Restore")
     assert world.does(make).startswith("ok: ")
@@ -149,7 +149,7 @@ def test_a_backup_is_made_checked_and_restored(world: World) -> None:
     assert json.loads(world.machine("field").types("recmesh verify --deep --json"))["ok"] is True
 
 
-def test_a_lost_machine_is_replaced_by_a_new_site(world: World) -> None:
+def check_that_a_lost_machine_is_replaced_by_a_new_site(world: World) -> None:
     names = list(world.recordings("office"))
     world.machine("field").is_lost()
     remove, set_up, joins = blocks("A lost machine, and no backup")
@@ -163,7 +163,7 @@ def test_a_lost_machine_is_replaced_by_a_new_site(world: World) -> None:
     assert {each["name"] for each in group["members"]} == {"office", "field-2"}
 
 
-def test_a_stolen_machine_writes_nothing_that_counts_any_more(world: World) -> None:
+def check_that_a_stolen_machine_writes_nothing_that_counts_any_more(world: World) -> None:
     """It wrote before and after the theft: the first stays, the second goes, and what it still writes comes nowhere."""
     look, revoke, rotate = blocks("A stolen machine")
     names = list(world.recordings("office")) + world.adds("new machine")
@@ -203,7 +203,7 @@ async def _write_as_a_thief(data: Path, recording: bytes) -> None:
         await store.write(group, LogKind.DATA, [Draft("recording.tag", encode({"recording": recording, "tag": "stolen", "present": True}))])
 
 
-def test_the_first_owner_takes_the_group_back(world: World) -> None:
+def check_that_the_first_owner_takes_the_group_back(world: World) -> None:
     """The daily owner is stolen; the first one comes out of its safe, from its backup, removes it and appoints another."""
     set_up, make, restore, tell, take_back = blocks("A lost owner")
     world.does(set_up)
@@ -239,6 +239,14 @@ def _roles(world: World, machine: str) -> dict[str, str]:
 
 def _json(world: World, machine: str, line: str) -> Any:
     return json.loads(world.machine(machine).types(f"{line} --json"))
+
+
+def test_the_page_from_top_to_bottom(world: World) -> None:
+    """One story: each part begins where the one before it ended."""
+    check_that_a_backup_is_made_checked_and_restored(world)
+    check_that_a_lost_machine_is_replaced_by_a_new_site(world)
+    check_that_a_stolen_machine_writes_nothing_that_counts_any_more(world)
+    check_that_the_first_owner_takes_the_group_back(world)
 
 
 def test_every_command_of_the_page_is_typed() -> None:
