@@ -156,7 +156,7 @@ class Lineage:
         self._events = {entry.event.id: entry.event for entry in events}
 
     def is_under(self, event: Event, point: Point) -> bool:
-        """As `Ancestry.is_under` promises."""
+        """As `Ancestry.is_under_any` promises, of one point."""
         if event.header.log != point.log:
             return False
         if (

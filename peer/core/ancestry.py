@@ -38,16 +38,12 @@ class Ancestry:
             self._logs.setdefault(event.header.log, {}).setdefault(event.height, []).append(event.id)
         self._forked = {log for log, heights in self._logs.items() if any(len(ids) > 1 for ids in heights.values())}
 
-    def is_under(self, event: Event, point: Point) -> bool:
-        """Whether `event` is the one at `point` or an ancestor of it.
+    def is_under_any(self, event: Event, points: tuple[Point, ...]) -> bool:
+        """Whether `event` is the one at one of `points` or an ancestor of it. Asked often about the same points, this costs one look.
 
-        While the event at the point is not here, those count as its ancestors that may still turn out to be: whatever has a descendant that is a tip
+        While the event at a point is not here, those count as its ancestors that may still turn out to be: whatever has a descendant that is a tip
         lower than the point, itself included.
         """
-        return self._is_in(event, self._past((point,)))
-
-    def is_under_any(self, event: Event, points: tuple[Point, ...]) -> bool:
-        """Whether `event` lies under one of `points`. Asked often about the same points, this costs one look."""
         if id(points) not in self._pasts:
             self._pasts[id(points)] = points, self._past(points)
         return self._is_in(event, self._pasts[id(points)][1])

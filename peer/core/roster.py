@@ -147,7 +147,6 @@ class _Evaluation:
     """One computation, from nothing."""
 
     def __init__(self, owners: tuple[PeerId, ...], control: Iterable[ControlEvent]) -> None:
-        self._owners = owners
         self._authors = {owner: _Author(place) for place, owner in enumerate(owners)}
         events = {entry.event.id: entry for entry in control}
         self._ancestry = Ancestry(entry.event for entry in events.values())

@@ -119,7 +119,8 @@ class FormRoutes:
         group = _group(request)
 
         async def answer(caller: PeerId, body: bytes) -> list[bytes]:
-            return await self._exchanged(request, caller, group, _read_posted(body, group))
+            frames, events = _read_posted(body, group)
+            return await self._exchanged(request, caller, group, frames, events)
 
         return await self._answer(request, group, answer)
 
@@ -158,12 +159,11 @@ class FormRoutes:
             return _problem(UNAVAILABLE, error, headers)
         return web.Response(body=encode(list(frames)), content_type=CONTENT_TYPE, headers=headers)
 
-    async def _exchanged(self, request: web.Request, caller: PeerId, group: GroupId, frames: Sequence[bytes]) -> list[bytes]:
-        """What the session says to these frames. Raises what it says at its end."""
+    async def _exchanged(self, request: web.Request, caller: PeerId, group: GroupId, frames: Sequence[bytes], events: int = 0) -> list[bytes]:
+        """What the session says to these frames, which bring so many events. Raises what it says at its end."""
         if self._owed_s(caller):
             raise TooManyRequestsError("this peer was sent more than it takes in a second")
-        sent = [message for frame in frames if isinstance(message := messages.decode_message(frame), messages.Events)]
-        self._links.pace.take(caller, events=sum(len(message.events) for message in sent), size=sum(len(frame) for frame in frames))
+        self._links.pace.take(caller, events=events, size=sum(len(frame) for frame in frames))
         now_ms = time.monotonic_ns() // 1_000_000
         session = SyncSession(self._handshake(), about_one_group(self._links.replica, group), 0, now_ms)
         try:
@@ -250,22 +250,23 @@ def _read_hello(body: bytes, caller: PeerId) -> messages.Hello:
     return message
 
 
-def _read_posted(body: bytes, group: GroupId) -> list[bytes]:
-    """Frames that bring events of one group. Raises `RemoteProtocolError` for any others: this session is about nothing else."""
-    frames = _read_frames(body)
+def _read_posted(body: bytes, group: GroupId) -> tuple[list[bytes], int]:
+    """Frames that bring events of one group, and how many. Raises `RemoteProtocolError` for any others: this session is about nothing else."""
+    frames, events = _read_frames(body), 0
     for frame in frames:
         message = messages.decode_message(frame)
         if not isinstance(message, _POSTED):
             raise RemoteProtocolError(f"{type(message).__name__.lower()} in a request that brings events")
         if message.group != group:
             raise RemoteProtocolError("a frame about another group than the request")
-    return frames
+        events += len(message.events) if isinstance(message, messages.Events) else 0
+    return frames, events
 
 
 def _as_error(outcome: Outcome) -> MeshError:
     """What the session said at its end, as an error with its code."""
     assert outcome.end is not None
-    error = NotAMemberError(outcome.end.text) if outcome.end.code == NotAMemberError.code else RemoteProtocolError(outcome.end.text)
+    error = RemoteProtocolError(outcome.end.text)
     error.code = outcome.end.code
     return error
 
