@@ -10,7 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ENGINE := $(VENV)/.engine
-PYTEST := $(BIN)/python -m pytest -ra
+# A test that hangs ends itself, showing where every thread is: one that waits for ever tells nobody anything.
+TEST_TIMEOUT_S ?= 300
+PYTEST = $(BIN)/python -m pytest -ra --timeout $(TEST_TIMEOUT_S) --timeout-method thread
 
 .PHONY: help demo test test-long check format bench simulate fuzz fuzz-engine requirements hooks clean
 
@@ -41,6 +43,7 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -n $(WORKERS) --dist loadgroup
 
+test-long: TEST_TIMEOUT_S = 14400
 test-long: $(READY)
 	RECMESH_TEST_LONG=1 $(PYTEST) -n $(WORKERS) --dist loadgroup
 	$(MAKE) simulate SEEDS=$(SEEDS)
