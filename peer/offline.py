@@ -5,15 +5,15 @@ import json
 from pathlib import Path
 
 from peer.blobs.store import FileBlobStore
-from peer.checking import make_verification
 from peer.logs import set_up_logs
-from peer.node import opened_core
 from peer.one_error import one_error
 from peer.operations.groups import Groups
 from peer.store import backup, backup_verification
 from peer.store.database import remove_database
 from peer.store.directory import DataDirectory
 from peer.store.keys import KeyFiles
+from peer.wiring.checking import make_verification
+from peer.wiring.core import opened_core
 
 
 async def verify(root: Path, *, deep: bool) -> dict[str, object]:

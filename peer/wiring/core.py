@@ -1,0 +1,89 @@
+"""What works without a network: log, projections and bytes of a data directory."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+from materializer.queries import Projections
+from materializer.runner import Materializer
+from peer.blobs.store import FileBlobStore
+from peer.core.identity import GroupId, KeyPair
+from peer.errors import MeshError, StoreCorruptError
+from peer.logs import get_log
+from peer.store.database import Database, open_database, remove_database
+from peer.store.directory import DataDirectory
+from peer.store.events import SqliteEventStore, opened_event_store
+from peer.store.keys import GROUP_CHARACTERS, KeyFiles
+from peer.store.recovery import recover
+
+FREE_FLOOR_BYTES = 256 * 1024 * 1024
+"""The disk is never filled further than this by bytes from elsewhere."""
+
+_log = get_log("node")
+
+
+class Core(NamedTuple):
+    """What works without a network: log, projections, bytes."""
+
+    key: KeyPair
+    store: SqliteEventStore
+    views: Projections
+    materializer: Materializer
+    blobs: FileBlobStore
+
+
+def now_ms() -> int:
+    """Unix time."""
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def opened_core(directory: DataDirectory, damage: MeshError | None = None) -> AsyncIterator[Core]:
+    """Log, projections and bytes of a directory that the caller has locked."""
+    keys = KeyFiles(directory.keys)
+    key = keys.peer_key()
+    await recover(directory, key, lambda event, fields: _log.warning(event, **fields), damage)
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(await open_database(directory.log_database, "log", backups=directory.backups))
+        store = await stack.enter_async_context(opened_event_store(log, keys, key, now_ms))
+        lost = keys.log_key_files().keys() - {group.hex()[:GROUP_CHARACTERS] for group in store.replica.whole.groups}
+        if lost:
+            _log.warning("log.db knows nothing of groups that this peer has written in: put it back, or join them again", groups=sorted(lost))
+        views = await stack.enter_async_context(await _open_views(directory))
+        materializer = Materializer(views, store, store.replica.whole)
+        blobs = FileBlobStore(directory.blobs, free_floor=FREE_FLOOR_BYTES)
+        stack.callback(blobs.close)
+        await materializer.start()
+        async with asyncio.TaskGroup() as tasks:
+            projecting = tasks.create_task(materializer.run())
+            try:
+                await materializer.reached(store.position)
+                projections = Projections(views, materializer)
+                if blobs.has_leftovers:
+                    await _sweep(blobs, projections, store.replica.groups)
+                yield Core(key, store, projections, materializer, blobs)
+            finally:
+                projecting.cancel()
+
+
+async def _sweep(blobs: FileBlobStore, views: Projections, groups: Iterable[GroupId]) -> None:
+    """Delete what a crash left half-written, except downloads that go on."""
+    wanted = [file for group in list(groups) for file in await views.wanted_blobs(group)]
+    await blobs.sweep({blob for file in wanted for blob in (file.blob, file.pieces)})
+
+
+async def _open_views(directory: DataDirectory) -> Database:
+    """`views.db`; one that is damaged or newer is thrown away, since it is computed again."""
+    try:
+        return await open_database(directory.views_database, "views", synchronous="NORMAL")
+    except StoreCorruptError as error:
+        _log.warning("the projections are damaged and are computed again", error=error.text)
+        remove_database(directory.views_database)
+        return await open_database(directory.views_database, "views", synchronous="NORMAL")
+
+
+def report(event: str, error: BaseException) -> None:
+    """Tell the operator of an error that nobody is asked about."""
+    _log.error(event, exc_info=error)

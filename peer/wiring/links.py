@@ -1,0 +1,74 @@
+"""What links ask of the rest of the peer."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, read_record, sign_record
+from peer.config import Config
+from peer.core.group import Invitation
+from peer.core.identity import BlobId, GroupId, PeerId
+from peer.errors import RecordInvalidError
+from peer.logs import get_log
+from peer.operations.joining import Joining, genesis_of
+from peer.transport.channel import ChannelRules
+from peer.transport.connection import now_ms as link_time_ms
+from peer.transport.link_parts import LinkParts
+from peer.transport.links import PeerLinks
+from peer.transport.pace import Pace
+from peer.wiring.belonging import Belonging
+from peer.wiring.core import Core, now_ms
+from resolver.manual import ManualPeerResolver
+
+SHORT_DIGITS = 8
+_log = get_log("node")
+
+
+def make_link_parts(
+    core: Core, config: Config, parts: tuple[ManualPeerResolver, list[Joining], Belonging], links: Callable[[], PeerLinks]
+) -> LinkParts:
+    """What links ask of the rest; `links` and what stands in the list are made later than this."""
+    manual, joining, belonging = parts
+
+    async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
+        await joining[0].decide(group, key, peer, its_name)
+
+    async def open_group(invitation: Invitation, data: bytes) -> None:
+        await core.store.create_group(genesis_of(invitation, data))
+        # Nobody is told yet: a second link to the same peer, while the first one is still joining, would end one of them.
+        await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group, tell=False)
+
+    async def read_blob(group: GroupId, blob: BlobId, start: int, size: int) -> bytes | None:
+        return await core.blobs.read(blob, start, size) if await core.views.has_blob(group, blob) else None
+
+    def record() -> bytes:
+        endpoint = links().endpoint
+        endpoints = (endpoint,) if endpoint else ()
+        reachability = Reachability.UNKNOWN if endpoint else Reachability.OUTBOUND_ONLY
+        try:
+            return sign_record(core.key, PeerRecord(core.key.peer_id, now_ms(), endpoints, reachability, VALID_FOR_MAX_S)).data
+        except RecordInvalidError:
+            return b""  # An endpoint that others would not take: they are told nothing.
+
+    def endpoints_in(peer: PeerId, data: bytes) -> tuple[str, ...]:
+        with suppress(RecordInvalidError):
+            theirs = read_record(data).record
+            if theirs.peer == peer:
+                return theirs.endpoints
+        return ()
+
+    return LinkParts(
+        core.key,
+        config.name,
+        lambda: core.store.incarnation,
+        core.store,
+        core.store.replica,
+        decide_join,
+        open_group,
+        read_blob,
+        lambda event, error: _log.error(event, exc_info=error),
+        record,
+        endpoints_in,
+        Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
+        ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys),
+        take_offer=belonging.acquaintance.take_offer,
+    )

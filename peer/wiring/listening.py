@@ -1,0 +1,55 @@
+"""Where others dial this peer: its listener, with everything that it answers."""
+
+from contextlib import AsyncExitStack
+from ipaddress import ip_network
+from pathlib import Path
+
+from peer.api.services import MembershipService
+from peer.config import Config
+from peer.core.endpoint import LOOPBACK_NETWORKS, may_be_dialled_plain
+from peer.core.identity import KeyPair
+from peer.transport.blob_routes import BlobRoutes
+from peer.transport.door import Crowding
+from peer.transport.forms import FormRoutes
+from peer.transport.links import PeerLinks
+from peer.transport.listener import PeerListener
+from peer.transport.pinning import pinned
+from peer.transport.signatures import RequestVerifier
+from peer.transport.tls import ServerTls, operator_tls, own_tls
+from peer.wiring.core import Core
+
+
+async def start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks, members: MembershipService) -> str:
+    """Let others dial us, unless this site only dials out; where, to show."""
+    address = config.listen_address
+    if address is None:
+        return "none"
+    tls = _listener_tls(core.key, config)
+    listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=_crowding(config))
+    verifier = RequestVerifier(core.key.peer_id)
+    blobs = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, verifier)
+    forms = FormRoutes(links, lambda group, peer: members.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False), verifier)
+    url = await listener.start([*blobs.routes(), *forms.routes()])
+    stack.push_async_callback(listener.stop)
+    shown = tls.channel_key if tls else next(iter(config.proxy_keys), None)
+    links.endpoint = pinned(config.advertise[0] if config.advertise else url, core.key.peer_id, shown)
+    return url
+
+
+def _crowding(config: Config) -> Crowding:
+    """Who may have how many connections; what proxies bring is from many."""
+    proxies = [ip_network(each) for each in config.proxy_addresses]
+    if config.proxy_keys and not proxies:
+        proxies = [ip_network(each) for each in LOOPBACK_NETWORKS]
+    return Crowding(config.connections_per_address, (*config.exempt_networks, *proxies))
+
+
+def _listener_tls(key: KeyPair, config: Config) -> ServerTls | None:
+    """None where plain HTTP is protected, or what comes is from a proxy: connections that are neither are refused one by one."""
+    if config.tls_cert:
+        return operator_tls(Path(config.tls_cert), Path(config.tls_key))
+    assert config.listen_address is not None
+    host = config.listen_address.host
+    if config.proxy_keys or config.listen_address.is_loopback or may_be_dialled_plain(host, config.wireguard_networks):
+        return None
+    return own_tls(key)

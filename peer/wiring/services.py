@@ -1,0 +1,83 @@
+"""The use cases, put together for the admin API."""
+
+from functools import partial
+from pathlib import Path
+
+from peer import __version__
+from peer.api.services import Services
+from peer.blobs.transfer import Fetcher
+from peer.config import Config
+from peer.operations.adding import Adding
+from peer.operations.editing import Editing
+from peer.operations.events import Events
+from peer.operations.fetching import Fetching
+from peer.operations.groups import Groups
+from peer.operations.joining import Joining
+from peer.operations.paths import ServerPaths
+from peer.operations.peers import Peers
+from peer.operations.recordings import Recordings
+from peer.operations.showing import Showing
+from peer.operations.site import Site, SiteParts
+from peer.operations.tokens import Tokens
+from peer.store.audit import AuditFile
+from peer.store.directory import DataDirectory
+from peer.store.recovery import reports
+from peer.store.tokens import TokenFile, read_own_token
+from peer.transport.links import PeerLinks
+from peer.transport.reaching import reach, resync
+from peer.wiring.belonging import Belonging
+from peer.wiring.checking import make_backups, make_verification
+from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
+from resolver.composite import CompositePeerResolver
+from resolver.manual import ManualPeerResolver
+
+
+def make_services(
+    directory: DataDirectory,
+    config: Config,
+    core: Core,
+    links: PeerLinks,
+    addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
+    movers: tuple[Fetcher, Fetching, Showing],
+) -> Services:
+    """The use cases, put together."""
+    (manual, resolver, belonging), (fetcher, fetching, showing) = addresses, movers
+    me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
+    verification = make_verification(directory, me, core.blobs)
+    site = SiteParts(
+        me,
+        config.name,
+        __version__,
+        directory.blobs,
+        FREE_FLOOR_BYTES,
+        replica,
+        views,
+        links,
+        fetching,
+        verification,
+        store.counts,
+        lambda: store.failure,
+        lambda: [transfer.to_json() for transfer in fetcher.transfers],
+        resolver.states,
+        core.materializer.rebuild,
+        lambda: [each.problem for each in reports(directory)],
+        store.health,
+        belonging.acquaintance.pending,
+        belonging.acquaintance.conflicts,
+    )
+    adding = Adding(me, store, replica, core.blobs, views, showing.now)
+    recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)
+    return Services(
+        Site(site),
+        Groups(me, config.name, (store, replica, views), partial(resync, links)),
+        Joining(core.key, store, replica, lambda: links, manual),
+        *belonging[:-1],
+        Peers(me, (replica, resolver, links, partial(reach, links)), belonging.acquaintance),
+        Events(store, replica),
+        recordings,
+        Editing(me, store, replica, views, recordings),
+        Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens)),
+        AuditFile(directory.audit_log, report),
+        ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
+        make_backups(directory),
+    )
