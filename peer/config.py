@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from peer.core import endpoint as endpoints
@@ -31,6 +31,7 @@ from peer.core.endpoint import (
 )
 from peer.core.names import check_name, is_name
 from peer.errors import ConfigError, NameInvalidError
+from peer.sections import STATIC_PEERS_MAX, GossipSection, HubSection, HubSourceSection, StaticPeer
 
 CONFIG_FILE = "config.toml"
 LISTEN_DEFAULT = "0.0.0.0:7850"
@@ -127,7 +128,24 @@ class Config(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least serious log lines to write.")
     log_format: Literal["text", "json"] = Field("text", description="How log lines are written to standard error.")
 
-    model_config = SettingsConfigDict(env_prefix="RECMESH_", extra="forbid", frozen=True)
+    peer_timeout: float = Field(
+        300, gt=0, description="Seconds after which a peer that is not heard of is shown as unreachable. It is tried again all the same."
+    )
+    dial_networks: list[str] = Field(
+        default_factory=list,
+        description="Networks where addresses may be dialled that gossip or a hub told of, beside public ones and those of this machine.",
+    )
+    cache_bytes: int = Field(
+        2**30, ge=0, description="How many bytes of recordings to keep for sites that exchange them through this one, beside what is wanted here."
+    )
+    gossip: GossipSection = Field(default_factory=GossipSection, description="How members tell one another where members can be dialled.")
+    hub: HubSection = Field(default_factory=HubSection, description="Whether this peer is a hub for others.")
+    hub_source: HubSourceSection = Field(default_factory=HubSourceSection, description="The hub through which this peer finds others.")
+    peers: list[StaticPeer] = Field(
+        default_factory=list, description="Peers that are always dialled, as [[peers]]: name, peer_id, endpoints, groups."
+    )
+
+    model_config = SettingsConfigDict(env_prefix="RECMESH_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     file: ClassVar[Path | None] = None
     """The file to read; `load_config` sets it in a subclass."""
@@ -174,13 +192,20 @@ class Config(BaseSettings):
             read_endpoint(url)
         return value
 
-    @field_validator("channel_keys", "proxies", "wireguard", "connections_exempt")
+    @field_validator("channel_keys", "proxies", "wireguard", "connections_exempt", "dial_networks")
     @classmethod
     def _check_entries(cls, value: list[str], info: ValidationInfo) -> list[str]:
         if len(value) > NETWORKS_MAX:
             raise ValueError(f"{len(value)} entries; {NETWORKS_MAX} are allowed")
         for each in value:
             _ENTRY_READERS[info.field_name or ""](each)
+        return value
+
+    @field_validator("peers")
+    @classmethod
+    def _check_peers(cls, value: list[StaticPeer]) -> list[StaticPeer]:
+        if len(value) > STATIC_PEERS_MAX or len({each.peer_id for each in value}) < len(value):
+            raise ValueError(f"at most {STATIC_PEERS_MAX} peers, each of them once")
         return value
 
     @field_validator("tls_cert", "tls_key")
@@ -275,6 +300,7 @@ _ENTRY_READERS: Mapping[str, Callable[[str], object]] = {
     "proxies": _read_address,
     "wireguard": read_wireguard,
     "connections_exempt": read_ip_network,
+    "dial_networks": read_ip_network,
 }
 
 
@@ -327,13 +353,23 @@ def render_config(values: dict[str, object]) -> str:
     """A new `config.toml` with the given keys set and every other one shown as a comment with its default."""
     lines = ["# Settings of this recmesh peer. Every key can also be set as RECMESH_<KEY> in the environment.", ""]
     for key, field in Config.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel) or key == "peers":
+            continue
         lines.append(f"# {field.description}")
         if key in values:
             lines.append(f"{key} = {_toml(values[key])}")
         else:
-            default = field.get_default(call_default_factory=True)
             lines.append(f"# {key} = {_toml(default)}")
         lines.append("")
+    for key, field in Config.model_fields.items():  # Sections come last: what follows one belongs to it.
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            lines += [f"# {field.description}", f"[{key}]"]
+            for name, inner in type(default).model_fields.items():
+                lines += [f"# {inner.description}", f"# {name} = {_toml(inner.default)}"]
+            lines.append("")
+    lines += [f"# {Config.model_fields['peers'].description}", ""]
     return "\n".join(lines)
 
 
@@ -342,7 +378,7 @@ def _toml(value: object) -> str:
         return "[" + ", ".join(_toml(each) for each in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return str(value)
     assert isinstance(value, str)
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

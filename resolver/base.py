@@ -24,6 +24,12 @@ class KnownPeer(NamedTuple):
     """True if the operator does not want it to be dialled."""
     expects: frozenset[str] = frozenset()
     """Names of groups that it is expected to share with us, while none of that name is here."""
+    hints: frozenset[str] = frozenset()
+    """Those of the endpoints that neither the operator nor an invitation named: dialled only in networks where hints may lead."""
+    learned_from: PeerId | None = None
+    """Who told of it, where that was gossip."""
+    ttl: int | None = None
+    """How often its address may be passed on from here; None where it is not to be."""
 
 
 class SourceState(NamedTuple):

@@ -338,3 +338,18 @@ class DialTarget(Protocol):
     def paused(self) -> bool:
         """True if the operator does not want it to be dialled."""
         ...
+
+    @property
+    def hints(self) -> frozenset[str]:
+        """Those of the endpoints that neither the operator nor an invitation named: dialled only in networks where hints may lead."""
+        ...
+
+    @property
+    def learned_from(self) -> PeerId | None:
+        """Who told of it, where that was gossip."""
+        ...
+
+    @property
+    def ttl(self) -> int | None:
+        """How often its address may be passed on from here; None where it is not to be."""
+        ...

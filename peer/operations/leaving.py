@@ -23,6 +23,8 @@ ANSWER_DELAY_S = 2.0
 """How much longer each admin waits for the more senior ones to answer."""
 
 ADMINS_WAITED_FOR_MAX = 5
+SENDING_MS = 2_000
+"""How long the request of somebody who does not wait for the answer has to reach others: forgotten sooner it would have been written for nobody."""
 
 
 class LeavingStore(EventStore, Protocol):
@@ -61,7 +63,7 @@ class Leaving:
         self._forgetting = asyncio.Lock()
 
     async def leave(self, reference: str, *, now: bool, timeout_ms: int) -> Json:
-        """Ask to be removed, wait for the answer, and forget the group. With `now` it is forgotten without waiting."""
+        """Ask to be removed, wait for the answer, and forget the group. With `now` it is forgotten as soon as others may have heard."""
         if timeout_ms < 0:
             raise RequestError("a time to wait is 0 or more", fix="leave it out")
         group, view = find_group(self._replica, reference)
@@ -70,8 +72,8 @@ class Leaving:
         if asked:
             await self._store.begin_leaving(group)
             await self._ask(group, view)
-        if asked and not now:
-            await self._until_removed(group, timeout_ms)
+        if asked:
+            await self._until_removed(group, SENDING_MS if now else timeout_ms)
         removed = view.roster.role(self._peer) is Role.NONE
         if removed or now or not asked:
             await self._forget(group)

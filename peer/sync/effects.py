@@ -280,6 +280,34 @@ class BlobSlice(NamedTuple):
     data: bytes | None
 
 
+class TellRecords(NamedTuple):
+    """Fact: tell them these signed peer records, each with its TTL, if the group is spoken about."""
+
+    group: GroupId
+    entries: tuple[tuple[bytes, int], ...]
+
+
+class RecordsHeard(NamedTuple):
+    """Effect: a member told these of the group."""
+
+    group: GroupId
+    entries: tuple[tuple[bytes, int], ...]
+
+
+class TellSites(NamedTuple):
+    """Fact: tell them these signed statuses, each with the links that it came over, if the group is spoken about."""
+
+    group: GroupId
+    entries: tuple[tuple[bytes, int], ...]
+
+
+class SitesHeard(NamedTuple):
+    """Effect: a member told these of the group."""
+
+    group: GroupId
+    entries: tuple[tuple[bytes, int], ...]
+
+
 class BackfillEnded(NamedTuple):
     """Effect: all that the other side had of this group when it told us is held here."""
 
@@ -311,6 +339,8 @@ Fact = (
     | GroupOpened
     | WantBlob
     | BlobSlice
+    | TellRecords
+    | TellSites
 )
 
 Effect = (
@@ -329,6 +359,8 @@ Effect = (
     | OpenGroup
     | ReadBlob
     | BlobArrived
+    | RecordsHeard
+    | SitesHeard
     | JoinEnded
     | BackfillEnded
     | PhaseChanged

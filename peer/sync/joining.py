@@ -10,7 +10,7 @@ from peer.core.control import Role
 from peer.core.group import check_join, join_bytes
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import Replica
-from peer.errors import HandshakeFailedError, InvitationRefusedError, NoAdminReachedError, RemoteProtocolError
+from peer.errors import HandshakeFailedError, InvitationRefusedError, LimitExceededError, NoAdminReachedError, RemoteProtocolError
 from peer.sync import effects as fx
 from peer.sync import limits
 from peer.sync.guests import Access, access_of
@@ -242,3 +242,23 @@ def _refusal(code: str, text: str) -> InvitationRefusedError:
     error = InvitationRefusedError(text, fix="ask for a new one")
     error.code = code
     return error
+
+
+class HeldFrames:
+    """What comes while the group that we join is being opened."""
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self._size = 0
+
+    def add(self, frame: bytes) -> None:
+        """Keep `frame` for later. Raises `LimitExceededError`."""
+        self._size += len(frame)
+        if len(self._frames) >= limits.HELD_FRAMES_MAX or self._size > limits.HELD_BYTES_MAX:
+            raise LimitExceededError("too many frames while joining")
+        self._frames.append(frame)
+
+    def take(self) -> list[bytes]:
+        """All of them, in order."""
+        frames, self._frames = self._frames, []
+        return frames

@@ -43,6 +43,11 @@ REJECTIONS_MAX = 1000
 """Logs of which the other side may announce or send what does not verify."""
 TEXT_CHARACTERS_MAX = 512
 RECORD_SIZE_MAX = 1024
+"""Bytes of a signed peer record, and of a signed status."""
+NEIGHBOURS_MAX = 64
+"""Peer records, or statuses, in one frame."""
+NEIGHBOURS_PER_MINUTE_MAX = 20_000
+"""Of both, that one link may bring; more are passed over."""
 WANT_REPEATS_MAX = 3
 """How often in a row a log is asked for again on a link after its events did not fit."""
 

@@ -27,6 +27,9 @@ from peer.sync.fields import (
     read_tuple,
     read_whole,
 )
+from peer.sync.hearsay import HEARSAY_READERS
+from peer.sync.hearsay import Records as Records  # noqa: PLC0414
+from peer.sync.hearsay import Sites as Sites  # noqa: PLC0414
 from peer.sync.membership import MEMBERSHIP_NAMES, MEMBERSHIP_READERS
 from peer.sync.membership import Guest as Guest  # noqa: PLC0414  (the messages are one vocabulary in two files)
 from peer.sync.membership import Join as Join  # noqa: PLC0414
@@ -189,6 +192,8 @@ Message = (
     | Credit
     | BlobWant
     | BlobPart
+    | Records
+    | Sites
     | Ping
     | Pong
     | Error
@@ -209,6 +214,8 @@ def encode_message(message: Message) -> bytes:
             fields = ["want", group, log, list(positions), search]
         case Events(group, log, signature, events):
             fields = ["events", group, log, signature, [[header, body] for header, body in events]]
+        case Records(group, entries) | Sites(group, entries):
+            fields = [_NAMES[type(message)], group, [list(entry) for entry in entries]]
         case _:
             fields = [_NAMES[type(message)], *message]
     return encode(fields)
@@ -351,6 +358,7 @@ _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
     "credit": (1, _credit),
     "blob_want": (5, _blob_want),
     "blob_part": (3, _blob_part),
+    **HEARSAY_READERS,
     "ping": (1, _ping),
     "pong": (1, _pong),
     "error": (3, _error),
@@ -364,6 +372,8 @@ _NAMES: Mapping[type, str] = {
     Credit: "credit",
     BlobWant: "blob_want",
     BlobPart: "blob_part",
+    Records: "records",
+    Sites: "sites",
     Ping: "ping",
     Pong: "pong",
     Error: "error",

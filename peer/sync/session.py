@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from peer.core.identity import GroupId
 from peer.errors import (
     HandshakeTimeoutError,
-    LimitExceededError,
     LocalProtocolError,
     NotAMemberError,
     RemoteProtocolError,
@@ -22,9 +21,10 @@ from peer.sync.backfill import BackfillSide
 from peer.sync.blobs import BlobSide
 from peer.sync.guests import Guests, groups_to_name, has_business
 from peer.sync.handshake import Handshake
-from peer.sync.joining import JoinSide
+from peer.sync.joining import HeldFrames, JoinSide
 from peer.sync.liveness import Liveness
 from peer.sync.messages import Have, Message
+from peer.sync.neighbours import NeighbourSide
 from peer.sync.outbox import Outbox
 from peer.sync.push import PushSide
 from peer.sync.questions import Questions
@@ -40,6 +40,7 @@ class _Established:
     speaking: Speaking
     backfill: BackfillSide
     blobs: BlobSide
+    neighbours: NeighbourSide
 
 
 class SyncSession:
@@ -67,9 +68,7 @@ class SyncSession:
         """What the dialler wants to speak about."""
         self._awaiting_join = False
         self._opening = False
-        self._held_frames: list[bytes] = []
-        """What came while the group that we join was being opened."""
-        self._held_bytes = 0
+        self._held = HeldFrames()
         self._opened_ms = now_ms
         self._idle_since_ms: int | None = None
         self.was_up_to_date = False
@@ -126,7 +125,7 @@ class SyncSession:
             case fx.FrameReceived(frame):
                 self.liveness.heard(now_ms)
                 if self._opening:
-                    self._hold(frame)
+                    self._held.add(frame)
                 else:
                     self._receive(messages.decode_message(frame), frame, now_ms)
             case fx.Tick():
@@ -160,6 +159,9 @@ class SyncSession:
                 self._established.blobs.want(fact)
             case fx.BlobSlice():
                 self._established.blobs.read(fact)
+            case fx.TellRecords() | fx.TellSites():
+                if self._parts is not None:
+                    self._parts.neighbours.tell(fact)
         self._watch_phase()
 
     def _store_answered(self, fact: fx.RunStored | fx.RunsRead | fx.EventsFound | fx.LocatorRead, now_ms: int) -> None:
@@ -239,6 +241,8 @@ class SyncSession:
                 self._established.blobs.wanted(message)
             case messages.BlobPart():
                 self._established.blobs.part(message)
+            case messages.Records() | messages.Sites():
+                self._established.neighbours.heard(message, now_ms)
             case messages.Ping(number):
                 self.liveness.ping(number, now_ms)
             case messages.Pong(number):
@@ -290,7 +294,8 @@ class SyncSession:
         remote = self._handshake.remote
         backfill = BackfillSide(self._replica, self._outbox, self._questions, self._surroundings.sources, self._link, remote.peer)
         speaking = Speaking(self._replica, self._outbox, remote.peer, (backfill, self._push), self._guests)
-        self._parts = _Established(speaking, backfill, BlobSide(self._replica, self._outbox, remote.peer))
+        bytes_, neighbours = BlobSide(self._replica, self._outbox, remote.peer), NeighbourSide(self._outbox, speaking.shared)
+        self._parts = _Established(speaking, backfill, bytes_, neighbours)
         self._outbox.ask(fx.Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
         self._enter(fx.Phase.BACKFILL)
         speaking.begin(self._named, now_ms, we_named=self._handshake.we_dialled)
@@ -301,12 +306,6 @@ class SyncSession:
             self._named = (*self._named, group)
             self._establish(now_ms)
 
-    def _hold(self, frame: bytes) -> None:
-        self._held_bytes += len(frame)
-        if len(self._held_frames) >= limits.HELD_FRAMES_MAX or self._held_bytes > limits.HELD_BYTES_MAX:
-            raise LimitExceededError("too many frames while joining")
-        self._held_frames.append(frame)
-
     def _group_opened(self, fact: fx.GroupOpened, now_ms: int) -> None:
         self._opening = False
         if fact.code is not None:
@@ -314,8 +313,7 @@ class SyncSession:
             return
         self._joining.ended(None, "")
         self._establish_for(fact.effect.group, now_ms)
-        held, self._held_frames = self._held_frames, []
-        for frame in held:
+        for frame in self._held.take():
             self._receive(messages.decode_message(frame), frame, now_ms)
 
     # Backfill and push

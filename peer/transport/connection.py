@@ -15,6 +15,7 @@ import aiohttp
 from peer.core.group import read_genesis
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import EventStore
+from peer.core.neighbours import Neighbours
 from peer.errors import (
     EventRejectedError,
     LinkBrokenError,
@@ -95,6 +96,7 @@ class Performers(Protocol):
     take_offer: TakeOfferCall
     read_blob: ReadBlobCall
     pace: Pace
+    neighbours: Neighbours
 
 
 def now_ms() -> int:
@@ -168,6 +170,11 @@ class Connection:
         """Where the other end speaks from, empty if that is not known."""
         name = self._socket.get_extra_info("peername")
         return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    @property
+    def _remote(self) -> PeerId:
+        assert self.remote is not None
+        return self.remote.remote
 
     @property
     def queued_bytes(self) -> int:
@@ -247,6 +254,10 @@ class Connection:
                 self._spawn(self._read_blob(effect))
             case fx.BlobArrived():
                 self._blob_arrived(effect)
+            case fx.RecordsHeard(group, entries):
+                self._performers.neighbours.hear_records(self._remote, group, entries)
+            case fx.SitesHeard(group, entries):
+                self._performers.neighbours.hear_sites(self._remote, group, entries)
             case fx.JoinEnded(_, code, text):
                 self._join_ended(code, text)
             case fx.BackfillEnded() | fx.PhaseChanged():

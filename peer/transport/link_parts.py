@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from peer.core.group import Invitation
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.interfaces import EventStore, Replica
+from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
 from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.connection import DecideJoinCall, ReadBlobCall, TakeOfferCall, now_ms
 from peer.transport.pace import Pace
@@ -47,3 +48,5 @@ class LinkParts:
     """What the operator knows of the networks around."""
     take_offer: TakeOfferCall = _ignore_offer
     """Begin to hold a group that a peer offers which says that we are members, if the operator expects it from this very peer."""
+    neighbours: Neighbours = NO_NEIGHBOURS
+    """Who hears what members say of others, and whom we reached."""

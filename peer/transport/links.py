@@ -15,6 +15,7 @@ from peer.core.certificate import LogKind
 from peer.core.group import Invitation
 from peer.core.identity import NONCE_SIZE, BlobId, GroupId, PeerId
 from peer.core.interfaces import Commit, DialTarget
+from peer.core.neighbours import Told
 from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
 from peer.sync import effects as fx
 from peer.sync.handshake import Handshake, LocalSide
@@ -53,6 +54,7 @@ class PeerLinks:
         self.read_blob = parts.read_blob
         self.channel_rules = parts.channel_rules
         self.pace = parts.pace
+        self.neighbours = parts.neighbours
         self._parts = parts
         self._surroundings = Surroundings(parts.replica, Sources(), is_wanted=lambda peer: peer in self._targets)
         self._pending = PendingPeers()
@@ -193,6 +195,7 @@ class PeerLinks:
         if self._is_known(effect.remote):
             self._learned[effect.remote] = tuple(self._parts.read_record(effect.remote, effect.record))
             self._pending.forget(effect.remote)
+            self.neighbours.linked(effect.remote, effect.record, dialled_by_us=dialled_by_us)
         self._changed.set()
 
     def _is_known(self, peer: PeerId) -> bool:
@@ -236,9 +239,25 @@ class PeerLinks:
         self._facts.pop(connection.number, None)
         if connection.remote is not None and self._is_known(connection.remote.remote):
             self._last_seen_ms[connection.remote.remote] = time.time_ns() // 1_000_000
+            self.neighbours.unlinked(connection.remote.remote)
         if self._surroundings.drop_link(connection.number):
             self._feed_all(fx.SourcesChanged())
         self._changed.set()
+
+    # What members are told of others
+
+    def tell_records(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """Tell `peer`, if it is linked and a member, where members of `group` can be dialled: signed peer records with their TTLs."""
+        self._feed_to(peer, fx.TellRecords(group, tuple(entries)))
+
+    def tell_sites(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """Tell `peer`, if it is linked and a member, how members of `group` are: signed statuses with the links that they came over."""
+        self._feed_to(peer, fx.TellSites(group, tuple(entries)))
+
+    def _feed_to(self, peer: PeerId, fact: fx.Fact) -> None:
+        connection = self.link_to(peer)
+        if connection is not None:
+            connection.feed(fact)
 
     # What others want to know
 

@@ -77,6 +77,8 @@ def _messages() -> list[Message]:
         messages.Rejected(group, log, "log_gap"),
         messages.Credit(1000),
         messages.BlobWant(1, group, BLOB, 0, 10),
+        messages.Records(group, ((b"record", 1),)),
+        messages.Sites(group, ((b"status", 1),)),
         messages.BlobPart(1, "", b"bytes"),
         messages.Ping(1),
         messages.Pong(1),

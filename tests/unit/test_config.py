@@ -9,6 +9,7 @@ import pytest
 from peer.config import Config, check_endpoint, default_directory, load_config, parse_address, read_config, render_config
 from peer.core.endpoint import WireGuardNetwork
 from peer.errors import ConfigError
+from peer.sections import GossipSection, HubSection, HubSourceSection
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +70,13 @@ def test_variables_of_the_command_line_are_no_settings(tmp_path: Path, monkeypat
     ("text", "named"),
     [
         ('nam = "a"', "nam"),
-        ('[hub]\nenabled = "yes"', "hub"),
+        ('[hub]\nenabled = "perhaps"', "hub.enabled"),
+        ("[gossip]\nttl = 3", "gossip.ttl"),
+        ("[gossip]\nexchange_interval = 0", "gossip.exchange_interval"),
+        ('[hub_source]\nurl = "http:/x"', "hub_source.url"),
+        ('[[peers]]\nname = "a"\npeer_id = "AB"\nendpoints = ["https://a:1"]\ngroups = ["g"]', "peers"),
+        (f'[[peers]]\nname = "a"\npeer_id = "{"ab" * 32}"\nendpoints = []\ngroups = ["g"]', "endpoints"),
+        ("dial_networks = ['10.0.0.0/99']", "dial_networks"),
         ('name = "../up"', "name"),
         ('name = ".hidden"', "name"),
         (f'name = "{"a" * 129}"', "name"),
@@ -121,8 +128,9 @@ def test_the_example_loads_and_sets_every_key() -> None:
 
     config = read_config(example)
 
-    keys = set(re.findall(r"^([a-z_]+) = ", example.read_text(), re.MULTILINE))
-    assert keys == set(Config.model_fields)
+    assert set(config.model_fields_set) == set(Config.model_fields)
+    for section in (config.gossip, config.hub, config.hub_source, *config.peers):
+        assert section.model_fields_set == set(type(section).model_fields)
     assert config.name == "field-station"
 
 
@@ -130,6 +138,17 @@ def test_every_key_is_documented_and_no_other() -> None:
     table = (ROOT / "docs" / "configuration.md").read_text().split("These are no keys", maxsplit=1)[0]
 
     assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)) == set(Config.model_fields)
+    sections = {"gossip": GossipSection, "hub": HubSection, "hub_source": HubSourceSection}
+    keys = {f"{name}.{key}" for name, section in sections.items() for key in section.model_fields}
+    assert set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", table, re.MULTILINE)) == keys
+
+
+def test_a_key_in_a_section_can_be_set_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECMESH_GOSSIP__ENABLED", "false")
+
+    config = load_config(write(tmp_path, "[gossip]\ndefault_ttl = 5\n"))
+
+    assert (config.gossip.enabled, config.gossip.default_ttl) == (False, 5)
 
 
 def test_what_init_writes_is_read_back(tmp_path: Path) -> None:

@@ -264,6 +264,8 @@ def _said() -> list[messages.Message]:
         messages.Events(GROUP, DATA.log, first.signature, tuple((event.header_bytes, event.body) for event in first.events)),
         messages.Rejected(GROUP, DATA.log, "signature_mismatch"),
         messages.Credit(262144),
+        messages.Records(GROUP, ((b"a signed peer record", 1),)),
+        messages.Sites(GROUP, ((b"a signed status", 2),)),
         messages.BlobWant(7, GROUP, BlobId(sha256(b"blob")), 1048576, 262144),
         messages.BlobPart(7, "", b"part"),
         messages.BlobPart(8, "not_found", b""),

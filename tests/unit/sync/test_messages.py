@@ -35,6 +35,8 @@ SAMPLES: tuple[messages.Message, ...] = (
     messages.Rejected(GROUP, LOG, "log_gap"),
     messages.Credit(1),
     messages.BlobWant(1, GROUP, BlobId(ID), 0, 4096),
+    messages.Records(GROUP, ((b"record", 10**9), (b"", 0))),
+    messages.Sites(GROUP, ((b"status", 3),)),
     messages.BlobPart(1, "", b"bytes"),
     messages.Ping(0),
     messages.Pong(2**64 - 1),
@@ -147,6 +149,8 @@ def entry(count: int = 1, log: bytes = LOG) -> list[object]:
     [
         ("hello", 1, [1] * messages.VERSIONS_MAX, [1] * (messages.VERSIONS_MAX + 1)),
         ("hello", 7, bytes(limits.RECORD_SIZE_MAX), bytes(limits.RECORD_SIZE_MAX + 1)),
+        ("records", 2, [[b"", 0]] * limits.NEIGHBOURS_MAX, [[b"", 0]] * (limits.NEIGHBOURS_MAX + 1)),
+        ("sites", 2, [[bytes(limits.RECORD_SIZE_MAX), 0]], [[bytes(limits.RECORD_SIZE_MAX + 1), 0]]),
         ("proof", 3, [GROUP] * limits.GROUPS_PER_LINK_MAX, [GROUP] * (limits.GROUPS_PER_LINK_MAX + 1)),
         ("join_request", 7, limits.JOIN_HOPS_MAX, limits.JOIN_HOPS_MAX + 1),
         ("offer", 2, bytes(GENESIS_SIZE_MAX), bytes(GENESIS_SIZE_MAX + 1)),

@@ -1,0 +1,55 @@
+"""What links tell whoever looks after the neighbourhood: gossip about addresses, and how other sites are."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from peer.core.identity import GroupId, PeerId
+
+Told = Sequence[tuple[bytes, int]]
+"""Signed bytes, each with a number: the TTL of a peer record, or the links that a status came over."""
+
+
+class Neighbours(Protocol):
+    """Hears what happens on links. Returns at once and raises nothing."""
+
+    def linked(self, peer: PeerId, record: bytes, *, dialled_by_us: bool) -> None:
+        """A link to `peer`, a member of something here, stands; `record` is its signed peer record, or empty."""
+        ...
+
+    def unlinked(self, peer: PeerId) -> None:
+        """A link to `peer` ended. Another one may stand."""
+        ...
+
+    def tried(self, peer: PeerId, endpoint: str, code: str | None) -> None:
+        """`endpoint` was dialled; `code` says why nobody proved there to be `peer`, None if somebody did."""
+        ...
+
+    def hear_records(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """`peer` told where members of `group` can be dialled: signed peer records with their TTLs, nothing of it checked."""
+        ...
+
+    def hear_sites(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """`peer` told how members of `group` are: signed statuses with the links that they came over, nothing of it checked."""
+        ...
+
+
+class NoNeighbours:
+    """For links that nobody looks after."""
+
+    def linked(self, peer: PeerId, record: bytes, *, dialled_by_us: bool) -> None:
+        """Nothing."""
+
+    def unlinked(self, peer: PeerId) -> None:
+        """Nothing."""
+
+    def tried(self, peer: PeerId, endpoint: str, code: str | None) -> None:
+        """Nothing."""
+
+    def hear_records(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """Nothing."""
+
+    def hear_sites(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """Nothing."""
+
+
+NO_NEIGHBOURS: Neighbours = NoNeighbours()

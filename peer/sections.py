@@ -1,0 +1,78 @@
+"""The sections of `config.toml`: how peers are found. `peer.config` reads them, together with all other settings."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from peer.core.endpoint import read_endpoint
+from peer.core.names import check_name
+from peer.errors import NameInvalidError
+
+PEER_ID_DIGITS = 64
+STATIC_PEERS_MAX = 1024
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GossipSection(_Section):
+    """How members tell one another where members can be dialled."""
+
+    enabled: bool = Field(default=True, description="Whether to tell members of the addresses of others, and to dial those that they tell of.")
+    default_ttl: int = Field(
+        default=2, ge=0, le=16, description="How often the address of a peer that was entered by hand is passed on from peer to peer."
+    )
+    hub_peer_ttl: int = Field(default=1, ge=0, le=16, description="The same for a peer that a hub told of.")
+    exchange_interval: float = Field(default=60, gt=0, le=86_400, description="Seconds between two exchanges with each linked peer.")
+    max_gossip_peers: int = Field(default=50, ge=0, le=10_000, description="How many peers of a group are remembered that only gossip told of.")
+    stale_timeout: float = Field(
+        default=300, gt=0, le=86_400, description="Seconds after which such a peer is forgotten of whom nobody tells any more."
+    )
+    max_failures: int = Field(default=3, ge=1, le=100, description="After how many failures in a row to dial such a peer it is forgotten.")
+
+
+class HubSection(_Section):
+    """Whether this peer is a hub for others."""
+
+    enabled: bool = Field(default=False, description="Whether other peers may find one another through this one, on its `listen` address.")
+    stale_after: float = Field(default=180, gt=0, le=86_400, description="Seconds without a heartbeat after which a peer counts as offline.")
+
+
+class HubSourceSection(_Section):
+    """The hub through which this peer finds others."""
+
+    url: str = Field(default="", description="The URL of a hub, https://HOST:PORT, with #spki=... behind it where its key is pinned; empty for none.")
+    credential_file: str = Field(
+        default="", description="A file with the hub's key for this peer, readable by this user alone. Or set RECMESH_HUB_KEY."
+    )
+    interval: float = Field(default=30, ge=1, le=3600, description="Seconds between two heartbeats, and between two looks at who is there.")
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        if value:
+            read_endpoint(value)
+        return value
+
+
+class StaticPeer(_Section):
+    """A peer that was entered in the configuration file."""
+
+    name: str = Field(description="What people call it.")
+    peer_id: str = Field(description="Its id, as `recmesh id` prints it there.")
+    endpoints: list[str] = Field(min_length=1, max_length=8, description="Where it is dialled, the best first.")
+    groups: list[str] = Field(min_length=1, max_length=256, description="Names of the groups that it is expected to share.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            for name in (self.name, *self.groups):
+                check_name(name, "site")
+        except NameInvalidError as error:
+            raise ValueError(f"{error.text}; {error.fix}") from error
+        if len(self.peer_id) != PEER_ID_DIGITS or set(self.peer_id) - set("0123456789abcdef"):
+            raise ValueError(f"{self.peer_id[:80]!r} is no peer id of {PEER_ID_DIGITS} hex digits")
+        for url in self.endpoints:
+            read_endpoint(url)
+        return self
