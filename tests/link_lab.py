@@ -180,3 +180,6 @@ class Target:
     endpoints: tuple[str, ...]
     source: str = "manual"
     paused: bool = False
+    hints: frozenset[str] = frozenset()
+    learned_from: PeerId | None = None
+    ttl: int | None = None
