@@ -12,6 +12,7 @@ from peer.core.certificate import LogKind
 from peer.core.control import Role, invite
 from peer.core.group import Genesis, Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
+from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
 from peer.operations.joining import Joining
 from peer.store.database import open_database
 from peer.store.events import SqliteEventStore, opened_event_store
@@ -67,7 +68,15 @@ class Lab:
         self._folder = folder
         self._stack = stack
 
-    async def site(self, name: str, *, tls: bool | ServerTls = False, rules: ChannelRules = NO_RULES, endpoint: str | None = None) -> Site:
+    async def site(
+        self,
+        name: str,
+        *,
+        tls: bool | ServerTls = False,
+        rules: ChannelRules = NO_RULES,
+        endpoint: str | None = None,
+        neighbours: Neighbours = NO_NEIGHBOURS,
+    ) -> Site:
         """A running peer, reached at `endpoint` where that is not its listener."""
         folder = self._folder / name
         (folder / "keys").mkdir(parents=True)
@@ -113,6 +122,7 @@ class Lab:
             report,
             channel_rules=rules,
             take_offer=take_offer,
+            neighbours=neighbours,
         )
         links = PeerLinks(parts)
         joining = Joining(key, store, store.replica, lambda: links, _NoAddresses())

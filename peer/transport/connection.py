@@ -121,6 +121,8 @@ class Connection:
         self.number = number
         self.came_from: str | None = None
         """Whom it is counted to while nobody has proved anything."""
+        self.endpoint: str | None = None
+        """What was dialled, if we did."""
         self.session = session
         self.remote: fx.Established | None = None
         self.end: fx.CloseLink | None = None

@@ -9,7 +9,8 @@ import aiohttp
 from aiohttp import ClientWSTimeout
 
 from peer.core.identity import PeerId
-from peer.errors import DuplicateLinkError, MeshError, TransportError
+from peer.core.neighbours import Neighbours
+from peer.errors import DuplicateLinkError, LinkBrokenError, MeshError, TransportError
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.sync.reconnect import delay_ms, failures_after
 from peer.transport.channel import CODE_HEADER, ChannelRules
@@ -26,6 +27,7 @@ class Server(Protocol):
     """Who runs a session on a socket, and knows which links stand."""
 
     channel_rules: ChannelRules
+    neighbours: Neighbours
 
     async def serve(
         self,
@@ -35,8 +37,9 @@ class Server(Protocol):
         channel_key: bytes,
         attempt: JoinAttempt | None = None,
         came_from: str | None = None,
+        endpoint: str | None = None,
     ) -> Connection:
-        """Until it ends."""
+        """Until it ends; tells `neighbours` once somebody proves at `endpoint` to be `dialled`."""
         ...
 
     def report(self, error: Exception) -> None:
@@ -74,7 +77,7 @@ async def dial(
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(endpoint, error) from error
-        return await server.serve(socket, dialled=peer, channel_key=dialled.channel_key, attempt=attempt)
+        return await server.serve(socket, dialled=peer, channel_key=dialled.channel_key, attempt=attempt, endpoint=endpoint)
 
 
 class Dialler:
@@ -118,7 +121,7 @@ class Dialler:
         self.next_try_ms = None
         for endpoint in self._endpoints:
             self.endpoint = endpoint
-            was_up_to_date = False
+            was_up_to_date = proved = False
             try:
                 connection = await dial(self._server, self._peer, endpoint)
             except MeshError as error:
@@ -127,8 +130,10 @@ class Dialler:
                 self._server.report(error)
                 self.last_error = TransportError("an error of this peer; its log says more")
             else:
-                was_up_to_date = connection.session.was_up_to_date
+                was_up_to_date, proved = connection.session.was_up_to_date, connection.remote is not None
                 self.last_error = _ending(connection)
+            if not proved:
+                self._server.neighbours.tried(self._peer, endpoint, self.last_error.code if self.last_error else LinkBrokenError.code)
             self._failures = failures_after(self._failures, was_up_to_date=was_up_to_date)
             if was_up_to_date:
                 return

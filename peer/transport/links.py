@@ -143,8 +143,9 @@ class PeerLinks:
         channel_key: bytes,
         attempt: JoinAttempt | None = None,
         came_from: str | None = None,
+        endpoint: str | None = None,
     ) -> Connection:
-        """Run a session on `socket` until it ends. `dialled` is who should be at the other end, None if they dialled us.
+        """Run a session on `socket` until it ends. `dialled` is who should be at the other end, None if they dialled us; `endpoint` where.
 
         `came_from` is whom their connections are counted to, None for nobody.
         """
@@ -155,7 +156,7 @@ class PeerLinks:
         handshake = Handshake(self.local_side(channel_key), dialled)
         session = SyncSession(handshake, self._surroundings, self._numbers, now_ms(), attempt.request if attempt else None)
         connection = Connection(socket, session, self, self, number=self._numbers, attempt=attempt)
-        connection.came_from = came_from
+        connection.came_from, connection.endpoint = came_from, endpoint
         if came_from is not None:
             self._surroundings.guests.dialled_from(connection.number, came_from)
         self._connections[connection.number] = connection
@@ -192,6 +193,8 @@ class PeerLinks:
                 loser = other if new_link_stays(old, facts) else connection
                 loser.close(DuplicateLinkError.code, "another link to the same peer stays")
         self._facts[connection.number] = facts
+        if connection.endpoint is not None:
+            self.neighbours.tried(effect.remote, connection.endpoint, None)
         if self._is_known(effect.remote):
             self._learned[effect.remote] = tuple(self._parts.read_record(effect.remote, effect.record))
             self._pending.forget(effect.remote)
