@@ -31,6 +31,7 @@ from peer.wiring.belonging import make_belonging, open_book
 from peer.wiring.core import now_ms, opened_core, report
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
+from peer.wiring.neighbourhood import make_site_service
 from peer.wiring.services import make_services
 from resolver.composite import CompositePeerResolver
 
@@ -87,7 +88,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         resolver = CompositePeerResolver([manual])
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, manual), lambda: links, now_ms, report)
-        links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), lambda: links))
+        sites = make_site_service(core, directory, lambda: links)
+        links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), sites, lambda: links))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         replica = core.store.replica
@@ -105,7 +107,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             arrived=lambda group, recording: showing.touched({(group, recording)}),
             report=lambda event, fields: _log.debug(event, **fields),
         )
-        services = make_services(directory, config, core, links, (manual, resolver, belonging), (fetcher, fetching, showing))
+        services = make_services(directory, config, core, (links, sites), (manual, resolver, belonging), (fetcher, fetching, showing))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, core, config, links, services.membership)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
@@ -122,6 +124,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         background = [
             tasks.create_task(fetching.run()),
             tasks.create_task(showing.run()),
+            tasks.create_task(sites.run()),
             tasks.create_task(_follow_links(links, fetching, resolver)),
             tasks.create_task(upkeep.run()),
             tasks.create_task(belonging.leaving.run()),

@@ -256,101 +256,6 @@ class RecordingDetails(Recording):
     replicas: list[Replica]
 
 
-class Transfer(Answer):
-    """Bytes on their way here."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    recording: Hex
-    bytes_done: Count
-    bytes_total: Count
-    rate: Count
-    from_: list[str] = Field(alias="from")
-    state: str
-
-
-class GroupStatus(Answer):
-    """How far a group is."""
-
-    group_id: Hex
-    name: str
-    events: Count
-    view_events: Count
-    state_digest: Hex
-    quarantined: Count
-    poison: Count
-    waiting_logs: Count
-    leaving: bool
-    forks: Count
-    under_replicated: Count
-
-
-class LastError(Answer):
-    """What went wrong last on a link."""
-
-    code: str
-    text: str
-    fix: str
-
-
-class Link(Answer):
-    """A link to another peer."""
-
-    model_config = ConfigDict(extra="allow")
-
-    peer_id: Hex | None
-    name: str | None
-    state: Literal["connecting", "receiving", "up_to_date", "paused", "offline", "refused"]
-    phase: Literal["handshake", "backfill", "push", "reconnect"]
-    address: str | None
-    missing_events: Count
-    last_error: LastError | None
-
-
-class SourceStatus(Answer):
-    """How a source of addresses fares."""
-
-    source: str
-    state: str
-    last_error: str | None
-
-
-class Disk(Answer):
-    """The disk below the data directory."""
-
-    free_bytes: Count
-    floor_bytes: Count
-    quota_bytes: Count | None
-    used_bytes: Count
-
-
-class StatusProblem(Answer):
-    """Something that an operator should do."""
-
-    code: str
-    text: str
-    fix: str
-
-
-class Status(Answer):
-    """This peer."""
-
-    peer_id: Hex
-    name: str
-    version: str
-    endpoint: str | None
-    """Where others dial this peer, with the pin of its key if it is not the peer's own."""
-    ready: bool
-    groups: list[GroupStatus]
-    links: list[Link]
-    pending_peers: list[object]
-    sources: list[SourceStatus]
-    transfers: list[Transfer]
-    disk: Disk
-    problems: list[StatusProblem]
-
-
 class VerifyProblem(Answer):
     """Something that is not what it should be."""
 
@@ -365,12 +270,6 @@ class Verified(Answer):
     ok: bool
     checked: dict[str, Count]
     problems: list[VerifyProblem]
-
-
-class Rebuilt(Answer):
-    """The groups after a rebuild."""
-
-    groups: list[GroupStatus]
 
 
 class Token(Answer):

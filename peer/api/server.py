@@ -12,7 +12,7 @@ from peer.api.backup_routes import BackupRoutes
 from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.member_routes import MemberRoutes
-from peer.api.models import Health, Rebuilt, Status, Transfer, Verified, Verify
+from peer.api.models import Health, Verified, Verify
 from peer.api.openapi import describe
 from peer.api.peer_routes import PeerRoutes
 from peer.api.problems import Report, problems_middleware
@@ -20,6 +20,7 @@ from peer.api.recording_routes import RecordingRoutes
 from peer.api.routes import Route, add_routes, read_body
 from peer.api.services import Json, Services
 from peer.api.setting_routes import SettingRoutes
+from peer.api.status_models import Rebuilt, Status, Transfer
 from peer.api.token_routes import TokenRoutes
 from peer.core.access import Tier
 from peer.errors import ConfigError, PortInUseError

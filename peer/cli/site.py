@@ -99,14 +99,14 @@ def _print_status(answer: dict[str, Any]) -> None:
     )
     line("")
     table(
-        ["link", "peer", "state", "phase", "address", "missing", "last seen"],
+        ["site", "peer", "state", "phase", "reached at", "missing", "last seen"],
         [
             [
                 each["name"],
                 short(each["peer_id"]),
                 each["state"],
                 each["phase"],
-                each["address"],
+                f"through {each['via_name']}" if each["route"] == "relayed" else each["address"],
                 each["missing_events"],
                 ms_time(each["last_seen_ms"]),
             ]

@@ -1,12 +1,34 @@
 """What links tell whoever looks after the neighbourhood: gossip about addresses, and how other sites are."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from peer.core.identity import GroupId, PeerId
 
 Told = Sequence[tuple[bytes, int]]
 """Signed bytes, each with a number: the TTL of a peer record, or the links that a status came over."""
+
+
+class SiteSeen(NamedTuple):
+    """How another site of a group is, in its own words, as they came here."""
+
+    peer: PeerId
+    version: str
+    """Of its program."""
+    events: int
+    """How many events of the group it holds that count."""
+    is_equal: bool
+    """True if it holds what this site holds."""
+    disk_free: int
+    """Bytes."""
+    disk_total: int
+    """Bytes."""
+    via: PeerId
+    """At the other end of the link that brought it."""
+    hops: int
+    """Links that it came over: 1 for a neighbour."""
+    age_ms: int
+    """How long ago it came."""
 
 
 class Neighbours(Protocol):

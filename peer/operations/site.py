@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from peer.core.frontier import height
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import GroupView, Links, Replica
 from peer.core.names import folded
@@ -15,6 +16,7 @@ from peer.errors import MeshError
 from peer.operations.fetching import Fetching
 from peer.operations.json_form import Json
 from peer.operations.problems import GroupHealth, Looked, group_problems, link_problems, pending_problems
+from peer.operations.sites import Seen, sites_shown, with_routes
 from peer.operations.verification import Verification
 
 DISK_USAGE_FRESH_S = 30.0
@@ -80,6 +82,8 @@ class SiteParts(NamedTuple):
     """Who knocked."""
     conflicts: Callable[[], Mapping[PeerId, MeshError]]
     """Whose offers of groups could not be taken, and why."""
+    seen: Seen
+    """How other sites are, in their own words."""
 
 
 class Site:
@@ -100,6 +104,7 @@ class Site:
         """Everything at a glance."""
         parts = self._parts
         pending = await parts.pending()
+        sites = sites_shown(parts.replica, parts.seen, time.time_ns() // 1_000_000)
         return {
             "peer_id": parts.peer.hex(),
             "name": parts.name,
@@ -107,13 +112,19 @@ class Site:
             "endpoint": parts.links.endpoint,
             "ready": self.is_ready,
             "groups": await self.groups(),
-            "links": [self._link(link) for link in parts.links.links()],
+            "links": with_routes([self._link(link) for link in parts.links.links()], sites, self._events_held()),
+            "sites": sites,
             "pending_peers": pending,
             "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
             "transfers": self.transfers(),
             "disk": await self._disk(),
             "problems": self._problems(pending),
         }
+
+    def _events_held(self) -> dict[str, int]:
+        """How many events that count are held of each group, by its id in hex, as sites say it of themselves."""
+        groups = self._parts.replica.groups.items()
+        return {group.hex(): sum(height(tips) for tips in view.tips.values()) for group, view in groups}
 
     def _link(self, link: Mapping[str, object]) -> Json:
         """A link, with what only the group knows of it."""

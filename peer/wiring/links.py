@@ -7,6 +7,7 @@ from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, read_record
 from peer.config import Config
 from peer.core.group import Invitation
 from peer.core.identity import BlobId, GroupId, PeerId
+from peer.core.neighbours import Neighbours
 from peer.errors import RecordInvalidError
 from peer.logs import get_log
 from peer.operations.joining import Joining, genesis_of
@@ -24,7 +25,11 @@ _log = get_log("node")
 
 
 def make_link_parts(
-    core: Core, config: Config, parts: tuple[ManualPeerResolver, list[Joining], Belonging], links: Callable[[], PeerLinks]
+    core: Core,
+    config: Config,
+    parts: tuple[ManualPeerResolver, list[Joining], Belonging],
+    neighbours: Neighbours,
+    links: Callable[[], PeerLinks],
 ) -> LinkParts:
     """What links ask of the rest; `links` and what stands in the list are made later than this."""
     manual, joining, belonging = parts
@@ -71,4 +76,5 @@ def make_link_parts(
         Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
         ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys),
         take_offer=belonging.acquaintance.take_offer,
+        neighbours=neighbours,
     )

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from gossip.site_service import SiteService
 from peer import __version__
 from peer.api.services import Services
 from peer.blobs.transfer import Fetcher
@@ -36,12 +37,12 @@ def make_services(
     directory: DataDirectory,
     config: Config,
     core: Core,
-    links: PeerLinks,
+    neighbourhood: tuple[PeerLinks, SiteService],
     addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
     movers: tuple[Fetcher, Fetching, Showing],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (fetcher, fetching, showing) = addresses, movers
+    (manual, resolver, belonging), (fetcher, fetching, showing), (links, sites) = addresses, movers, neighbourhood
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -64,6 +65,7 @@ def make_services(
         store.health,
         belonging.acquaintance.pending,
         belonging.acquaintance.conflicts,
+        sites.seen,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)

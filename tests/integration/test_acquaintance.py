@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from peer.api.models import Group, Peer, Status
+from peer.api.models import Group, Peer
 from peer.api.peer_models import PeerRemoved, PeerTested, PendingDecided, PendingPeer
+from peer.api.status_models import Status
 from peer.cli.sample import write_sample
 from tests.integration.running_peer import RunningPeer, running_peer
 

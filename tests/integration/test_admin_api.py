@@ -12,19 +12,8 @@ import pytest
 from openapi_spec_validator import validate
 
 from materializer.digest import digest_of_export
-from peer.api.models import (
-    EventPage,
-    Group,
-    Invitation,
-    InvitationMade,
-    Peer,
-    Rebuilt,
-    RecordingDetails,
-    RecordingPage,
-    Status,
-    Transfer,
-    Verified,
-)
+from peer.api.models import EventPage, Group, Invitation, InvitationMade, Peer, RecordingDetails, RecordingPage, Verified
+from peer.api.status_models import Rebuilt, Status, Transfer
 from peer.cli.sample import write_sample
 from peer.core.encoding import decode
 from peer.core.hashing import hash_bytes

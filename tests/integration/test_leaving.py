@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from peer.api.member_models import Setting
-from peer.api.models import Group, Status
+from peer.api.models import Group
 from peer.api.peer_models import GroupLeft, Resynced
+from peer.api.status_models import Status
 from peer.cli.sample import write_sample
 from tests.integration.running_peer import RunningPeer, running_peer
 from tests.integration.test_members import LAB, Sites, add, enter, names, role_of, sites

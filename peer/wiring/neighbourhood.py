@@ -1,0 +1,23 @@
+"""What this site says of itself to members that have no link to it, and hears of others."""
+
+import os
+import time
+from collections.abc import Callable
+
+from gossip.site_service import Clocks, Disk, SiteService
+from peer import __version__
+from peer.store.directory import DataDirectory
+from peer.transport.connection import now_ms as link_time_ms
+from peer.transport.links import PeerLinks
+from peer.wiring.core import Core
+
+
+def make_site_service(core: Core, directory: DataDirectory, links: Callable[[], PeerLinks]) -> SiteService:
+    """`links` gives the links, which are made later."""
+
+    def disk() -> Disk:
+        state = os.statvfs(directory.root)
+        return Disk(state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize)
+
+    clocks = Clocks(link_time_ms, lambda: time.time_ns() // 1_000_000)
+    return SiteService(core.key, __version__, core.store.replica, links, disk, clocks)
