@@ -362,10 +362,10 @@ def render_config(values: dict[str, object]) -> str:
         else:
             lines.append(f"# {key} = {_toml(default)}")
         lines.append("")
-    for key, field in Config.model_fields.items():  # Sections come last: what follows one belongs to it.
+    for key, field in Config.model_fields.items():  # Sections come last, and are comments: whatever is added below belongs to none of them.
         default = field.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):
-            lines += [f"# {field.description}", f"[{key}]"]
+            lines += [f"# {field.description}", f"# [{key}]"]
             for name, inner in type(default).model_fields.items():
                 lines += [f"# {inner.description}", f"# {name} = {_toml(inner.default)}"]
             lines.append("")

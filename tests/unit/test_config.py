@@ -160,6 +160,14 @@ def test_what_init_writes_is_read_back(tmp_path: Path) -> None:
     assert config.admin_address == ("::1", 2)
 
 
+def test_what_init_writes_can_be_added_to_below(tmp_path: Path) -> None:
+    write(tmp_path, render_config({"name": "a"}) + '\nfetch = "none"\n\n[hub]\nenabled = true\n')
+
+    config = load_config(tmp_path)
+
+    assert (config.fetch, config.hub.enabled) == ("none", True)
+
+
 def test_an_admin_api_off_loopback_is_a_decision(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, 'admin = "0.0.0.0:7851"\nadmin_insecure = true\n'))
 
