@@ -13,6 +13,7 @@ from peer.core.control import Role, invite
 from peer.core.group import Genesis, Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
+from peer.core.relaying import WantedPart
 from peer.operations.joining import Joining
 from peer.store.database import open_database
 from peer.store.events import SqliteEventStore, opened_event_store
@@ -95,9 +96,9 @@ class Lab:
             await store.create_group(read_genesis(genesis, invitation.group))
             await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
 
-        async def read_blob(_group: GroupId, blob: BlobId, start: int, size: int) -> bytes | None:
-            data = site.blobs.get(blob)
-            return None if data is None else data[start : start + size]
+        async def read_blob(part: WantedPart) -> bytes | None:
+            data = site.blobs.get(part.blob)
+            return None if data is None else data[part.start : part.start + part.size]
 
         def report(_event: str, error: Exception) -> None:
             errors.append(error)

@@ -6,6 +6,7 @@ What a blob is worth is not decided here: whoever asks verifies pieces and the w
 from peer.core.control import Role
 from peer.core.identity import PeerId
 from peer.core.interfaces import Replica
+from peer.core.relaying import WantedPart
 from peer.errors import LimitExceededError, NotAMemberError, NotFoundError, RemoteProtocolError
 from peer.sync import limits
 from peer.sync.effects import BlobArrived, BlobSlice, ReadBlob, WantBlob
@@ -27,8 +28,8 @@ class BlobSide:
 
     def want(self, fact: WantBlob) -> None:
         """Somebody here wants a part."""
-        self._asked[fact.number] = fact.size
-        self._outbox.send(BlobWant(*fact))
+        self._asked[fact.number] = fact.part.size
+        self._outbox.send(BlobWant(fact.number, *fact.part))
 
     def part(self, message: BlobPart) -> None:
         """A part has come, or the reason why not."""
@@ -46,7 +47,7 @@ class BlobSide:
         if self._reading >= limits.BLOB_READS_MAX:
             raise LimitExceededError(f"more than {limits.BLOB_READS_MAX} parts of blobs at once")
         self._reading += 1
-        self._outbox.ask(ReadBlob(*message))
+        self._outbox.ask(ReadBlob(message.number, WantedPart(*message[1:])))
 
     def read(self, fact: BlobSlice) -> None:
         """What they want was read; None where it is not to be had in that group."""

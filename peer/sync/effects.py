@@ -5,8 +5,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate
-from peer.core.identity import BlobId, EventId, GroupId, KeyPair, LogId, PeerId
+from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
 from peer.core.interfaces import Commit, Page
+from peer.core.relaying import WantedPart
 from peer.core.run import Run
 from peer.sync.membership import JoinRefused, JoinRequest
 
@@ -249,10 +250,7 @@ class WantBlob(NamedTuple):
     """Fact: somebody here wants this part of a blob; answered by `BlobArrived` with the same number."""
 
     number: int
-    group: GroupId
-    blob: BlobId
-    start: int
-    size: int
+    part: WantedPart
 
 
 class BlobArrived(NamedTuple):
@@ -267,10 +265,7 @@ class ReadBlob(NamedTuple):
     """Effect: read this part of a blob, if it belongs to the group; answer with `BlobSlice`."""
 
     number: int
-    group: GroupId
-    blob: BlobId
-    start: int
-    size: int
+    part: WantedPart
 
 
 class BlobSlice(NamedTuple):

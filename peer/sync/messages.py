@@ -11,6 +11,7 @@ from peer.core.encoding import Value, decode, encode
 from peer.core.event import HEADER_SIZE_MAX
 from peer.core.frontier import Tip, Tips
 from peer.core.identity import ID_SIZE, NONCE_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, BlobId, EventId, GroupId, LogId, PeerId
+from peer.core.relaying import WantedPart
 from peer.core.run import RUN_EVENTS_MAX
 from peer.errors import LimitExceededError, MalformedFrameError, NotCanonicalError
 from peer.sync import limits
@@ -143,6 +144,8 @@ class BlobWant(NamedTuple):
     blob: BlobId
     start: int
     size: int
+    relay: bool
+    """Get it from others if you have to; who asks on behalf of somebody else says no, so that no request goes further than that."""
 
 
 class BlobPart(NamedTuple):
@@ -317,10 +320,11 @@ def _credit(fields: list[Value]) -> Credit:
 
 
 def _blob_want(fields: list[Value]) -> BlobWant:
-    number, group, blob, start, size = fields
+    number, group, blob, start, size, relay = fields
     if not 0 < read_whole(size) <= limits.BLOB_PART_SIZE_MAX:
         raise LimitExceededError(f"a part of a blob that is not of 1 to {limits.BLOB_PART_SIZE_MAX} bytes")
-    return BlobWant(read_whole(number), read_group(group), BlobId(read_bytes(blob, ID_SIZE)), read_whole(start), read_whole(size))
+    part = WantedPart(read_group(group), BlobId(read_bytes(blob, ID_SIZE)), read_whole(start), read_whole(size), read_flag(relay))
+    return BlobWant(read_whole(number), *part)
 
 
 def _blob_part(fields: list[Value]) -> BlobPart:
@@ -356,7 +360,7 @@ _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
     "events": (4, _events),
     "rejected": (3, _rejected),
     "credit": (1, _credit),
-    "blob_want": (5, _blob_want),
+    "blob_want": (6, _blob_want),
     "blob_part": (3, _blob_part),
     **HEARSAY_READERS,
     "ping": (1, _ping),

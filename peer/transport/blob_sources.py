@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import BlobSource
+from peer.core.relaying import WantedPart
 from peer.errors import MeshError
 from peer.sync.limits import BLOB_PART_SIZE_MAX
 from peer.transport.blob_client import BlobClient
@@ -19,9 +20,11 @@ PARTS_AHEAD = 4
 class LinkBlobSource:
     """A `BlobSource` over the link itself, for peers that cannot be dialled."""
 
-    def __init__(self, links: PeerLinks, peer: PeerId) -> None:
+    def __init__(self, links: PeerLinks, peer: PeerId, *, relay: bool) -> None:
+        """`relay` lets it ask others for what it does not have."""
         self._links = links
         self._peer = peer
+        self._relay = relay
 
     @property
     def peer_id(self) -> PeerId:
@@ -35,7 +38,8 @@ class LinkBlobSource:
             while start < stop or asked:
                 while start < stop and len(asked) < PARTS_AHEAD:
                     size = min(BLOB_PART_SIZE_MAX, stop - start)
-                    asked.append(asyncio.create_task(self._links.ask_blob(self._peer, group, blob, start, size)))
+                    part = WantedPart(group, blob, start, size, self._relay)
+                    asked.append(asyncio.create_task(self._links.ask_blob(self._peer, part)))
                     start += size
                 yield await asked.popleft()
         finally:
@@ -59,7 +63,7 @@ class BlobSources:
         for peer in self._links.group_peers(group):
             clients = [self._client(peer, endpoint) for endpoint in self._links.endpoints_of(peer)]
             dialled: list[BlobSource] = [client for client in clients if client is not None]
-            over_link = LinkBlobSource(self._links, peer)
+            over_link = LinkBlobSource(self._links, peer, relay=True)
             # Who dialled us may be one that nobody can dial, whatever it says of its address.
             found += [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
         return found

@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol, assert_never
 import aiohttp
 
 from peer.core.group import read_genesis
-from peer.core.identity import BlobId, GroupId, PeerId
+from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import EventStore
 from peer.core.neighbours import Neighbours
+from peer.core.relaying import WantedPart
 from peer.errors import (
     EventRejectedError,
     LinkBrokenError,
@@ -42,7 +43,7 @@ DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
 TakeOfferCall = Callable[[PeerId, GroupId, bytes], Awaitable[bool]]
 """Begin to hold a group that a member offers, given its checked genesis record; False if nobody here wants it. Raises what stands against it."""
 
-ReadBlobCall = Callable[[GroupId, BlobId, int, int], Awaitable[bytes | None]]
+ReadBlobCall = Callable[[WantedPart], Awaitable[bytes | None]]
 """A part of a blob; None if it is not here, or not in that group."""
 
 
@@ -318,7 +319,7 @@ class Connection:
     async def _read_locator(self, effect: fx.ReadLocator) -> None:
         self.feed(fx.LocatorRead(effect, await self._performers.store.locator(effect.group, effect.log)))
 
-    async def ask_blob(self, group: GroupId, blob: BlobId, start: int, size: int) -> bytes:
+    async def ask_blob(self, part: WantedPart) -> bytes:
         """A part of a blob of theirs. Raises `TransportError` if it does not come."""
         if self.end is not None or self.remote is None:
             raise LinkBrokenError("there is no link to ask on")
@@ -327,7 +328,7 @@ class Connection:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._wanted[number] = answer
         try:
-            self.feed(fx.WantBlob(number, group, blob, start, size))
+            self.feed(fx.WantBlob(number, part))
             async with asyncio.timeout(BLOB_TIMEOUT_S):
                 return await answer
         except TimeoutError as error:
@@ -345,8 +346,7 @@ class Connection:
             answer.set_exception(TransportError(f"the other side has no such bytes for us: {effect.code}"))
 
     async def _read_blob(self, effect: fx.ReadBlob) -> None:
-        data = await self._performers.read_blob(effect.group, effect.blob, effect.start, effect.size)
-        self.feed(fx.BlobSlice(effect, data))
+        self.feed(fx.BlobSlice(effect, await self._performers.read_blob(effect.part)))
 
     async def _decide_join(self, effect: fx.DecideJoin) -> None:
         code, text = None, ""

@@ -13,9 +13,10 @@ import aiohttp
 
 from peer.core.certificate import LogKind
 from peer.core.group import Invitation
-from peer.core.identity import NONCE_SIZE, BlobId, GroupId, PeerId
+from peer.core.identity import NONCE_SIZE, GroupId, PeerId
 from peer.core.interfaces import Commit, DialTarget
 from peer.core.neighbours import Told
+from peer.core.relaying import WantedPart
 from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
 from peer.sync import effects as fx
 from peer.sync.handshake import Handshake, LocalSide
@@ -313,12 +314,12 @@ class PeerLinks:
         target = self._targets.get(peer)
         return tuple(dict.fromkeys((*(target.endpoints if target else ()), *self._learned.get(peer, ()))))
 
-    async def ask_blob(self, peer: PeerId, group: GroupId, blob: BlobId, start: int, size: int) -> bytes:
+    async def ask_blob(self, peer: PeerId, part: WantedPart) -> bytes:
         """A part of a blob, asked for over the link to `peer`. Raises `TransportError` if it does not come."""
         connection = self.link_to(peer)
         if connection is None:
             raise TransportError(f"there is no link to {peer.hex()[:12]}")
-        return await connection.ask_blob(group, blob, start, size)
+        return await connection.ask_blob(part)
 
     def is_dialled(self, peer: PeerId) -> bool:
         """True if the link to `peer` was dialled by us: then its address is known to be good."""

@@ -6,8 +6,9 @@ from contextlib import suppress
 from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, read_record, sign_record
 from peer.config import Config
 from peer.core.group import Invitation
-from peer.core.identity import BlobId, GroupId, PeerId
+from peer.core.identity import GroupId, PeerId
 from peer.core.neighbours import Neighbours
+from peer.core.relaying import WantedPart
 from peer.errors import RecordInvalidError
 from peer.logs import get_log
 from peer.operations.joining import Joining, genesis_of
@@ -42,8 +43,8 @@ def make_link_parts(
         # Nobody is told yet: a second link to the same peer, while the first one is still joining, would end one of them.
         await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group, tell=False)
 
-    async def read_blob(group: GroupId, blob: BlobId, start: int, size: int) -> bytes | None:
-        return await core.blobs.read(blob, start, size) if await core.views.has_blob(group, blob) else None
+    async def read_blob(part: WantedPart) -> bytes | None:
+        return await core.blobs.read(part.blob, part.start, part.size) if await core.views.has_blob(part.group, part.blob) else None
 
     def record() -> bytes:
         endpoint = links().endpoint

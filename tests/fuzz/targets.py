@@ -76,7 +76,7 @@ def _messages() -> list[Message]:
         messages.Unknown(group, log),
         messages.Rejected(group, log, "log_gap"),
         messages.Credit(1000),
-        messages.BlobWant(1, group, BLOB, 0, 10),
+        messages.BlobWant(1, group, BLOB, 0, 10, relay=False),
         messages.Records(group, ((b"record", 1),)),
         messages.Sites(group, ((b"status", 1),)),
         messages.BlobPart(1, "", b"bytes"),

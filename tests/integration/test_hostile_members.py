@@ -105,7 +105,7 @@ async def joined(scene: Scene, stack: AsyncExitStack, role: str = "writer") -> H
 
 async def part_of(peer: HostilePeer, number: int, group: GroupId, blob: BlobId) -> BlobPart:
     """What comes of asking for a part of a blob over the link."""
-    await peer.say(BlobWant(number, group, blob, 0, SIZE))
+    await peer.say(BlobWant(number, group, blob, 0, SIZE, relay=False))
     part = await peer.hears(lambda message: isinstance(message, BlobPart) and message.number == number)
     assert isinstance(part, BlobPart)
     return part
@@ -136,7 +136,7 @@ async def test_a_part_beyond_the_end_of_a_blob_is_empty(scene: Scene, start: int
     """However far: also where no file can be read."""
     async with AsyncExitStack() as stack:
         mallory = await joined(scene, stack)
-        await mallory.say(BlobWant(1, scene.group, scene.ours, start, SIZE))
+        await mallory.say(BlobWant(1, scene.group, scene.ours, start, SIZE, relay=False))
         part = await mallory.hears(lambda message: isinstance(message, BlobPart))
 
         assert part == BlobPart(1, "", b"")

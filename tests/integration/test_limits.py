@@ -80,13 +80,13 @@ CASES: list[Case] = [
     (
         "part of a blob",
         {},
-        lambda mesh: [messages.BlobWant(1, mesh.group, BlobId(bytes(32)), 0, limits.BLOB_PART_SIZE_MAX + 1)],
+        lambda mesh: [messages.BlobWant(1, mesh.group, BlobId(bytes(32)), 0, limits.BLOB_PART_SIZE_MAX + 1, relay=False)],
         "limit_exceeded",
     ),
     (
         "parts of blobs at once",
         {},
-        lambda mesh: [messages.BlobWant(number, mesh.group, BlobId(bytes(32)), 0, 1) for number in range(limits.BLOB_READS_MAX + 1)],
+        lambda mesh: [messages.BlobWant(number, mesh.group, BlobId(bytes(32)), 0, 1, relay=False) for number in range(limits.BLOB_READS_MAX + 1)],
         "limit_exceeded",
     ),
     (

@@ -253,7 +253,7 @@ async def test_a_session_of_one_group_opens_no_other(mesh: Mesh) -> None:
                 messages.Want(secret, log, (EventId(OTHER),), search=True),
                 messages.Unwant(secret, log),
                 messages.Rejected(secret, log, "log_gap"),
-                messages.BlobWant(1, secret, BlobId(OTHER), 0, 10),
+                messages.BlobWant(1, secret, BlobId(OTHER), 0, 10, relay=False),
             )
             await mallory.hears(lambda message: isinstance(message, messages.BlobPart))
         await said_nothing_of(mallory, secret)

@@ -266,7 +266,7 @@ def _said() -> list[messages.Message]:
         messages.Credit(262144),
         messages.Records(GROUP, ((b"a signed peer record", 1),)),
         messages.Sites(GROUP, ((b"a signed status", 2),)),
-        messages.BlobWant(7, GROUP, BlobId(sha256(b"blob")), 1048576, 262144),
+        messages.BlobWant(7, GROUP, BlobId(sha256(b"blob")), 1048576, 262144, relay=True),
         messages.BlobPart(7, "", b"part"),
         messages.BlobPart(8, "not_found", b""),
         messages.Ping(0),

@@ -34,7 +34,7 @@ SAMPLES: tuple[messages.Message, ...] = (
     messages.Events(GROUP, LOG, SIGNATURE, ((b"header", b"body"), (b"header", b""))),
     messages.Rejected(GROUP, LOG, "log_gap"),
     messages.Credit(1),
-    messages.BlobWant(1, GROUP, BlobId(ID), 0, 4096),
+    messages.BlobWant(1, GROUP, BlobId(ID), 0, 4096, relay=False),
     messages.Records(GROUP, ((b"record", 10**9), (b"", 0))),
     messages.Sites(GROUP, ((b"status", 3),)),
     messages.BlobPart(1, "", b"bytes"),

@@ -42,7 +42,7 @@ def test_a_stranger_that_names_the_group_is_told_that_it_is_a_guest_and_nothing_
     bob.write(log, log.write_notes(1))
     bob.write(group.control, group.set_role("carol"))
     end.receive(*[messages.Want(group.id, each.certificate.log, (), search=search) for each in (log, group.control) for search in (False, True)])
-    end.receive(messages.BlobWant(1, group.id, b"b" * 32, 0, 10))  # type: ignore[arg-type]
+    end.receive(messages.BlobWant(1, group.id, b"b" * 32, 0, 10, relay=False))  # type: ignore[arg-type]
 
     assert said_about_the_group(end) == [messages.Guest(group.id), messages.BlobPart(1, "not_a_member", b"")]
     assert not end.asked
