@@ -100,9 +100,6 @@ class Lab:
             data = site.blobs.get(part.blob)
             return None if data is None else data[part.start : part.start + part.size]
 
-        def report(_event: str, error: Exception) -> None:
-            errors.append(error)
-
         async def take_offer(remote: PeerId, group: GroupId, data: bytes) -> bool:
             site.offered.append((remote, group))
             genesis = read_genesis(data, group)
@@ -120,7 +117,7 @@ class Lab:
             decide,
             open_group,
             read_blob,
-            report,
+            lambda _event, error: errors.append(error),
             channel_rules=rules,
             take_offer=take_offer,
             neighbours=neighbours,
