@@ -1,4 +1,4 @@
-"""One link over one WebSocket: performs what its session asks for, and decides nothing.
+"""One link over one carrier: performs what its session asks for, and decides nothing.
 
 Frames out wait in a bounded queue; events among them are bounded by credit already. What goes wrong here ends this link, but for a failing disk: that
 ends the node.
@@ -9,8 +9,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import NamedTuple, Protocol, assert_never
-
-import aiohttp
 
 from peer.core.group import read_genesis
 from peer.core.identity import GroupId, PeerId
@@ -30,11 +28,9 @@ from peer.errors import (
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
 from peer.sync.session import SyncSession
-from peer.transport.outgoing import Outgoing, Socket
+from peer.transport.carrier import Carrier
+from peer.transport.outgoing import Outgoing
 from peer.transport.pace import Pace
-
-CONTROL_FRAMES_MAX = 64
-"""WebSocket pings and pongs that may come on a link between two messages; our own protocol has its own."""
 
 BLOB_TIMEOUT_S = 60.0
 
@@ -106,11 +102,11 @@ def now_ms() -> int:
 
 
 class Connection:
-    """A session with its socket."""
+    """A session with its carrier."""
 
     def __init__(
         self,
-        socket: Socket,
+        carrier: Carrier,
         session: SyncSession,
         owner: Owner,
         performers: Performers,
@@ -127,11 +123,11 @@ class Connection:
         self.session = session
         self.remote: fx.Established | None = None
         self.end: fx.CloseLink | None = None
-        self._socket = socket
+        self.carrier = carrier
         self._owner = owner
         self._performers = performers
         self._attempt = attempt
-        self._outgoing = Outgoing(socket, owner.queued_bytes)
+        self._outgoing = Outgoing(carrier, owner.queued_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._pages_read = 0
         self._is_broken = False
@@ -169,12 +165,6 @@ class Connection:
         self._outgoing.close()
 
     @property
-    def address(self) -> str:
-        """Where the other end speaks from, empty if that is not known."""
-        name = self._socket.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) and name else ""
-
-    @property
     def _remote(self) -> PeerId:
         assert self.remote is not None
         return self.remote.remote
@@ -185,20 +175,12 @@ class Connection:
         return self._outgoing.waiting
 
     async def _receive_all(self) -> None:
-        controls = 0
-        async for message in self._socket:
-            if self.end is not None:
-                break
-            if message.type is aiohttp.WSMsgType.BINARY:
-                controls = 0
-                self.feed(fx.FrameReceived(message.data))
-                await self._keep_pace(len(message.data))
-            elif message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG) and controls < CONTROL_FRAMES_MAX:
-                controls += 1
-                if message.type is aiohttp.WSMsgType.PING:
-                    await self._socket.pong(message.data)
-            else:
-                break
+        try:
+            while (frame := await self.carrier.receive()) is not None and self.end is None:
+                self.feed(fx.FrameReceived(frame))
+                await self._keep_pace(len(frame))
+        except TransportError as error:
+            self.close(error.code, error.text)
 
     async def _keep_pace(self, size: int) -> None:
         """Let them wait who send faster than they may: what they send stays in their own queue meanwhile."""
@@ -216,7 +198,7 @@ class Connection:
         assert self._sender is not None
         await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
         if self._outgoing.error is not None and self.end is None:
-            self.end = fx.CloseLink(LinkBrokenError.code, self._outgoing.error)
+            self.end = fx.CloseLink(self._outgoing.error.code, self._outgoing.error.text)
         end = self.end or fx.CloseLink(LinkBrokenError.code, "the connection broke")
         self._join_ended(end.code, end.text)
         for answer in self._wanted.values():
@@ -250,7 +232,7 @@ class Connection:
             case fx.TakeOffer():
                 self._spawn(self._take_offer(effect))
             case fx.Knocked():
-                self._owner.knocked(effect, self.address)
+                self._owner.knocked(effect, self.carrier.address)
             case fx.OpenGroup():
                 self._spawn(self._begin_group(effect))
             case fx.ReadBlob():

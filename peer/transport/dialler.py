@@ -13,10 +13,11 @@ from peer.core.neighbours import Neighbours
 from peer.errors import DuplicateLinkError, LinkBrokenError, MeshError, TransportError
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.sync.reconnect import delay_ms, failures_after
+from peer.transport.carrier import Carrier
 from peer.transport.channel import CODE_HEADER, ChannelRules
 from peer.transport.connection import Connection, JoinAttempt, now_ms
-from peer.transport.outgoing import Socket
 from peer.transport.pinning import Dialled
+from peer.transport.websocket import WebSocketCarrier
 
 LINK_PATH = "/sync/v1/link"
 CONNECT_TIMEOUT_S = 10.0
@@ -24,14 +25,14 @@ CODE_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
 
 class Server(Protocol):
-    """Who runs a session on a socket, and knows which links stand."""
+    """Who runs a session on a carrier, and knows which links stand."""
 
     channel_rules: ChannelRules
     neighbours: Neighbours
 
     async def serve(
         self,
-        socket: Socket,
+        carrier: Carrier,
         *,
         dialled: PeerId | None,
         channel_key: bytes,
@@ -77,7 +78,7 @@ async def dial(
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(endpoint, error) from error
-        return await server.serve(socket, dialled=peer, channel_key=dialled.channel_key, attempt=attempt, endpoint=endpoint)
+        return await server.serve(WebSocketCarrier(socket), dialled=peer, channel_key=dialled.channel_key, attempt=attempt, endpoint=endpoint)
 
 
 class Dialler:

@@ -9,8 +9,6 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-import aiohttp
-
 from peer.core.certificate import LogKind
 from peer.core.group import Invitation
 from peer.core.identity import NONCE_SIZE, GroupId, PeerId
@@ -24,10 +22,10 @@ from peer.sync.reconnect import LinkFacts, new_link_stays
 from peer.sync.session import SyncSession
 from peer.sync.sources import Sources
 from peer.sync.surroundings import Surroundings
+from peer.transport.carrier import Carrier
 from peer.transport.connection import Connection, JoinAttempt, now_ms
 from peer.transport.dialler import Dialler, dial
 from peer.transport.link_parts import LinkParts
-from peer.transport.outgoing import Socket
 from peer.transport.pending import PendingPeers
 from peer.transport.status import link_status
 
@@ -138,7 +136,7 @@ class PeerLinks:
 
     async def serve(
         self,
-        socket: Socket,
+        carrier: Carrier,
         *,
         dialled: PeerId | None,
         channel_key: bytes,
@@ -146,17 +144,16 @@ class PeerLinks:
         came_from: str | None = None,
         endpoint: str | None = None,
     ) -> Connection:
-        """Run a session on `socket` until it ends. `dialled` is who should be at the other end, None if they dialled us; `endpoint` where.
+        """Run a session on `carrier` until it ends. `dialled` is who should be at the other end, None if they dialled us; `endpoint` where.
 
         `came_from` is whom their connections are counted to, None for nobody.
         """
         if dialled is None and not self._has_room(came_from):
-            await socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
             raise TransportError("too many connections that have not proved who they are")
         self._numbers += 1
         handshake = Handshake(self.local_side(channel_key), dialled)
         session = SyncSession(handshake, self._surroundings, self._numbers, now_ms(), attempt.request if attempt else None)
-        connection = Connection(socket, session, self, self, number=self._numbers, attempt=attempt)
+        connection = Connection(carrier, session, self, self, number=self._numbers, attempt=attempt)
         connection.came_from, connection.endpoint = came_from, endpoint
         if came_from is not None:
             self._surroundings.guests.dialled_from(connection.number, came_from)

@@ -5,7 +5,7 @@ import os
 import socket as sockets
 from collections.abc import Iterable
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from peer.errors import PortInUseError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
@@ -15,6 +15,7 @@ from peer.transport.channel import CHANNEL_KEY, NO_RULES, ChannelRules, protecte
 from peer.transport.dialler import LINK_PATH, Server
 from peer.transport.door import NO_EXEMPTIONS, Crowding, Door
 from peer.transport.tls import ServerTls
+from peer.transport.websocket import WebSocketCarrier
 
 CLOSE_TIMEOUT_S = 3.0
 ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
@@ -59,9 +60,9 @@ class PeerListener:
         await socket.prepare(request)
         try:
             came_from = self._crowding.source_of(socket_addresses(request.transport)[1])
-            await self._server.serve(socket, dialled=None, channel_key=request[CHANNEL_KEY], came_from=came_from)
+            await self._server.serve(WebSocketCarrier(socket), dialled=None, channel_key=request[CHANNEL_KEY], came_from=came_from)
         except TransportError:
-            await socket.close()
+            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
         return socket
 
 

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import socket as sockets
 from collections.abc import Callable
 
-import aiohttp
-from aiohttp import web
+from peer.errors import TransportError
+from peer.transport.carrier import Carrier
 
 QUEUE_BYTES_MAX = 16 * 1024 * 1024
 """Bytes that may wait on a link."""
@@ -18,22 +17,20 @@ QUEUE_BYTES_SHARE = 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
 """How long the other side has to read what was still to be said; then the connection is cut."""
 
-Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
-
 
 class Outgoing:
     """The sending half of a connection."""
 
-    def __init__(self, socket: Socket, all_waiting: Callable[[], int]) -> None:
+    def __init__(self, carrier: Carrier, all_waiting: Callable[[], int]) -> None:
         """`all_waiting` tells the bytes that wait on all links."""
-        self._socket = socket
+        self._carrier = carrier
         self._all_waiting = all_waiting
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._cutting: asyncio.TimerHandle | None = None
         self.waiting = 0
         """Bytes in the queue."""
         self.closing = asyncio.Event()
-        self.error: str | None = None
+        self.error: TransportError | None = None
         """Why the connection broke, if it did while something was sent."""
 
     def put(self, frame: bytes) -> bool:
@@ -52,28 +49,22 @@ class Outgoing:
             return
         self.closing.set()
         self._frames.put_nowait(None)
-        self._cutting = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
+        self._cutting = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._carrier.cut)
 
     async def run(self) -> None:
-        """Send until closed, then close the socket."""
+        """Send until closed, then close the carrier."""
         try:
             while (frame := await self._frames.get()) is not None:
                 self.waiting -= len(frame)
-                await self._socket.send_bytes(frame)
-        except (ConnectionError, aiohttp.ClientError) as error:
-            self.error = str(error) or "the connection broke"
+                await self._carrier.send(frame)
+        except TransportError as error:
+            self.error = error
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._socket.close()
+                await self._carrier.close()
 
     def ended(self) -> None:
         """The connection is gone."""
         self.waiting = 0
         if self._cutting is not None:
             self._cutting.cancel()
-
-    def _cut(self) -> None:
-        connected = self._socket.get_extra_info("socket")
-        if connected is not None:
-            with contextlib.suppress(OSError):
-                connected.shutdown(sockets.SHUT_RDWR)

@@ -21,7 +21,7 @@ from peer.core.run import Draft
 from peer.sync import limits, messages
 from peer.sync.handshake import Handshake
 from peer.sync.messages import Message, decode_message, encode_message
-from peer.transport import connection, links, outgoing
+from peer.transport import links, outgoing, websocket
 from peer.transport.connection import now_ms
 from peer.transport.pace import Pace
 from tests.integration.good_link import Mesh, mesh, meshed
@@ -163,11 +163,11 @@ async def test_more_events_than_credit_was_granted_for_end_the_link(mesh: Mesh, 
 
 async def test_websocket_pings_without_end_end_the_link(mesh: Mesh) -> None:
     async with hostile_peer(mesh.alice) as mallory:
-        for _ in range(connection.CONTROL_FRAMES_MAX):
+        for _ in range(websocket.CONTROL_FRAMES_MAX):
             await mallory._socket.ping()
         await mallory.is_heard_out()
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-            for _ in range(connection.CONTROL_FRAMES_MAX + 1):
+            for _ in range(websocket.CONTROL_FRAMES_MAX + 1):
                 await mallory._socket.ping()
         await mallory.is_shut_out()
     await mesh.goes_on()

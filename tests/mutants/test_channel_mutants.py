@@ -9,8 +9,8 @@ import pytest
 from peer.core import endpoint
 from peer.transport import channel, tls
 from peer.transport.door import Door
-from peer.transport.outgoing import Outgoing
 from peer.transport.pace import Pace
+from peer.transport.websocket import WebSocketCarrier
 from tests.integration import test_channel, test_door, test_limits
 from tests.integration.good_link import meshed
 from tests.link_lab import Lab
@@ -98,7 +98,7 @@ def wait_for_readers(patch: pytest.MonkeyPatch) -> None:
     """A link that ends waits until the other side has read everything."""
     patch.setattr("tests.link_lab.DEADLINE_S", 4.0)
     patch.setattr("tests.integration.test_limits.DEADLINE_S", 4.0)
-    patch.setattr(Outgoing, "_cut", lambda _: None)
+    patch.setattr(WebSocketCarrier, "cut", lambda _: None)
 
 
 def forgive_who_dials_anew(patch: pytest.MonkeyPatch) -> None:
