@@ -1,7 +1,7 @@
 """What the views say: for operations, the readable tree and whoever serves or fetches blobs. Reads only, a short transaction each."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from materializer.descriptions import is_deleted, read_annotations, read_description, read_registers, read_settings
@@ -10,13 +10,15 @@ from materializer.manifest import Manifest, file_names, folder_name, merge_topic
 from materializer.recordings import COMPLETE, Attachment, Chunk, final_parts, judge
 from materializer.registers import DELETED, TRUE
 from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
-from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
 from peer.core.names import folded
 from peer.core.views import AnnotationView, FileView, GroupState, RecordingView, RegisterView
 
 SHORT_DIGITS = range(8, 65, 8)
 EMPTY_DIGEST = bytes(32)
+FILES_OF_BLOB_MAX = 4
+"""Files of which it is looked at what they claim of a blob: all of them say the same, unless somebody lies."""
 
 T = TypeVar("T")
 Connection = sqlite3.Connection
@@ -108,7 +110,11 @@ class Projections:
 
     async def has_blob(self, group: GroupId, blob: BlobId) -> bool:
         """True if a recording of the group has a file with these bytes, or with this piece list."""
-        return await self._views.read(lambda connection: _has_blob(connection, group, blob))
+        return await self._views.read(lambda connection: any(_files_with(connection, group, blob)))
+
+    async def files_with(self, group: GroupId, blob: BlobId) -> list[WantedBlob]:
+        """The files of recordings of the group that have these bytes, or this piece list; a few of each kind where many claim to."""
+        return await self._views.read(lambda connection: list(_files_with(connection, group, blob)))
 
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> list[WantedBlob]:
         """The files of all recordings of a group, or of some, that are not deleted: chunks and attachments, listed or not."""
@@ -266,16 +272,17 @@ def _ids(connection: Connection, group: GroupId) -> list[EventId]:
     return [EventId(row[0]) for row in projected_rows(connection, "recordings", place.group_no)] if place else []
 
 
-def _has_blob(connection: Connection, group: GroupId, blob: BlobId) -> bool:
+def _files_with(connection: Connection, group: GroupId, blob: BlobId) -> Iterator[WantedBlob]:
+    """Those of which this peer heard first come first: who claims something else of a blob has to know of it."""
     for table in ("chunks", "attachments"):
         for column in ("blob", "pieces"):
             sql = (
-                f"SELECT 1 FROM {table} f JOIN recordings USING (recording_no) JOIN groups USING (group_no) "  # noqa: S608  (our own names)
-                f"WHERE substr(f.{column}, 1, 8) = ? AND f.{column} = ? AND f.counts AND group_id = ? LIMIT 1"
+                f"SELECT r.id, blob, size, piece_size, pieces, sha256, site "  # noqa: S608  (our own names)
+                f"FROM {table} f JOIN recordings r USING (recording_no) JOIN groups USING (group_no) "
+                f"WHERE substr(f.{column}, 1, 8) = ? AND f.{column} = ? AND f.counts AND group_id = ? ORDER BY f.rowid LIMIT ?"
             )
-            if connection.execute(sql, (blob[:8], blob, group)).fetchone():
-                return True
-    return False
+            for row in connection.execute(sql, (blob[:8], blob, group, FILES_OF_BLOB_MAX)):
+                yield WantedBlob(group, *row)
 
 
 def _wanted(connection: Connection, group: GroupId, recording: EventId | None) -> list[WantedBlob]:
@@ -286,14 +293,15 @@ def _wanted(connection: Connection, group: GroupId, recording: EventId | None) -
     if place is None:
         return []
     hidden = _deleted(connection, place) if recording_no is None else {recording} if is_deleted(connection, recording_no) else set()
+    sites = {row[0]: PeerId(row[1]) for row in projected_rows(connection, "recordings", place.group_no, recording_no)}
     wanted = []
     for table in ("chunks", "attachments"):
         for row in projected_rows(connection, table, place.group_no, recording_no):
             fields = dict(zip(TABLES[table], row, strict=True))
             if fields["recording"] in hidden:
                 continue
-            blob, pieces = BlobId(fields["blob"]), BlobId(fields["pieces"])
-            wanted.append(WantedBlob(group, EventId(fields["recording"]), blob, fields["size"], fields["piece_size"], pieces, fields["sha256"]))
+            facts = (fields["blob"], fields["size"], fields["piece_size"], fields["pieces"], fields["sha256"])
+            wanted.append(WantedBlob(group, EventId(fields["recording"]), *facts, sites[fields["recording"]]))
     return wanted
 
 

@@ -122,7 +122,7 @@ def write_file(path: Path, size: int, seed: int = 0) -> Path:
 
 
 def wanted(facts: BlobFacts, group: GroupId = GROUP) -> WantedBlob:
-    return WantedBlob(group, RECORDING, facts.blob, facts.size, facts.piece_size, facts.pieces, facts.sha256)
+    return WantedBlob(group, RECORDING, facts.blob, facts.size, facts.piece_size, facts.pieces, facts.sha256, SERVER.peer_id)
 
 
 class FileSource:
@@ -155,7 +155,8 @@ class FileSource:
 async def fetch_one(order: Mapping[str, object]) -> None:
     """What the fetching process does: sweep, fetch, say what the peak of its memory was."""
     fields = [bytes.fromhex(str(order[name])) for name in ("blob", "pieces", "sha256")]
-    want = WantedBlob(GROUP, RECORDING, BlobId(fields[0]), int(str(order["size"])), int(str(order["piece_size"])), BlobId(fields[1]), fields[2])
+    sizes = int(str(order["size"])), int(str(order["piece_size"]))
+    want = WantedBlob(GROUP, RECORDING, BlobId(fields[0]), *sizes, BlobId(fields[1]), fields[2], SERVER.peer_id)
     store = FileBlobStore(Path(str(order["folder"])))
     await store.sweep([want.blob])
     fetcher = Fetcher(store)

@@ -254,6 +254,8 @@ class WantedBlob(NamedTuple):
     piece_size: int
     pieces: BlobId
     sha256: bytes
+    site: PeerId
+    """Who made the recording."""
 
 
 class BlobSource(Protocol):

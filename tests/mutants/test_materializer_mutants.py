@@ -183,12 +183,12 @@ def forget_a_column_in_the_digest(patch: pytest.MonkeyPatch) -> None:
 
 def find_the_blobs_of_another_group(patch: pytest.MonkeyPatch) -> None:
     """A blob that is here at all is in every group."""
-    change(patch, queries._has_blob, ("AND group_id = ? LIMIT", "AND (group_id = ? OR 1) LIMIT"))
+    change(patch, queries._files_with, ("AND group_id = ? ORDER", "AND (group_id = ? OR 1) ORDER"))
 
 
 def find_the_blobs_that_anybody_names(patch: pytest.MonkeyPatch) -> None:
     """A chunk opens the bytes that it names, though it does not count."""
-    change(patch, queries._has_blob, ("AND f.counts ", ""))
+    change(patch, queries._files_with, ("AND f.counts ", ""))
 
 
 def under_changing_roles(_folder: Path) -> None:
