@@ -27,11 +27,12 @@ from peer.store.upkeep import Upkeep
 from peer.transport.blob_sources import BlobSources
 from peer.transport.links import PeerLinks
 from peer.transport.reaching import part_from
-from peer.wiring.belonging import make_belonging, open_book
+from peer.wiring.belonging import make_belonging
 from peer.wiring.core import now_ms, opened_core, report
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
 from peer.wiring.neighbourhood import make_site_service
+from peer.wiring.resolving import make_resolving
 from peer.wiring.services import make_services
 from resolver.composite import CompositePeerResolver
 
@@ -84,10 +85,9 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
     """
     async with opened_core(directory, damage) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
-        manual = await open_book(core.store, upkeep.keeper)
-        resolver = CompositePeerResolver([manual])
+        manual, book, resolver = await make_resolving(config, core, upkeep.keeper)
         joining: list[Joining] = []
-        belonging = make_belonging(core.key.peer_id, (core.store, core.views, manual), lambda: links, now_ms, report)
+        belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
         sites = make_site_service(core, directory, lambda: links)
         links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), sites, lambda: links))
         sources = BlobSources(core.key, links)

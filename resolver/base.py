@@ -31,14 +31,20 @@ class KnownPeer(NamedTuple):
     ttl: int | None = None
     """How often its address may be passed on from here; None where it is not to be."""
 
+    @property
+    def is_empty(self) -> bool:
+        """True if it says nothing of the peer, but whether the operator has paused it."""
+        return not (self.endpoints or self.groups or self.expects)
+
 
 class SourceState(NamedTuple):
     """How a source fares, to be shown."""
 
     source: str
     state: str
-    """`ok` or `failing`."""
+    """`ok`, `failing`, or `off` where the operator does not want it."""
     last_error: str | None = None
+    """What went wrong last, with its code; never a secret."""
 
 
 ChangeListener = Callable[[], None]
@@ -55,12 +61,16 @@ class PeerResolver(Protocol):
         """Those of them that share `group`."""
         ...
 
+    def is_online(self, peer: PeerId) -> bool | None:
+        """Whether this source has heard of `peer` lately; None if it does not know. A word on a screen: it is dialled all the same."""
+        ...
+
     def states(self) -> Sequence[SourceState]:
         """How each source fares."""
         ...
 
     def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
-        """Call `listener` when what is known changed; returns what ends that."""
+        """Call `listener` when what is known of peers changed, or whether they are online; returns what ends that."""
         ...
 
 

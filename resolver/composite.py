@@ -14,17 +14,20 @@ class CompositePeerResolver:
         self._resolvers = tuple(resolvers)
 
     def peers(self) -> Sequence[KnownPeer]:
-        """Everybody that any source knows, by peer id: name, source and pause of the first source, endpoints and groups of all."""
-        merged: dict[PeerId, KnownPeer] = {}
+        """Everybody that any source knows, by peer id."""
+        found: dict[PeerId, list[KnownPeer]] = {}
         for resolver in self._resolvers:
             for entry in resolver.peers():
-                first = merged.get(entry.peer)
-                merged[entry.peer] = _merge(first, entry) if first else entry
-        return [merged[peer] for peer in sorted(merged)]
+                found.setdefault(entry.peer, []).append(entry)
+        return [merge(found[peer]) for peer in sorted(found)]
 
     def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
         """Those that share `group` by any source's word."""
         return [entry for entry in self.peers() if group in entry.groups]
+
+    def is_online(self, peer: PeerId) -> bool | None:
+        """What the first source says that knows."""
+        return next((online for resolver in self._resolvers if (online := resolver.is_online(peer)) is not None), None)
 
     def states(self) -> Sequence[SourceState]:
         """How each source fares, in the order of precedence."""
@@ -41,6 +44,23 @@ class CompositePeerResolver:
         return end
 
 
-def _merge(first: KnownPeer, second: KnownPeer) -> KnownPeer:
-    endpoints = tuple(dict.fromkeys((*first.endpoints, *second.endpoints)))
-    return first._replace(endpoints=endpoints, groups=first.groups | second.groups, expects=first.expects | second.expects)
+def merge(entries: Sequence[KnownPeer]) -> KnownPeer:
+    """What several sources say of one peer, the one with precedence first.
+
+    Name, source and pause are the first one's, but that an entry without anything else than a pause leaves the source to the next. Endpoints, groups
+    and expected names are everybody's. A hint is what nobody but hints named. TTL and informant are of the first that has a TTL.
+    """
+    first = entries[0]
+    speaking = next((each for each in entries if not each.is_empty), first)
+    counted = next((each for each in entries if each.ttl is not None), first)
+    endpoints = tuple(dict.fromkeys(endpoint for each in entries for endpoint in each.endpoints))
+    sure = {endpoint for each in entries for endpoint in each.endpoints if endpoint not in each.hints}
+    return first._replace(
+        endpoints=endpoints,
+        groups=frozenset().union(*(each.groups for each in entries)),
+        source=speaking.source,
+        expects=frozenset().union(*(each.expects for each in entries)),
+        hints=frozenset(endpoints) - sure,
+        learned_from=counted.learned_from,
+        ttl=counted.ttl,
+    )

@@ -24,19 +24,25 @@ class PeerBook(Protocol):
 class ManualPeerResolver:
     """What was entered by hand or came with an invitation."""
 
-    def __init__(self, book: PeerBook, entries: Iterable[KnownPeer]) -> None:
-        """`entries` are those that the book holds now."""
+    def __init__(self, book: PeerBook, entries: Iterable[KnownPeer], ttl: int | None = None) -> None:
+        """`entries` are those that the book holds now; `ttl` is how often their addresses may be passed on."""
         self._book = book
+        self._ttl = ttl
         self._entries = {entry.peer: entry for entry in entries}
         self._listeners = Listeners()
 
     def peers(self) -> Sequence[KnownPeer]:
         """All entries, by peer id."""
-        return [self._entries[peer] for peer in sorted(self._entries)]
+        return [self._told(self._entries[peer]) for peer in sorted(self._entries)]
 
     def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
         """Entries that name `group`."""
         return [entry for entry in self.peers() if group in entry.groups]
+
+    def is_online(self, peer: PeerId) -> bool | None:
+        """The operator does not say."""
+        del peer
+        return None
 
     def states(self) -> Sequence[SourceState]:
         """A list kept here cannot fail."""
@@ -73,8 +79,11 @@ class ManualPeerResolver:
 
     async def set_paused(self, peer: PeerId, name: str, *, paused: bool) -> None:
         """Do not dial `peer`, which people call `name`, or do again."""
-        held = self._entries.get(peer) or KnownPeer(peer, name, (), frozenset(), SOURCE)
-        await self._put(held._replace(paused=paused))
+        held = (self._entries.get(peer) or KnownPeer(peer, name, (), frozenset(), SOURCE))._replace(paused=paused)
+        if held.is_empty and not paused:
+            await self.remove(peer)  # There was nothing to say but the pause.
+        else:
+            await self._put(held)
 
     async def fulfil(self, peer: PeerId, name: str, group: GroupId) -> None:
         """The group called `name` that `peer` was expected to share is `group`."""
@@ -90,6 +99,10 @@ class ManualPeerResolver:
             await self._book.save(kept)
             self._entries[entry.peer] = kept
         self._listeners.tell()
+
+    def _told(self, entry: KnownPeer) -> KnownPeer:
+        """As others see it: a mere pause is no reason to pass an address on."""
+        return entry if entry.is_empty else entry._replace(ttl=self._ttl)
 
     async def _put(self, entry: KnownPeer) -> None:
         await self._book.save(entry)

@@ -175,6 +175,9 @@ class Peer(Answer):
     state: str
     source: str
     endpoints: list[str]
+    learned_from: Hex | None
+    ttl: int | None
+    online: bool | None
     paused: bool
     expected_groups: list[str]
     shared_groups: list[SharedGroup]

@@ -61,8 +61,8 @@ def list_peers() -> None:
     show(
         answer,
         lambda: table(
-            ["name", "id", "state", "source", "endpoints", "groups"],
-            [[each["name"], short(each["peer_id"]), each["state"], each["source"], each["endpoints"], _groups(each)] for each in answer],
+            ["name", "id", "state", "source", "learned from", "ttl", "endpoints", "groups"],
+            [_row(each) for each in answer],
             empty="No peers yet: `recmesh group invite NAME` invites one, `recmesh peer add` adds one by its id.",
         ),
     )
@@ -81,6 +81,9 @@ def show_peer(peer: PeerName) -> None:
                 ("state", answer["state"]),
                 ("source", answer["source"]),
                 ("endpoints", answer["endpoints"]),
+                ("learned from", answer["learned_from"]),
+                ("ttl", answer["ttl"]),
+                ("online by its hub", answer["online"]),
                 ("paused", answer["paused"]),
                 ("groups", [f"{group['name']} ({group['role']})" for group in answer["shared_groups"]]),
                 ("expected", answer["expected_groups"]),
@@ -161,6 +164,12 @@ def _set_paused(peer: str, *, paused: bool) -> None:
     with connect() as client:
         answer = client.patch(_path(peer), {"paused": paused})
     show(answer, lambda: line(f"{'paused' if paused else 'resumed'} {answer['name']}"))
+
+
+def _row(peer: dict[str, Any]) -> list[object]:
+    informant = short(peer["learned_from"]) if peer["learned_from"] else None
+    known = [peer["source"], informant, peer["ttl"], peer["endpoints"]]
+    return [peer["name"], short(peer["peer_id"]), peer["state"], *known, _groups(peer)]
 
 
 def _groups(peer: dict[str, Any]) -> list[str]:

@@ -2,9 +2,12 @@
 
 import re
 
+from peer.core.hashing import hash_bytes
 from peer.errors import NameInvalidError
 
 NAME_CHARACTERS_MAX = 128
+HIVE_CHARACTERS_MAX = 32
+_HIVE = re.compile(r"[a-z0-9_-]{2,32}\Z")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\Z")
 
 
@@ -35,3 +38,9 @@ def check_name(text: str, what: str) -> str:
 def folded(name: str) -> str:
     """The form in which two names are compared: file systems differ in case, names may not."""
     return name.casefold()
+
+
+def hive_of(name: str) -> str:
+    """What a hub calls a group of this name: its folded form, or the hash of that where a hub would not take it."""
+    form = folded(name)
+    return form if _HIVE.match(form) else "g-" + hash_bytes(form.encode()).hex()[: HIVE_CHARACTERS_MAX - 2]

@@ -1,6 +1,6 @@
-"""What another peer, an event of its, or the network did: leaves of `EventRejectedError`, `RemoteProtocolError` and `TransportError`."""
+"""What another peer, an event of its, a hub or the network did: leaves of the trunk's classes for these."""
 
-from peer.errors.base import EventRejectedError, RemoteProtocolError, TransportError
+from peer.errors.base import EventRejectedError, RemoteProtocolError, ResolveError, TransportError
 
 
 class NotCanonicalError(EventRejectedError):
@@ -93,6 +93,12 @@ class ChannelKeyMismatchError(HandshakeFailedError):
     code = "channel_key_mismatch"
 
 
+class AddressNotAllowedError(TransportError):
+    """An address that others told of leads to where such addresses are not dialled."""
+
+    code = "address_not_allowed"
+
+
 class ChannelUnprotectedError(HandshakeFailedError):
     """A connection without TLS that is neither on loopback nor within a configured WireGuard network."""
 
@@ -165,6 +171,12 @@ class DuplicateLinkError(TransportError):
     code = "duplicate_link"
 
 
+class EnoughLinksError(TransportError):
+    """The other side has more links than it needs: somebody else has to be found."""
+
+    code = "enough_links"
+
+
 class LinkPausedError(TransportError):
     """The operator of this site, or of the other, wants no link at the moment."""
 
@@ -187,3 +199,33 @@ class BlobMismatchError(TransportError):
     """Bytes that do not have the hash they were asked for by: ask another peer."""
 
     code = "blob_mismatch"
+
+
+class HubUnreachableError(ResolveError):
+    """The hub does not answer, or not in time."""
+
+    code = "hub_unreachable"
+
+
+class HubKeyMismatchError(ResolveError):
+    """The hub shows another certificate than the one that is pinned, or none that can be verified."""
+
+    code = "hub_key_mismatch"
+
+
+class HubRefusedError(ResolveError):
+    """The hub answers, and does not do what it was asked for."""
+
+    code = "hub_refused"
+
+
+class HubBusyError(ResolveError):
+    """The hub wants fewer calls: it is asked again when it said."""
+
+    code = "hub_busy"
+
+
+class HubAnswerInvalidError(ResolveError):
+    """What the hub answers is not what a hub answers, or too much of it."""
+
+    code = "hub_answer_invalid"

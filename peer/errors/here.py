@@ -59,6 +59,19 @@ class AmbiguousError(RequestError):
     status = 409
 
 
+class PeerInConfigurationError(RequestError):
+    """The peer stands in the configuration file: nobody can take it out but who edits that."""
+
+    code = "peer_in_configuration"
+    status = 409
+
+
+class HubCredentialError(ConfigError):
+    """The key for the hub is missing, no key, or open to others."""
+
+    code = "hub_credential"
+
+
 class NameInvalidError(RequestError):
     """A name that could not become a path everywhere."""
 

@@ -59,7 +59,7 @@ class Book(Protocol):
         ...
 
     async def remove(self, peer: PeerId) -> None:
-        """Forget `peer`."""
+        """Forget `peer`. Raises `PeerInConfigurationError` if the configuration file names it."""
         ...
 
 

@@ -35,6 +35,10 @@ class Addresses(Protocol):
         """All of it."""
         ...
 
+    def is_online(self, peer: PeerId) -> bool | None:
+        """Whether some source has heard of `peer` lately; None if none knows."""
+        ...
+
 
 class Step(Protocol):
     """One step on the way to a peer: `name`, `tcp`, `tls`, `handshake` or `group`."""
@@ -165,6 +169,9 @@ class Peers:
             "state": link["state"] if link else "offline",
             "source": known.source if known else "roster",
             "endpoints": list(known.endpoints) if known else [],
+            "learned_from": known.learned_from.hex() if known and known.learned_from else None,
+            "ttl": known.ttl if known else None,
+            "online": self._addresses.is_online(peer),
             "paused": known.paused if known else False,
             "expected_groups": sorted(known.expects) if known else [],
             "shared_groups": shared,

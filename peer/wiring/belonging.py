@@ -16,6 +16,7 @@ from peer.store.known import KnownKeeper
 from peer.store.peers import KnownPeer as StoredPeer
 from resolver.base import KnownPeer
 from resolver.manual import ManualPeerResolver
+from resolver.operator import OperatorBook
 
 
 class Belonging(NamedTuple):
@@ -31,7 +32,7 @@ class Belonging(NamedTuple):
 
 def make_belonging(
     peer: PeerId,
-    parts: tuple[SqliteEventStore, Views, ManualPeerResolver],
+    parts: tuple[SqliteEventStore, Views, OperatorBook],
     door: Callable[[], Door],
     now_ms: Callable[[], int],
     report: Callable[[str, BaseException], None],
@@ -67,10 +68,10 @@ class _Book:
         await self._keeper.write()
 
 
-async def open_book(store: SqliteEventStore, keeper: KnownKeeper) -> ManualPeerResolver:
-    """The operator's own entries, as they were kept."""
+async def open_book(store: SqliteEventStore, keeper: KnownKeeper, ttl: int) -> ManualPeerResolver:
+    """The operator's own entries, as they were kept; `ttl` is how often they may be passed on."""
     entries = [
         KnownPeer(each.peer_id, each.name, each.endpoints, frozenset(each.groups), each.source, each.paused, frozenset(each.expects))
         for each in await store.peers()
     ]
-    return ManualPeerResolver(_Book(store, keeper), entries)
+    return ManualPeerResolver(_Book(store, keeper), entries, ttl)

@@ -1,0 +1,39 @@
+"""Where peers can be dialled, put together: the operator's word, live and in the configuration file, and other sources after it."""
+
+from typing import NamedTuple
+
+from peer.config import Config
+from peer.core.endpoint import read_endpoint
+from peer.core.identity import PeerId
+from peer.sections import StaticPeer
+from peer.store.known import KnownKeeper
+from peer.wiring.belonging import open_book
+from peer.wiring.core import Core
+from resolver.base import KnownPeer
+from resolver.composite import CompositePeerResolver
+from resolver.manual import SOURCE, ManualPeerResolver
+from resolver.operator import OperatorBook
+from resolver.static import StaticPeerResolver
+
+
+class Resolving(NamedTuple):
+    """The sources of addresses."""
+
+    manual: ManualPeerResolver
+    book: OperatorBook
+    """What the operator said, wherever."""
+    resolver: CompositePeerResolver
+
+
+async def make_resolving(config: Config, core: Core, keeper: KnownKeeper) -> Resolving:
+    """All sources that the configuration asks for."""
+    replica = core.store.replica
+    manual = await open_book(core.store, keeper, config.gossip.default_ttl)
+    static = StaticPeerResolver([_entry(each, config.gossip.default_ttl) for each in config.peers], replica)
+    book = OperatorBook(manual, static, replica.name_peer, lambda group: replica.whole.groups[group].genesis.name)
+    return Resolving(manual, book, CompositePeerResolver([manual, static]))
+
+
+def _entry(each: StaticPeer, ttl: int) -> KnownPeer:
+    endpoints = tuple(str(read_endpoint(url)) for url in each.endpoints)
+    return KnownPeer(PeerId(bytes.fromhex(each.peer_id)), each.name, endpoints, frozenset(), SOURCE, expects=frozenset(each.groups), ttl=ttl)
