@@ -25,6 +25,8 @@ FAILPOINTS = (
     "fetch.after_rename",
     "views.before_commit",
     "views.after_commit",
+    "hub.before_commit",
+    "hub.after_commit",
     "tree.before_rename",
     "backup.after_log",
     "backup.before_manifest",

@@ -26,7 +26,7 @@ FOLDERS_LEFT_OUT = {"blobs", "recordings", "backups"}
 FILES_LEFT_OUT = {"lock", "admin.address", "tokens.json", MANIFEST_FILE}
 """Tokens among them: one that was revoked since must not come back with the backup."""
 
-DATABASES = ("log.db", "views.db")
+DATABASES = ("log.db", "views.db", "hub.db")
 """Names that begin like this are databases with what SQLite and repairs keep beside them: none is copied as a file."""
 
 PARTIAL_SUFFIX = ".partial"

@@ -26,6 +26,7 @@ class DataDirectory:
         self.keys = root / "keys"
         self.log_database = root / "log.db"
         self.views_database = root / "views.db"
+        self.hub_database = root / "hub.db"
         self.blobs = root / "blobs"
         self.recordings = root / "recordings"
         self.backups = root / "backups"
