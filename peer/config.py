@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from peer.core import endpoint as endpoints
+from peer.core.dial_networks import DialNetworks
 from peer.core.endpoint import (
     LOOPBACK_NAME,
     IpAddress,
@@ -235,6 +236,8 @@ class Config(BaseSettings):
             )
         if self.listen == LISTEN_NONE and self.advertise:
             raise ValueError("advertise: a site with listen = 'none' cannot be dialled")
+        if self.listen == LISTEN_NONE and self.hub.enabled:
+            raise ValueError("hub.enabled: a site with listen = 'none' cannot be dialled, so it is no hub")
         for url in self.advertise:
             check_endpoint(url, self.wireguard_networks)
         if bool(self.tls_cert) != bool(self.tls_key):
@@ -273,6 +276,12 @@ class Config(BaseSettings):
     def exempt_networks(self) -> tuple[IpNetwork, ...]:
         """Networks whose addresses may have any number of connections."""
         return tuple(read_ip_network(each) for each in self.connections_exempt)
+
+    @property
+    def hint_networks(self) -> DialNetworks:
+        """Where addresses may lead that others told of."""
+        named = tuple(read_ip_network(each) for each in self.dial_networks)
+        return DialNetworks(named, loopback=self.listen_address is not None and self.listen_address.is_loopback)
 
     @property
     def admin_address(self) -> Address:

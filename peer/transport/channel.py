@@ -10,10 +10,11 @@ from typing import NamedTuple
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from peer.core.dial_networks import DialNetworks, read_address
 from peer.core.endpoint import IpAddress, WireGuardNetwork, may_be_plain, read_channel_key, read_ip
 from peer.errors import ChannelUnprotectedError, MeshError
 from peer.sync.handshake import NO_CHANNEL_KEY
-from peer.transport.interfaces import addresses_of
+from peer.transport.interfaces import addresses_of, own_networks
 
 CHANNEL_KEY_HEADER = "Recmesh-Channel-Key"
 """Which key a dialler was told to find. It chooses among those that a listener behind proxies was told of, and proves nothing: the handshake does."""
@@ -33,6 +34,8 @@ class ChannelRules(NamedTuple):
     """Where proxies that end TLS for this listener speak from; empty for loopback."""
     proxy_keys: tuple[bytes, ...] = ()
     """SHA-256 of the SubjectPublicKeyInfo of these proxies; empty if there are none."""
+    hints: DialNetworks = DialNetworks()
+    """Where addresses may lead that others told of."""
 
     def from_proxy(self, own: str, other: str) -> bool:
         """True for a connection that one of the proxies makes."""
@@ -46,6 +49,11 @@ class ChannelRules(NamedTuple):
     def is_plain_allowed(self, own: str, other: str) -> bool:
         """Whether two socket addresses may talk without TLS."""
         return may_be_plain(own, other, self.wireguard, addresses_of)
+
+    def may_follow_hint(self, to: str) -> bool:
+        """Whether a connection may be made to this address because others told of it."""
+        address = read_address(to)
+        return address is not None and self.hints.allow(address, own_networks())
 
 
 NO_RULES = ChannelRules()

@@ -2,9 +2,13 @@
 
 Accepted are the certificate with the peer's own key, the one whose key is pinned in the endpoint, and plain HTTP where the network protects it. No
 authority is trusted, names and dates in certificates mean nothing, and no redirect leads away.
+
+An address that others told of, a hint, is judged when its name was looked up: right before a connection is made, each of the addresses behind it, and
+connected to as it was judged. A name that means something else a moment later leads nowhere else.
 """
 
 import asyncio
+import socket as sockets
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -12,25 +16,34 @@ from yarl import URL
 
 from peer.core.endpoint import Endpoint, may_be_dialled_plain, read_endpoint
 from peer.core.identity import PeerId
-from peer.errors import ChannelUnprotectedError, TransportError
+from peer.errors import AddressNotAllowedError, ChannelKeyMismatchError, ChannelUnprotectedError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.transport.channel import CHANNEL_KEY_HEADER, ChannelRules, socket_addresses
 from peer.transport.tls import check_pin, client_context, peer_spki_sha256
 
+HINT_FIX = "if the site is there, name its network in `dial_networks` of config.toml, or give its address yourself"
 CLIENT_CONTEXT = client_context()
+REUSE_S = 5.0
+"""How long a connection without a request is kept: less than the other side does, so that no request meets its end."""
 
 
 class Dialled:
     """One peer at one endpoint."""
 
-    def __init__(self, peer: PeerId, endpoint: str, rules: ChannelRules) -> None:
-        """Raises `TransportError` for an endpoint that must not be dialled."""
+    def __init__(self, peer: PeerId, endpoint: str, rules: ChannelRules, *, is_hint: bool = False) -> None:
+        """A hint is what neither the operator nor an invitation named. Raises `TransportError` for an endpoint that must not be dialled."""
         self.peer = peer
         self.endpoint = _checked(endpoint, rules)
         self.url = URL(self.endpoint.url)
         self.channel_key = NO_CHANNEL_KEY
         """What a handshake on the connection that was made last binds."""
+        self.is_connected = False
+        """Whether a connection was ever made."""
+        self._kept_key: bytes | None = None
+        self.refused: list[str] = []
+        """Addresses where it leads and that must not be dialled."""
         self._rules = rules
+        self._is_hint = is_hint
 
     def headers(self) -> dict[str, str]:
         """What a listener behind a proxy wants to know."""
@@ -38,16 +51,37 @@ class Dialled:
             return {}
         return {CHANNEL_KEY_HEADER: (self.endpoint.pin or peer_spki_sha256(self.peer)).hex()}
 
+    def failure(self, error: aiohttp.ClientConnectorError) -> Exception:
+        """What to say of a connection that could not be made."""
+        if not self.refused:
+            return error
+        text = f"{self.endpoint} leads to {', '.join(dict.fromkeys(self.refused))}, where addresses are not dialled that others told of"
+        return AddressNotAllowedError(text, fix=HINT_FIX)
+
     def check(self, transport: asyncio.BaseTransport | None) -> None:
         """Take a connection that was made. Raises `ChannelKeyMismatchError` or `ChannelUnprotectedError`."""
         if self.endpoint.scheme == "https":
             secured = transport.get_extra_info("ssl_object") if transport is not None else None
             self.channel_key = check_pin(secured, self.peer, self.endpoint.pin)
+            if self._kept_key not in (None, self.channel_key):
+                raise ChannelKeyMismatchError("another connection to the same address shows another key", fix="check what is in front of the site")
         elif not self._rules.is_plain_allowed(*socket_addresses(transport)):
             raise ChannelUnprotectedError(
                 f"{self.endpoint} is neither on loopback nor reached through a configured WireGuard network",
                 fix="use https://, or check `wireguard` in config.toml and that the tunnel is up",
             )
+
+    def keep_channel_key(self) -> None:
+        """Take only connections from now on that show the key which was shown last: one handshake is for all of them."""
+        self._kept_key = self.channel_key
+
+    def open_socket(self, found: tuple[int, int, int, str, tuple[object, ...]]) -> sockets.socket:
+        """For a connection to one of the addresses behind the endpoint. Raises `OSError` if it must not be made."""
+        family, kind, protocol, _, to = found
+        if self._is_hint and not self._rules.may_follow_hint(str(to[0])):
+            self.refused.append(str(to[0]))
+            raise OSError(f"{to[0]} is not dialled")
+        return sockets.socket(family, kind, protocol)
 
     def connector(self, *, connections_max: int = 8) -> aiohttp.TCPConnector:
         """For a session that speaks with this peer alone. Needs a running event loop."""
@@ -58,7 +92,7 @@ class _Connector(aiohttp.TCPConnector):
     """Gives out connections that were checked, to one origin."""
 
     def __init__(self, dialled: Dialled, connections_max: int) -> None:
-        super().__init__(ssl=CLIENT_CONTEXT, limit=connections_max)
+        super().__init__(ssl=CLIENT_CONTEXT, limit=connections_max, socket_factory=dialled.open_socket, keepalive_timeout=REUSE_S)
         self._dialled = dialled
 
     async def _create_connection(
@@ -69,7 +103,10 @@ class _Connector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         if req.url.origin() != self._dialled.url.origin():
             raise TransportError(f"{self._dialled.endpoint} sends us elsewhere", fix="check the endpoint")
-        connected = await super()._create_connection(req, traces, timeout)
+        try:
+            connected = await super()._create_connection(req, traces, timeout)
+        except aiohttp.ClientConnectorError as error:
+            raise self._dialled.failure(error) from error
         try:
             self._dialled.check(connected.transport)
         except BaseException:
