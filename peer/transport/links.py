@@ -68,6 +68,7 @@ class PeerLinks:
         self._last_seen_ms: dict[PeerId, int] = {}
         self._failure: asyncio.Future[None] | None = None
         self._changed = asyncio.Event()
+        self._is_stopping = False
         self.endpoint: str | None = None
         """Where others dial this peer; the listener knows."""
 
@@ -79,6 +80,7 @@ class PeerLinks:
         try:
             await self._failure
         finally:
+            self._is_stopping = True
             unsubscribe()
             ticking.cancel()
             await self._close_all(ticking)
@@ -148,6 +150,8 @@ class PeerLinks:
 
         `came_from` is whom their connections are counted to, None for nobody.
         """
+        if self._is_stopping:
+            raise ShuttingDownError("this peer is stopping")  # Nobody would end this link.
         if dialled is None and not self._has_room(came_from):
             raise TransportError("too many connections that have not proved who they are")
         self._numbers += 1
