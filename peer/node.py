@@ -29,6 +29,7 @@ from peer.transport.links import PeerLinks
 from peer.transport.reaching import part_from
 from peer.wiring.belonging import make_belonging
 from peer.wiring.core import now_ms, opened_core, report
+from peer.wiring.gossiping import make_gossip
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
 from peer.wiring.neighbourhood import make_site_service
@@ -85,11 +86,12 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
     """
     async with opened_core(directory, damage) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
-        manual, book, resolver = await make_resolving(config, core, upkeep.keeper)
+        sites = make_site_service(core, directory, lambda: links)
+        gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver), sites)
+        manual, book, resolver = await make_resolving(config, core, upkeep.keeper, told)
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
-        sites = make_site_service(core, directory, lambda: links)
-        links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), sites, lambda: links))
+        links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), gossip))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         replica = core.store.replica
@@ -125,6 +127,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             tasks.create_task(fetching.run()),
             tasks.create_task(showing.run()),
             tasks.create_task(sites.run()),
+            tasks.create_task(gossip.run()),
             tasks.create_task(_follow_links(links, fetching, resolver)),
             tasks.create_task(upkeep.run()),
             tasks.create_task(belonging.leaving.run()),

@@ -1,13 +1,12 @@
 """What links ask of the rest of the peer."""
 
-from collections.abc import Callable
 from contextlib import suppress
 
-from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, read_record, sign_record
+from gossip.record import read_record
+from gossip.service import GossipService
 from peer.config import Config
 from peer.core.group import Invitation
 from peer.core.identity import GroupId, PeerId
-from peer.core.neighbours import Neighbours
 from peer.core.relaying import WantedPart
 from peer.errors import RecordInvalidError
 from peer.logs import get_log
@@ -15,10 +14,9 @@ from peer.operations.joining import Joining, genesis_of
 from peer.transport.channel import ChannelRules
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.link_parts import LinkParts
-from peer.transport.links import PeerLinks
 from peer.transport.pace import Pace
 from peer.wiring.belonging import Belonging
-from peer.wiring.core import Core, now_ms
+from peer.wiring.core import Core
 from resolver.manual import ManualPeerResolver
 
 SHORT_DIGITS = 8
@@ -29,10 +27,9 @@ def make_link_parts(
     core: Core,
     config: Config,
     parts: tuple[ManualPeerResolver, list[Joining], Belonging],
-    neighbours: Neighbours,
-    links: Callable[[], PeerLinks],
+    gossip: GossipService,
 ) -> LinkParts:
-    """What links ask of the rest; `links` and what stands in the list are made later than this."""
+    """What links ask of the rest; what stands in the list is made later than this."""
     manual, joining, belonging = parts
 
     async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
@@ -45,15 +42,6 @@ def make_link_parts(
 
     async def read_blob(part: WantedPart) -> bytes | None:
         return await core.blobs.read(part.blob, part.start, part.size) if await core.views.has_blob(part.group, part.blob) else None
-
-    def record() -> bytes:
-        endpoint = links().endpoint
-        endpoints = (endpoint,) if endpoint else ()
-        reachability = Reachability.UNKNOWN if endpoint else Reachability.OUTBOUND_ONLY
-        try:
-            return sign_record(core.key, PeerRecord(core.key.peer_id, now_ms(), endpoints, reachability, VALID_FOR_MAX_S)).data
-        except RecordInvalidError:
-            return b""  # An endpoint that others would not take: they are told nothing.
 
     def endpoints_in(peer: PeerId, data: bytes) -> tuple[str, ...]:
         with suppress(RecordInvalidError):
@@ -72,10 +60,10 @@ def make_link_parts(
         open_group,
         read_blob,
         lambda event, error: _log.error(event, exc_info=error),
-        record,
+        gossip.record,
         endpoints_in,
         Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
         ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys),
         take_offer=belonging.acquaintance.take_offer,
-        neighbours=neighbours,
+        neighbours=gossip,
     )

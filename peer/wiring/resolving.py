@@ -9,7 +9,7 @@ from peer.sections import StaticPeer
 from peer.store.known import KnownKeeper
 from peer.wiring.belonging import open_book
 from peer.wiring.core import Core
-from resolver.base import KnownPeer
+from resolver.base import KnownPeer, PeerResolver
 from resolver.composite import CompositePeerResolver
 from resolver.manual import SOURCE, ManualPeerResolver
 from resolver.operator import OperatorBook
@@ -25,13 +25,13 @@ class Resolving(NamedTuple):
     resolver: CompositePeerResolver
 
 
-async def make_resolving(config: Config, core: Core, keeper: KnownKeeper) -> Resolving:
-    """All sources that the configuration asks for."""
+async def make_resolving(config: Config, core: Core, keeper: KnownKeeper, gossip: PeerResolver) -> Resolving:
+    """All sources that the configuration asks for; `gossip` comes last."""
     replica = core.store.replica
     manual = await open_book(core.store, keeper, config.gossip.default_ttl)
     static = StaticPeerResolver([_entry(each, config.gossip.default_ttl) for each in config.peers], replica)
     book = OperatorBook(manual, static, replica.name_peer, lambda group: replica.whole.groups[group].genesis.name)
-    return Resolving(manual, book, CompositePeerResolver([manual, static]))
+    return Resolving(manual, book, CompositePeerResolver([manual, static, gossip]))
 
 
 def _entry(each: StaticPeer, ttl: int) -> KnownPeer:
