@@ -30,6 +30,7 @@ from peer.transport.reaching import part_from
 from peer.wiring.belonging import make_belonging
 from peer.wiring.core import now_ms, opened_core, report
 from peer.wiring.gossiping import make_gossip
+from peer.wiring.hubbing import make_administration, open_hub
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
 from peer.wiring.neighbourhood import make_site_service
@@ -109,9 +110,11 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             arrived=lambda group, recording: showing.touched({(group, recording)}),
             report=lambda event, fields: _log.debug(event, **fields),
         )
-        services = make_services(directory, config, core, (links, sites), (manual, resolver, belonging), (fetcher, fetching, showing))
+        hub = await open_hub(stack, directory, config)
+        administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
+        services = make_services(directory, config, core, (links, sites, administration), (manual, resolver, belonging), (fetcher, fetching, showing))
         joining.append(services.joining)  # type: ignore[arg-type]
-        listen = await start_listener(stack, core, config, links, services.membership)
+        listen = await start_listener(stack, core, config, links, services, hub)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
         admin = await stack.enter_async_context(listening(app, *config.admin_address))
         write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())
@@ -132,6 +135,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             tasks.create_task(upkeep.run()),
             tasks.create_task(belonging.leaving.run()),
             links_task,
+            *([tasks.create_task(hub.run())] if hub is not None else []),
         ]
         fetching.touched(frozenset())
         stack.push_async_callback(_stop, background)

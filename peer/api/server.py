@@ -11,6 +11,7 @@ from peer.api.audit import audit_middleware
 from peer.api.backup_routes import BackupRoutes
 from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
+from peer.api.hub_routes import HubAdminRoutes
 from peer.api.member_routes import MemberRoutes
 from peer.api.models import Health, Verified, Verify
 from peer.api.openapi import describe
@@ -112,6 +113,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
         *TokenRoutes(services).routes(),
     ]
     routes += BackupRoutes(services).routes()
+    routes += HubAdminRoutes(services).routes()
     site.set_routes(routes)
     return routes
 

@@ -316,6 +316,30 @@ class BackupService(Protocol):
         ...
 
 
+class HubService(Protocol):
+    """This peer as a hub for others."""
+
+    def keys(self) -> list[Json]:
+        """All pre-auth keys, without their secrets."""
+        ...
+
+    async def create_key(self, hive: str | None, uses: int, expires_in_ms: int) -> Json:
+        """A new one, with its secret."""
+        ...
+
+    async def revoke_key(self, key: str) -> Json:
+        """Take one back."""
+        ...
+
+    def peers(self) -> list[Json]:
+        """Who came with a key."""
+        ...
+
+    async def forget(self, reference: str) -> Json:
+        """Let one of them be nobody."""
+        ...
+
+
 class Services(NamedTuple):
     """All of them."""
 
@@ -335,3 +359,4 @@ class Services(NamedTuple):
     audit: AuditService
     paths: PathService
     backups: BackupService
+    hub: HubService

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from peer.api.hub_models import HubSummary
 from peer.api.models import Answer, Count, Hex
 
 
@@ -117,6 +118,7 @@ class Status(Answer):
     pending_peers: list[object]
     sources: list[SourceStatus]
     transfers: list[Transfer]
+    hub: HubSummary
     disk: Disk
     problems: list[StatusProblem]
 

@@ -162,6 +162,13 @@ class PathNotAllowedError(RequestError):
     status = 403
 
 
+class HubDisabledError(RequestError):
+    """This peer is no hub."""
+
+    code = "hub_disabled"
+    status = 409
+
+
 class InvitationInvalidError(RequestError):
     """An invitation whose text is damaged."""
 

@@ -84,6 +84,8 @@ class SiteParts(NamedTuple):
     """Whose offers of groups could not be taken, and why."""
     seen: Seen
     """How other sites are, in their own words."""
+    hub: Callable[[], Json]
+    """What this peer is as a hub for others."""
 
 
 class Site:
@@ -117,6 +119,7 @@ class Site:
             "pending_peers": pending,
             "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
             "transfers": self.transfers(),
+            "hub": parts.hub(),
             "disk": await self._disk(),
             "problems": self._problems(pending),
         }

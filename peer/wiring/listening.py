@@ -4,10 +4,11 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from pathlib import Path
 
-from peer.api.services import MembershipService
+from peer.api.services import Services
 from peer.config import Config
 from peer.core.endpoint import LOOPBACK_NETWORKS, may_be_dialled_plain
 from peer.core.identity import KeyPair
+from peer.hub.hub import Hub
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.door import Crowding
 from peer.transport.forms import FormRoutes
@@ -17,20 +18,25 @@ from peer.transport.pinning import pinned
 from peer.transport.signatures import RequestVerifier
 from peer.transport.tls import ServerTls, operator_tls, own_tls
 from peer.wiring.core import Core
+from peer.wiring.hubbing import make_hub_routes
 
 
-async def start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks, members: MembershipService) -> str:
+async def start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks, services: Services, hub: Hub | None) -> str:
     """Let others dial us, unless this site only dials out; where, to show."""
     address = config.listen_address
     if address is None:
         return "none"
     tls = _listener_tls(core.key, config)
-    listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=_crowding(config))
+    crowding = _crowding(config)
+    listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=crowding)
     verifier = RequestVerifier(core.key.peer_id)
     blobs = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, verifier)
-    forms = FormRoutes(links, lambda group, peer: members.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False), verifier)
-    url = await listener.start([*blobs.routes(), *forms.routes()])
+    forms = FormRoutes(links, lambda group, peer: services.membership.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False), verifier)
+    of_hub = make_hub_routes(hub, crowding, services.tokens, services.audit)
+    url = await listener.start([*blobs.routes(), *forms.routes(), *(of_hub.routes() if of_hub is not None else [])])
     stack.push_async_callback(listener.stop)
+    if of_hub is not None:
+        stack.callback(of_hub.sockets.close)
     shown = tls.channel_key if tls else next(iter(config.proxy_keys), None)
     links.endpoint = pinned(config.advertise[0] if config.advertise else url, core.key.peer_id, shown)
     return url

@@ -8,6 +8,7 @@ from peer import __version__
 from peer.api.services import Services
 from peer.blobs.transfer import Fetcher
 from peer.config import Config
+from peer.hub.administration import HubAdministration
 from peer.operations.adding import Adding
 from peer.operations.editing import Editing
 from peer.operations.events import Events
@@ -37,12 +38,12 @@ def make_services(
     directory: DataDirectory,
     config: Config,
     core: Core,
-    neighbourhood: tuple[PeerLinks, SiteService],
+    neighbourhood: tuple[PeerLinks, SiteService, HubAdministration],
     addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
     movers: tuple[Fetcher, Fetching, Showing],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (fetcher, fetching, showing), (links, sites) = addresses, movers, neighbourhood
+    (manual, resolver, belonging), (fetcher, fetching, showing), (links, sites, hub) = addresses, movers, neighbourhood
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -66,6 +67,7 @@ def make_services(
         belonging.acquaintance.pending,
         belonging.acquaintance.conflicts,
         sites.seen,
+        hub.summary,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)
@@ -82,4 +84,5 @@ def make_services(
         AuditFile(directory.audit_log, report),
         ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
         make_backups(directory),
+        hub,
     )
