@@ -17,6 +17,7 @@ class Machine:
 
     def __init__(self, name: str, home: Path) -> None:
         self.name = name
+        self.home = home
         self.data = home / ".local/share/recmesh"
         (home / "bin").mkdir(parents=True)
         script = home / "bin/recmesh"
@@ -31,9 +32,14 @@ class Machine:
             "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
             "RECMESH_LISTEN": f"0.0.0.0:{port}",
             "RECMESH_ADVERTISE": json.dumps([self.endpoint]),
+            "RECMESH_DIAL_NETWORKS": json.dumps(["127.0.0.0/8"]),
             "RECMESH_ADMIN": f"127.0.0.1:{free_port()}",
         }
         self._peer: subprocess.Popen[str] | None = None
+
+    def hides(self) -> None:
+        """Nobody is to dial it."""
+        del self._environment["RECMESH_LISTEN"], self._environment["RECMESH_ADVERTISE"]
 
     def types(self, line: str) -> str:
         """Standard output of a line that ends well."""

@@ -59,15 +59,22 @@ class World:
         """Type a block; what its last line printed."""
         machine, said = self.machine(block.machine.removesuffix(" machine") if "new" not in block.machine else "new machine"), ""
         for line in block.lines:
-            for placeholder, text in self.stands_for.items():
-                line = line.replace(placeholder, text)  # noqa: PLW2901  (the line as it is typed)
-            assert "<" not in line, line
-            if line == "recmesh serve":
-                machine.leaves_open(line)
-            else:
-                said = machine.types(line)
-                if said.startswith("recmesh1"):
-                    self.stands_for["recmesh1..."] = said
+            said = self.types(machine, line) or said
+        return said
+
+    def types(self, machine: Machine, line: str) -> str:
+        """Type a line, with what its placeholders stand for; what it printed."""
+        for placeholder, text in self.stands_for.items():
+            line = line.replace(placeholder, text)
+        assert not re.search(r"<[a-z ]+>", line), line
+        if line == "recmesh serve":
+            machine.leaves_open(line)
+            return ""
+        if "--listen none" in line:
+            machine.hides()
+        said = machine.types(line)
+        if said.startswith("recmesh1"):
+            self.stands_for["recmesh1..."] = said
         return said
 
     def adds(self, name: str, count: int = 1) -> list[str]:
