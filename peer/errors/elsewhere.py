@@ -183,6 +183,12 @@ class LinkPausedError(TransportError):
     code = "link_paused"
 
 
+class FrameTooLargeError(TransportError):
+    """Something between the two sites takes no request in which a single frame fits."""
+
+    code = "frame_too_large"
+
+
 class ReaderTooSlowError(TransportError):
     """The other side does not read what it is sent."""
 

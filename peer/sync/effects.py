@@ -63,6 +63,10 @@ class SourcesChanged(NamedTuple):
     """Fact: some log lost its source."""
 
 
+class LetGo(NamedTuple):
+    """Fact: this link is one too many."""
+
+
 class SendFrame(NamedTuple):
     """Effect: send this."""
 
@@ -323,6 +327,7 @@ Fact = (
     | Committed
     | GroupsChanged
     | SourcesChanged
+    | LetGo
     | RunStored
     | RunsRead
     | EventsFound

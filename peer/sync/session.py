@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from peer.core.identity import GroupId
 from peer.errors import (
+    EnoughLinksError,
     HandshakeTimeoutError,
     LocalProtocolError,
     NotAMemberError,
@@ -141,6 +142,8 @@ class SyncSession:
             case fx.SourcesChanged():
                 if self._parts is not None:
                     self._parts.backfill.consider_all(now_ms)
+            case fx.LetGo():
+                raise EnoughLinksError("there are enough links here: find somebody else")
             case fx.RunStored() | fx.RunsRead() | fx.EventsFound() | fx.LocatorRead():
                 self._store_answered(fact, now_ms)
             case fx.JoinDecided():

@@ -361,3 +361,12 @@ def test_a_refused_control_log_does_not_hold_up_the_rest(bob: Site, group: Sampl
 
     assert data.certificate.log in [want.log for want in end.heard(messages.Want) if isinstance(want, messages.Want)]
     assert end.session.phase is fx.Phase.PUSH
+
+
+def test_a_link_that_is_one_too_many_ends_with_a_word(end: LinkEnd) -> None:
+    """So that the other side looks for somebody else, and does not come back at once."""
+    end.feed(fx.LetGo())
+
+    assert end.sent[-1:] == [messages.Error("enough_links", "there are enough links here: find somebody else", b"")]
+    assert end.closed is not None
+    assert end.closed.code == "enough_links"
