@@ -35,6 +35,8 @@ class Agent:
     hive: str | None
     """That of the pre-auth key it came with: its swarms join it by themselves."""
     created_ms: int
+    key: str = ""
+    """The id of that pre-auth key: shown again by who came with it, it is not used again."""
 
 
 @dataclass(frozen=True, slots=True)

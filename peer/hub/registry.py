@@ -19,7 +19,7 @@ from peer.hub.limits import (
     SWARMS_PER_AGENT_MAX,
 )
 from peer.hub.records import OPERATOR, Agent, Announcement, Change, Hive, Json, Key, Moment, State, Swarm
-from peer.hub.refusal import RefusedError, key_invalid, not_owner, too_many
+from peer.hub.refusal import RefusedError, key_invalid, not_owner, too_many, unauthorised
 
 DISCOVERY = "map:discovery"
 T = TypeVar("T")
@@ -44,13 +44,13 @@ def agent_of(state: State, digest: bytes) -> Agent | None:
     return found
 
 
-def valid_key(state: State, digest: bytes, now_ms: int) -> Key:
-    """The pre-auth key with this secret. Raises `RefusedError` if it lets nobody in."""
+def valid_key(state: State, digest: bytes, now_ms: int, shown_by: Agent | None = None) -> Key:
+    """The pre-auth key with this secret. Raises `RefusedError` if it lets nobody in; who came with it may show it again all the same."""
     found = None
     for key in state.keys.values():
         if hmac.compare_digest(key.digest, digest):
             found = key
-    if found is None or not found.is_valid(now_ms):
+    if found is None or not (found.is_valid(now_ms) or (shown_by is not None and shown_by.key == found.id)):
         raise key_invalid()
     return found
 
@@ -83,12 +83,14 @@ def register_agent(state: State, agent: Agent, key_digest: bytes, now: Moment) -
     state = _used(state, key, now)
     if key.hive is not None:
         state = _with_member(state, key.hive, agent.id, now)
-    agent = replace(agent, hive=key.hive)
+    agent = replace(agent, hive=key.hive, key=key.id)
     return Change(replace(state, agents={**state.agents, agent.id: agent}), agent.id)
 
 
 def create_hive(state: State, hive: Hive) -> Change:
     """One more, with its owner as its first member."""
+    if hive.owner != OPERATOR:
+        _present(state, hive.owner)
     if hive_named(state, hive.name) is not None:
         raise RefusedError(409, "Conflict", f'Hive "{hive.name}" already exists')
     made = sum(each.owner == hive.owner for each in state.hives.values())
@@ -102,7 +104,8 @@ def register_swarm(state: State, swarm: Swarm, key_digest: bytes | None, now: Mo
 
     A swarm that is offline makes room for one at its place, if the two agents may know of each other: a site that was set up anew comes back.
     """
-    key = valid_key(state, key_digest, now.ms) if key_digest is not None else None
+    owner = _present(state, swarm.owner)
+    key = valid_key(state, key_digest, now.ms, owner) if key_digest is not None else None
     announced: list[Announcement] = []
     held = _at(state, swarm.map_endpoint)
     if held is not None:
@@ -112,11 +115,11 @@ def register_swarm(state: State, swarm: Swarm, key_digest: bytes | None, now: Mo
         announced += gone
     if len(state.swarms) >= SWARMS_MAX or sum(each.owner == swarm.owner for each in state.swarms.values()) >= SWARMS_PER_AGENT_MAX:
         raise too_many("swarms")
-    if key is not None:
+    if key is not None and key.id != owner.key:
         state = _used(state, key, now)
         if key.hive is not None:
             state = _with_member(state, key.hive, swarm.owner, now)
-    hives = [hive for hive in ((key.hive if key else None), state.agents[swarm.owner].hive) if hive is not None and hive in state.hives]
+    hives = [hive for hive in ((key.hive if key else None), owner.hive) if hive is not None and hive in state.hives]
     swarm = replace(swarm, hives=frozenset(hives))
     state = _heard(_with_swarm(state, swarm), swarm.id, now)
     data: Json = {"swarm_id": swarm.id, "name": swarm.name, "map_endpoint": swarm.map_endpoint}
@@ -226,6 +229,14 @@ def go_stale(state: State, now: Moment, stale_after_ms: int) -> Change:
 def begin(state: State, now: Moment) -> State:
     """A state as it was kept, with nobody taken for silent because the hub was."""
     return replace(state, heard={each.id: now.steady_ms for each in state.swarms.values() if each.status != "offline"})
+
+
+def _present(state: State, agent: str) -> Agent:
+    """The agent, unless it was forgotten since it showed its key."""
+    found = state.agents.get(agent)
+    if found is None:
+        raise unauthorised()
+    return found
 
 
 def _at(state: State, endpoint: str) -> Swarm | None:
