@@ -1,10 +1,11 @@
 """The sections of `config.toml`: how peers are found. `peer.config` reads them, together with all other settings."""
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from peer.core.endpoint import read_endpoint
+from peer.core.endpoint import LOOPBACK_NAME, is_loopback, read_endpoint
 from peer.core.names import check_name
 from peer.errors import NameInvalidError
 
@@ -51,8 +52,18 @@ class HubSourceSection(_Section):
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        if value:
-            read_endpoint(value)
+        if not value:
+            return value
+        found = read_endpoint(value)
+        if found.scheme == "http" and found.host != LOOPBACK_NAME and not is_loopback(found.host):
+            raise ValueError(f"{value!r}: the key for the hub would travel in the clear; plain http is for a hub on this machine, write https")
+        return value
+
+    @field_validator("credential_file")
+    @classmethod
+    def _check_credential_file(cls, value: str) -> str:
+        if value and not Path(value).is_absolute():
+            raise ValueError(f"{value!r} is no absolute path")
         return value
 
 

@@ -94,3 +94,33 @@ class Listeners:
         """Call everybody."""
         for listener in list(self._listeners.values()):
             listener()
+
+
+class NoSource:
+    """A source that the operator does not want: knows nobody, and is shown as `off`."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def peers(self) -> Sequence[KnownPeer]:
+        """Nobody."""
+        return ()
+
+    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
+        """Nobody."""
+        del group
+        return ()
+
+    def is_online(self, peer: PeerId) -> bool | None:
+        """Not known."""
+        del peer
+        return None
+
+    def states(self) -> Sequence[SourceState]:
+        """Off."""
+        return [SourceState(self._source, "off")]
+
+    def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
+        """Nothing will change."""
+        del listener
+        return lambda: None

@@ -1,0 +1,149 @@
+"""The hub through which this peer finds others, put together: its key, its files, its client."""
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from peer.config import Config
+from peer.core.certificate import LogKind
+from peer.core.endpoint import read_endpoint
+from peer.core.identity import PeerId
+from peer.core.interfaces import Commit
+from peer.errors import HubCredentialError
+from peer.logs import get_log
+from peer.store.directory import DataDirectory, is_disk_full, write_durably
+from peer.transport.links import PeerLinks
+from peer.transport.retry_after import retry_after_ms
+from peer.transport.tls import spki_sha256
+from peer.wiring.core import Core, report
+from resolver.base import PeerResolver
+from resolver.hub import HubPeerResolver, Known, Pace
+from resolver.hub_cache import CACHE_SIZE_MAX, CacheFile
+from resolver.hub_client import HubClient, Outside
+from resolver.hub_presence import HubPresence, KeyFile, Ours
+
+KEY_VARIABLE = "RECMESH_HUB_KEY"
+KEY_FILE = "hub.key"
+"""The key that a pre-auth key got, with the hub that it is for."""
+
+CACHE_FILE = "hub_peers.json"
+KEY_SIZE_MAX = 4096
+EXPOSED = stat.S_IRWXG | stat.S_IRWXO
+_log = get_log("node")
+
+
+class HubSourceParts(NamedTuple):
+    """What it is made with."""
+
+    config: Config
+    directory: DataDirectory
+    core: Core
+    links: Callable[[], PeerLinks]
+    """Made later than this: asked once it runs."""
+    record: Callable[[], bytes]
+    """This site's own signed record, or empty."""
+
+
+def make_hub_source(parts: HubSourceParts, operator: PeerResolver) -> HubPeerResolver | None:
+    """None where the operator wants no hub; `operator` is what that said of peers. Raises `HubCredentialError`."""
+    config, directory, core, links, record = parts
+    settings = config.hub_source
+    if not settings.url:
+        return None
+    hub = read_endpoint(settings.url).url
+    client = HubClient(settings.url, Outside(spki_sha256, retry_after_ms))
+    ours = Ours(core.key.peer_id, config.name, lambda: links().endpoint, record)
+    presence = HubPresence(client, read_credential(settings.credential_file), ours, _key_file(directory.root / KEY_FILE, hub))
+    known = Known(core.store.replica, operator, report)
+    cache = _cache_file(directory.root / CACHE_FILE)
+    return HubPeerResolver(client, presence, known, cache, pace=Pace(settings.interval), ttl=config.gossip.hub_peer_ttl)
+
+
+async def follow_hub(hub: HubPeerResolver | None, core: Core, links: PeerLinks) -> None:
+    """Ask the hub until cancelled, and dial at once who comes back by its word."""
+    if hub is None:
+        return
+    away: set[PeerId] = set()
+
+    def hurry() -> None:
+        for peer in [each.peer for each in hub.peers()]:
+            dialler = links.dialler_of(peer)
+            if hub.is_online(peer) is False:
+                away.add(peer)
+            elif peer in away:
+                away.discard(peer)
+                if dialler is not None and not links.is_linked(peer):
+                    dialler.hurry()
+
+    def committed(commit: Commit) -> None:
+        if commit.certificate.kind is LogKind.CONTROL:
+            hub.roster_changed()
+
+    ends = [core.store.subscribe(committed), hub.subscribe(hurry)]
+    try:
+        await hub.run()
+    finally:
+        for end in ends:
+            end()
+
+
+def read_credential(path: str) -> str:
+    """The key for the hub, from the environment or a file; empty where none is given. Raises `HubCredentialError`."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    where = KEY_VARIABLE
+    if not key and path:
+        where, key = path, _read_private(Path(path))
+    key = key.strip()
+    if (path or key) and not re.fullmatch(r"[!-~]{8,512}", key):
+        raise HubCredentialError(f"{where} holds no key for a hub", fix="put there the one line that the hub's operator gave you")
+    return key
+
+
+def _read_private(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & EXPOSED:
+                raise HubCredentialError(f"{path} is open to others ({stat.filemode(mode)})", fix=f"chmod 600 {path}")
+            return file.read(KEY_SIZE_MAX).decode("ascii", errors="replace")
+    except OSError as error:
+        raise HubCredentialError(f"{path} cannot be read: {error.strerror}", fix="check hub_source.credential_file in config.toml") from error
+
+
+def _key_file(path: Path, hub: str) -> KeyFile:
+    def load() -> str:
+        try:
+            document = json.loads(path.read_bytes()[:KEY_SIZE_MAX])
+        except (OSError, ValueError):
+            return ""
+        match document:
+            case {"hub": str(url), "key": str(key)} if url == hub and re.fullmatch(r"[!-~]{8,512}", key):
+                return key
+            case _:
+                return ""
+
+    def save(key: str) -> None:
+        write_durably(path, json.dumps({"hub": hub, "key": key}).encode())
+
+    return KeyFile(load, save)
+
+
+def _cache_file(path: Path) -> CacheFile:
+    def load() -> bytes | None:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            return file.read(CACHE_SIZE_MAX)
+        return None
+
+    def save(data: bytes) -> None:
+        try:
+            write_durably(path, data)
+        except OSError as error:
+            if not is_disk_full(error):
+                _log.warning("what the hub told cannot be kept", error=error.strerror)
+
+    return CacheFile(load, save)
