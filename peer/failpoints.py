@@ -28,6 +28,7 @@ FAILPOINTS = (
     "hub.before_commit",
     "hub.after_commit",
     "tree.before_rename",
+    "cache.before_rename",
     "backup.after_log",
     "backup.before_manifest",
     "salvage.before_commit",

@@ -34,6 +34,7 @@ from peer.wiring.hubbing import make_administration, open_hub
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
 from peer.wiring.neighbourhood import make_site_service
+from peer.wiring.relaying import make_serving
 from peer.wiring.resolving import make_resolving
 from peer.wiring.services import make_services
 from resolver.composite import CompositePeerResolver
@@ -92,7 +93,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         manual, book, resolver = await make_resolving(config, core, upkeep.keeper, told)
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
-        links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), gossip))
+        links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), gossip, lambda: serving))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         replica = core.store.replica
@@ -112,9 +113,11 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         )
         hub = await open_hub(stack, directory, config)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
-        services = make_services(directory, config, core, (links, sites, administration), (manual, resolver, belonging), (fetcher, fetching, showing))
+        serving = make_serving(stack, directory, config, core, (sources, fetching))
+        movers = (fetcher, fetching, showing, serving.cache)
+        services = make_services(directory, config, core, (links, sites, administration), (manual, resolver, belonging), movers)
         joining.append(services.joining)  # type: ignore[arg-type]
-        listen = await start_listener(stack, core, config, links, services, hub)
+        listen = await start_listener(stack, serving, config, links, services, hub)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
         admin = await stack.enter_async_context(listening(app, *config.admin_address))
         write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())

@@ -93,6 +93,9 @@ class Disk(Answer):
     floor_bytes: Count
     quota_bytes: Count | None
     used_bytes: Count
+    cache_bytes: Count
+    """Of what passes through for other sites, beside `used_bytes`."""
+    cache_limit_bytes: Count
 
 
 class StatusProblem(Answer):

@@ -104,7 +104,7 @@ def _print_status(answer: dict[str, Any]) -> None:
             [
                 each["name"],
                 short(each["peer_id"]),
-                each["state"],
+                "unreachable" if each["unreachable_since_ms"] is not None else each["state"],
                 each["phase"],
                 f"through {each['via_name']}" if each["route"] == "relayed" else each["address"],
                 each["missing_events"],
@@ -123,7 +123,8 @@ def _print_status(answer: dict[str, Any]) -> None:
 
 
 def _disk(disk: dict[str, Any]) -> str:
-    return f"{size(disk['used_bytes'])} used, {size(disk['free_bytes'])} free"
+    passing = f"{size(disk['cache_bytes'])} of {size(disk['cache_limit_bytes'])} that pass through, " if disk["cache_bytes"] else ""
+    return f"{size(disk['used_bytes'])} used, {passing}{size(disk['free_bytes'])} free"
 
 
 def read_text_argument(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
 from peer.core.views import Views
 from peer.errors import DiskFullError, MeshError, StoreError
@@ -46,13 +46,16 @@ class Fetching:
         blobs: BlobStore,
         replica: Replica,
         views: Views,
-        sources: Callable[[GroupId], Sequence[BlobSource]],
+        sources: Callable[[GroupId, PeerId], Sequence[BlobSource]],
         *,
         everything: bool,
         arrived: Callable[[GroupId, EventId], None],
         report: Report,
     ) -> None:
-        """`everything` says whether all recordings are wanted, or only those asked for; `arrived` hears of each recording of which a file came."""
+        """`sources` gives whom to ask, best first, for what that site has recorded in that group.
+
+        `everything` says whether all recordings are wanted, or only those asked for; `arrived` hears of each recording of which a file came.
+        """
         self._fetches = fetches
         self._blobs = blobs
         self._replica = replica
@@ -94,6 +97,10 @@ class Fetching:
         """What is missing and not on its way."""
         return [wanted for blob, wanted in self._missing.items() if blob not in self._running]
 
+    def is_coming(self, blob: BlobId) -> bool:
+        """True while it is on its way."""
+        return blob in self._running
+
     async def run(self) -> None:
         """Look and fetch until cancelled. Raises `StoreError` when the disk fails, but not when it is full."""
         async with asyncio.TaskGroup() as tasks:
@@ -102,7 +109,7 @@ class Fetching:
                 self._wake.clear()
                 await self._look()
                 for wanted in self._due():
-                    sources = self._sources(wanted.group)
+                    sources = self._sources(wanted.group, wanted.site)
                     if not sources:
                         continue
                     self._running.add(wanted.blob)

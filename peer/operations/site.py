@@ -56,6 +56,20 @@ class AddressSource(Protocol):
         ...
 
 
+class CacheUse(Protocol):
+    """How full the cache is of what passes through."""
+
+    @property
+    def used(self) -> int:
+        """Bytes of the disk."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """As many as there may be."""
+        ...
+
+
 class SiteParts(NamedTuple):
     """What the status is made of."""
 
@@ -84,6 +98,7 @@ class SiteParts(NamedTuple):
     """Whose offers of groups could not be taken, and why."""
     seen: Seen
     """How other sites are, in their own words."""
+    cache: CacheUse
     hub: Callable[[], Json]
     """What this peer is as a hub for others."""
 
@@ -206,6 +221,8 @@ class Site:
             "floor_bytes": parts.free_floor,
             "quota_bytes": None,
             "used_bytes": self._used_bytes,
+            "cache_bytes": parts.cache.used,
+            "cache_limit_bytes": parts.cache.limit,
         }
 
     def _problems(self, pending: Sequence[Json]) -> list[Json]:

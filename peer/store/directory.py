@@ -29,6 +29,7 @@ class DataDirectory:
         self.hub_database = root / "hub.db"
         self.blobs = root / "blobs"
         self.recordings = root / "recordings"
+        self.cache = root / "cache"
         self.backups = root / "backups"
         self.lock_file = root / "lock"
         self.token_file = root / "admin.token"

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+from yarl import URL
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.errors import HandshakeFailedError, NotAMemberError, TransportError
@@ -20,6 +21,9 @@ TRIES_MAX = 3
 
 NONCES_MAX = 16
 ERROR_SIZE_MAX = 4096
+HERE_ONLY = "relay=no"
+"""The query that asks for no more than what is there."""
+
 READ_BUFFER_SIZE = 1024 * 1024
 
 
@@ -59,15 +63,16 @@ class BlobClient:
         """Close all connections."""
         await self._session.close()
 
-    async def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """Bytes `start` to `stop` of a blob, in parts.
+    async def read(self, group: GroupId, blob: BlobId, start: int, stop: int, *, relay: bool = True) -> AsyncGenerator[bytes, None]:
+        """Bytes `start` to `stop` of a blob, in parts; `relay` lets them be got from others.
 
         Raises `TransportError` if they do not come, `HandshakeFailedError` if somebody else answers or our key is refused, `NotAMemberError`.
         """
         if start >= stop:
             return
         try:
-            response = await self._ask(f"/sync/v1/groups/{group.hex()}/blobs/{blob.hex()}", start, stop)
+            target = f"/sync/v1/groups/{group.hex()}/blobs/{blob.hex()}"
+            response = await self._ask(target if relay else f"{target}?{HERE_ONLY}", start, stop)
             try:
                 left = stop - start
                 async for part in response.content.iter_any():
@@ -85,12 +90,12 @@ class BlobClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransportError(f"peer {self._peer.hex()} at {self._url}: {error or type(error).__name__}") from error
 
-    async def _ask(self, path: str, start: int, stop: int) -> aiohttp.ClientResponse:
+    async def _ask(self, target: str, start: int, stop: int) -> aiohttp.ClientResponse:
         for _ in range(TRIES_MAX):
             nonce = self._nonces.popleft() if self._nonces else ""
             asked = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-            headers = sign_request(self._key, self._peer, nonce, Request("GET", path, asked))
-            response = await self._session.get(self._url.with_path(path), headers=headers, allow_redirects=False)
+            headers = sign_request(self._key, self._peer, nonce, Request("GET", target, asked))
+            response = await self._session.get(self._url.join(URL(target)), headers=headers, allow_redirects=False)
             self._remember_nonce(response)
             if response.status != 401:  # noqa: PLR2004
                 break

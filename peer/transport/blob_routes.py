@@ -18,7 +18,9 @@ from aiohttp import web
 from peer.core.control import Role
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
+from peer.core.relaying import BlobRelay, WantedPart
 from peer.errors import HandshakeFailedError, LimitExceededError
+from peer.transport.blob_client import HERE_ONLY
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier
 
 PATH = "/sync/v1/groups/{group:[0-9a-f]{64}}/blobs/{blob:[0-9a-f]{64}}"
@@ -67,12 +69,15 @@ def read_range(text: str, size: int) -> tuple[int, int]:
 class BlobRoutes:
     """The blob routes of a peer's listener."""
 
-    def __init__(self, replica: Replica, blobs: BlobStore, blob_in_group: BlobInGroup, verifier: RequestVerifier) -> None:
-        """`blob_in_group` tells whether a blob, which may be a piece list, belongs to a group here."""
+    def __init__(
+        self, replica: Replica, blobs: BlobStore, blob_in_group: BlobInGroup, verifier: RequestVerifier, relay: BlobRelay | None = None
+    ) -> None:
+        """`blob_in_group` tells whether a blob, which may be a piece list, belongs to a group here. `relay` brings what is not here."""
         self._replica = replica
         self._blobs = blobs
         self._blob_in_group = blob_in_group
         self._verifier = verifier
+        self._relay = relay
         self._answers: Counter[PeerId] = Counter()
 
     def routes(self) -> list[web.RouteDef]:
@@ -90,13 +95,13 @@ class BlobRoutes:
             return _refusal(401, error.code, fresh)
         if not self._is_member(group, peer):
             return _refusal(403, "not_a_member", fresh)
-        if not await self._blob_in_group(group, blob) or not self._blobs.has(blob):
+        if not await self._blob_in_group(group, blob) or not (self._blobs.has(blob) or self._relay):
             return _refusal(404, "not_found", fresh)
         if self._answers.total() >= ANSWERS_MAX or self._answers[peer] >= ANSWERS_PER_PEER_MAX:
             return _refusal(503, LimitExceededError.code, {**fresh, "Retry-After": "1"})
         self._answers[peer] += 1
         try:
-            return await self._send(request, blob, fresh)
+            return await (self._send(request, blob, fresh) if self._blobs.has(blob) else self._pass_on(request, group, blob, fresh))
         finally:
             self._answers[peer] -= 1
             if not self._answers[peer]:
@@ -112,27 +117,69 @@ class BlobRoutes:
             return _refusal(404, "not_found", fresh)
         file, size = opened
         with file:
-            tag = f'"{blob.hex()}"'
-            headers = {**fresh, "ETag": tag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
-            start, stop, status = 0, size, 200
-            wanted = request.headers.get("Range")
-            if wanted is not None and request.headers.get("If-Range", tag) == tag:
-                try:
-                    start, stop = read_range(wanted, size)
-                except RangeError:
-                    return _refusal(416, "range_not_satisfiable", {**fresh, "ETag": tag, "Content-Range": f"bytes */{size}"})
-                status = 206
-                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-            response = web.StreamResponse(status=status, headers=headers)
-            response.content_length = stop - start
+            try:
+                response, start, stop = _answer_with(request, blob, size, fresh)
+            except RangeError:
+                return _not_in_range(blob, size, fresh)
             await response.prepare(request)
             if request.method == "GET" and stop > start:
                 try:
                     await _send_file(request, response, file, start, stop - start)
                 except TimeoutError:
-                    if request.transport is not None:
-                        request.transport.abort()  # It does not read: it would not read an ending either.
+                    _cut_off(request)  # It does not read: it would not read an ending either.
         return response
+
+    async def _pass_on(self, request: web.Request, group: GroupId, blob: BlobId, fresh: dict[str, str]) -> web.StreamResponse:
+        """Send what is not kept here but passes through; what cannot be had breaks off, since its length was said."""
+        assert self._relay is not None
+        ask = request.query_string != HERE_ONLY
+        size = await self._relay.size(group, blob)
+        if size is None:
+            return _refusal(404, "not_found", fresh)
+        try:
+            response, start, stop = _answer_with(request, blob, size, fresh)
+        except RangeError:
+            return _not_in_range(blob, size, fresh)
+        data = await self._relay.read(WantedPart(group, blob, start, min(BLOCK_SIZE, stop - start), ask))
+        if data is None:
+            return _refusal(404, "not_found", fresh)
+        await response.prepare(request)
+        if request.method == "HEAD" or start == stop:
+            return response
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S + (stop - start) / SLOWEST_RATE):
+                while data:
+                    await response.write(data)
+                    start += len(data)
+                    data = await self._relay.read(WantedPart(group, blob, start, min(BLOCK_SIZE, stop - start), ask)) if start < stop else b""
+        except TimeoutError:
+            data = None
+        if data is None:
+            _cut_off(request)
+        return response
+
+
+def _answer_with(request: web.Request, blob: BlobId, size: int, fresh: dict[str, str]) -> tuple[web.StreamResponse, int, int]:
+    """The head of the answer, and which bytes come after it. Raises `RangeError`."""
+    tag = f'"{blob.hex()}"'
+    headers = {**fresh, "ETag": tag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+    start, stop, status = 0, size, 200
+    wanted = request.headers.get("Range")
+    if wanted is not None and request.headers.get("If-Range", tag) == tag:
+        (start, stop), status = read_range(wanted, size), 206
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = stop - start
+    return response, start, stop
+
+
+def _not_in_range(blob: BlobId, size: int, fresh: dict[str, str]) -> web.Response:
+    return _refusal(416, "range_not_satisfiable", {**fresh, "ETag": f'"{blob.hex()}"', "Content-Range": f"bytes */{size}"})
+
+
+def _cut_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _send_file(request: web.Request, response: web.StreamResponse, file: BinaryIO, start: int, count: int) -> None:

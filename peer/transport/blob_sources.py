@@ -48,6 +48,24 @@ class LinkBlobSource:
             await asyncio.gather(*asked, return_exceptions=True)
 
 
+class HttpBlobSource:
+    """A `BlobSource` over HTTP."""
+
+    def __init__(self, client: BlobClient, *, relay: bool) -> None:
+        """`relay` lets it ask others for what it does not have."""
+        self._client = client
+        self._relay = relay
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Whose bytes these are."""
+        return self._client.peer_id
+
+    def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """As `BlobClient.read`."""
+        return self._client.read(group, blob, start, stop, relay=self._relay)
+
+
 class BlobSources:
     """Clients that are kept open between blobs."""
 
@@ -57,22 +75,28 @@ class BlobSources:
         self._links = links
         self._clients: dict[tuple[PeerId, str], BlobClient] = {}
 
-    def of_group(self, group: GroupId) -> Sequence[BlobSource]:
-        """Those that can be asked now."""
-        found: list[BlobSource] = []
-        for peer in self._links.group_peers(group):
-            clients = [self._client(peer, endpoint) for endpoint in self._links.endpoints_of(peer)]
-            dialled: list[BlobSource] = [client for client in clients if client is not None]
-            over_link = LinkBlobSource(self._links, peer, relay=True)
-            # Who dialled us may be one that nobody can dial, whatever it says of its address.
-            found += [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
-        return found
+    def of_group(self, group: GroupId, site: PeerId) -> Sequence[BlobSource]:
+        """All that can be asked now: who has the bytes itself comes before who might get them from others. `site` made the recording."""
+        others = [peer for peer in self._links.group_peers(group) if peer != site]
+        return [*self.holders(group, site), *(source for peer in others for source in self._ways(peer, relay=True))]
+
+    def holders(self, group: GroupId, site: PeerId) -> Sequence[BlobSource]:
+        """The same, asked for what they have and no more; `site`, which made the recording, first."""
+        peers = sorted(self._links.group_peers(group), key=lambda peer: peer != site)
+        return [source for peer in peers for source in self._ways(peer, relay=False)]
 
     async def close(self) -> None:
         """Close all connections."""
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
+
+    def _ways(self, peer: PeerId, *, relay: bool) -> Sequence[BlobSource]:
+        clients = [self._client(peer, endpoint) for endpoint in self._links.endpoints_of(peer)]
+        dialled: list[BlobSource] = [HttpBlobSource(client, relay=relay) for client in clients if client is not None]
+        over_link = LinkBlobSource(self._links, peer, relay=relay)
+        # Who dialled us may be one that nobody can dial, whatever it says of its address.
+        return [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
 
     def _client(self, peer: PeerId, endpoint: str) -> BlobClient | None:
         known = self._clients.get((peer, endpoint))

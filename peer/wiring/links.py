@@ -1,5 +1,6 @@
 """What links ask of the rest of the peer."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from gossip.record import read_record
@@ -7,7 +8,6 @@ from gossip.service import GossipService
 from peer.config import Config
 from peer.core.group import Invitation
 from peer.core.identity import GroupId, PeerId
-from peer.core.relaying import WantedPart
 from peer.errors import RecordInvalidError
 from peer.logs import get_log
 from peer.operations.joining import Joining, genesis_of
@@ -17,6 +17,7 @@ from peer.transport.link_parts import LinkParts
 from peer.transport.pace import Pace
 from peer.wiring.belonging import Belonging
 from peer.wiring.core import Core
+from peer.wiring.relaying import Serving
 from resolver.manual import ManualPeerResolver
 
 SHORT_DIGITS = 8
@@ -28,8 +29,9 @@ def make_link_parts(
     config: Config,
     parts: tuple[ManualPeerResolver, list[Joining], Belonging],
     gossip: GossipService,
+    serving: Callable[[], Serving],
 ) -> LinkParts:
-    """What links ask of the rest; what stands in the list is made later than this."""
+    """What links ask of the rest; what stands in the list is made later than this, and so is what serves bytes."""
     manual, joining, belonging = parts
 
     async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
@@ -39,9 +41,6 @@ def make_link_parts(
         await core.store.create_group(genesis_of(invitation, data))
         # Nobody is told yet: a second link to the same peer, while the first one is still joining, would end one of them.
         await manual.remember(invitation.member, invitation.member.hex()[:SHORT_DIGITS], invitation.endpoint, invitation.group, tell=False)
-
-    async def read_blob(part: WantedPart) -> bytes | None:
-        return await core.blobs.read(part.blob, part.start, part.size) if await core.views.has_blob(part.group, part.blob) else None
 
     def endpoints_in(peer: PeerId, data: bytes) -> tuple[str, ...]:
         with suppress(RecordInvalidError):
@@ -58,7 +57,7 @@ def make_link_parts(
         core.store.replica,
         decide_join,
         open_group,
-        read_blob,
+        lambda part: serving().read(part),
         lambda event, error: _log.error(event, exc_info=error),
         gossip.record,
         endpoints_in,

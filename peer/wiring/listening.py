@@ -17,20 +17,21 @@ from peer.transport.listener import PeerListener
 from peer.transport.pinning import pinned
 from peer.transport.signatures import RequestVerifier
 from peer.transport.tls import ServerTls, operator_tls, own_tls
-from peer.wiring.core import Core
 from peer.wiring.hubbing import make_hub_routes
+from peer.wiring.relaying import Serving
 
 
-async def start_listener(stack: AsyncExitStack, core: Core, config: Config, links: PeerLinks, services: Services, hub: Hub | None) -> str:
+async def start_listener(stack: AsyncExitStack, serving: Serving, config: Config, links: PeerLinks, services: Services, hub: Hub | None) -> str:
     """Let others dial us, unless this site only dials out; where, to show."""
     address = config.listen_address
     if address is None:
         return "none"
+    core = serving.core
     tls = _listener_tls(core.key, config)
     crowding = _crowding(config)
     listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=crowding)
     verifier = RequestVerifier(core.key.peer_id)
-    blobs = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, verifier)
+    blobs = BlobRoutes(core.store.replica, core.blobs, core.views.has_blob, verifier, serving.relay)
     forms = FormRoutes(links, lambda group, peer: services.membership.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False), verifier)
     of_hub = make_hub_routes(hub, crowding, services.tokens, services.audit)
     url = await listener.start([*blobs.routes(), *forms.routes(), *(of_hub.routes() if of_hub is not None else [])])

@@ -6,6 +6,7 @@ from pathlib import Path
 from gossip.site_service import SiteService
 from peer import __version__
 from peer.api.services import Services
+from peer.blobs.cache import PieceCache
 from peer.blobs.transfer import Fetcher
 from peer.config import Config
 from peer.hub.administration import HubAdministration
@@ -40,10 +41,10 @@ def make_services(
     core: Core,
     neighbourhood: tuple[PeerLinks, SiteService, HubAdministration],
     addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
-    movers: tuple[Fetcher, Fetching, Showing],
+    movers: tuple[Fetcher, Fetching, Showing, PieceCache],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (fetcher, fetching, showing), (links, sites, hub) = addresses, movers, neighbourhood
+    (manual, resolver, belonging), (fetcher, fetching, showing, cache), (links, sites, hub) = addresses, movers, neighbourhood
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -67,6 +68,7 @@ def make_services(
         belonging.acquaintance.pending,
         belonging.acquaintance.conflicts,
         sites.seen,
+        cache,
         hub.summary,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)

@@ -49,7 +49,7 @@ async def test_what_is_deleted_is_waited_for_no_more_and_again_when_it_is_restor
             story.add_chunk("alice", recording)
         await tell(site, log, story)
         parts = Nothing(), site.blobs, site.store.replica, site.views
-        fetching = Fetching(*parts, lambda _group: [], everything=True, arrived=lambda *_: None, report=ignore)
+        fetching = Fetching(*parts, lambda *_: [], everything=True, arrived=lambda *_: None, report=ignore)
         site.materializer.subscribe(lambda touched: fetching.touched(frozenset(touched)))
         running = asyncio.create_task(fetching.run())
         fetching.links_changed()

@@ -1,0 +1,41 @@
+"""Bytes for other members, put together: what is kept here, and what passes through for those who cannot reach one another."""
+
+from contextlib import AsyncExitStack
+from typing import NamedTuple
+
+from peer.blobs.cache import PieceCache
+from peer.blobs.relay import PieceRelay
+from peer.config import Config
+from peer.core.relaying import WantedPart
+from peer.operations.fetching import Fetching
+from peer.store.directory import DataDirectory
+from peer.transport.blob_sources import BlobSources
+from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
+
+
+class Serving(NamedTuple):
+    """What members are given bytes by."""
+
+    core: Core
+    cache: PieceCache
+    relay: PieceRelay | None
+    """None where nothing may pass through."""
+
+    async def read(self, part: WantedPart) -> bytes | None:
+        """A part of a blob of a group, for a member of it, as a `ReadBlobCall`."""
+        if not await self.core.views.has_blob(part.group, part.blob):
+            return None
+        if self.core.blobs.has(part.blob) or self.relay is None:
+            return await self.core.blobs.read(part.blob, part.start, part.size)
+        return await self.relay.read(part)
+
+
+def make_serving(stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, movers: tuple[BlobSources, Fetching]) -> Serving:
+    """Begin to serve; ends with `stack`. What an earlier process kept for a while goes where `cache_bytes` is 0."""
+    sources, fetching = movers
+    cache = PieceCache(directory.cache, config.cache_bytes, free_floor=FREE_FLOOR_BYTES)
+    if not config.cache_bytes:
+        return Serving(core, cache, None)
+    relay = PieceRelay(cache, core.blobs, core.views, sources.holders, is_coming=fetching.is_coming, report=report)
+    stack.push_async_callback(relay.close)
+    return Serving(core, cache, relay)
