@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from peer.core.certificate import LogKind
 from peer.core.control import Role, invite
@@ -23,9 +24,11 @@ from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.link_parts import LinkParts
 from peer.transport.links import PeerLinks
 from peer.transport.listener import PeerListener
+from peer.transport.opening import Upgrades
 from peer.transport.tls import ServerTls, own_tls
 
 DEADLINE_S = 20.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -65,9 +68,15 @@ class Site:
 class Lab:
     """Makes sites, and waits for what they do."""
 
-    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
+    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack, *, polling: bool = False) -> None:
+        """With `polling`, no site even tries a WebSocket."""
         self._folder = folder
         self._stack = stack
+        self._polling = polling
+
+    async def enter(self, what: contextlib.AbstractAsyncContextManager[T]) -> T:
+        """Something that is there until the sites made after it have stopped."""
+        return await self._stack.enter_async_context(what)
 
     async def site(
         self,
@@ -123,6 +132,8 @@ class Lab:
             neighbours=neighbours,
         )
         links = PeerLinks(parts)
+        if self._polling:
+            links.upgrades = _NoUpgrades()
         joining = Joining(key, store, store.replica, lambda: links, _NoAddresses())
         heard, stop = await self._listen(links, own_tls(key) if tls is True else tls or None, rules)
         links.endpoint = endpoint or heard
@@ -160,6 +171,13 @@ class Lab:
         async with asyncio.timeout(DEADLINE_S):
             while not condition():  # noqa: ASYNC110  (what is waited for has no event of its own)
                 await asyncio.sleep(0)
+
+
+class _NoUpgrades(Upgrades):
+    """A site that takes every address for one where WebSockets are refused."""
+
+    def are_refused(self, endpoint: str, at_ms: int) -> bool:
+        return bool(endpoint and at_ms)
 
 
 class _NoAddresses:

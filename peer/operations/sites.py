@@ -72,6 +72,7 @@ def _relayed(link: Json, sites: Sequence[Json], own_events: Mapping[str, int]) -
         "state": state if link["state"] in _NO_LINK else link["state"],
         "missing_events": missing,
         "last_seen_ms": max(int(str(site["last_seen_ms"])) for site in sites),
+        "unreachable_since_ms": None,
     }
 
 
@@ -82,6 +83,7 @@ def _no_link(site: Json) -> Json:
         "state": "offline",
         "phase": "reconnect",
         "route": "none",
+        "carrier": None,
         "address": None,
         "source": "roster",
         "learned_from": None,
@@ -94,6 +96,7 @@ def _no_link(site: Json) -> Json:
         "backfilled": [],
         "rtt_ms": None,
         "last_seen_ms": None,
+        "unreachable_since_ms": None,
         "next_try_ms": None,
         "last_error": None,
     }

@@ -22,11 +22,11 @@ class Carrier(Protocol):
         ...
 
     async def send(self, frame: bytes) -> None:
-        """Send `frame` after what was sent before; waits while the other side does not read. Raises `TransportError` if that is broken."""
+        """Send `frame` after what was sent before; waits while the other side does not read. Raises `MeshError` if that is broken."""
         ...
 
     async def receive(self) -> bytes | None:
-        """The next frame; None after the last. Raises `TransportError` where something broke that has a code of its own."""
+        """The next frame; None after the last. Raises `MeshError` where something broke that has a code of its own."""
         ...
 
     async def close(self) -> None:

@@ -179,7 +179,7 @@ class Connection:
             while (frame := await self.carrier.receive()) is not None and self.end is None:
                 self.feed(fx.FrameReceived(frame))
                 await self._keep_pace(len(frame))
-        except TransportError as error:
+        except MeshError as error:
             self.close(error.code, error.text)
 
     async def _keep_pace(self, size: int) -> None:

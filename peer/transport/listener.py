@@ -12,8 +12,11 @@ from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.transport.bodies import BODY_SIZE_MAX, limited_bodies
 from peer.transport.channel import CHANNEL_KEY, NO_RULES, ChannelRules, protected, socket_addresses
-from peer.transport.dialler import LINK_PATH, Server
+from peer.transport.dialler import Server
 from peer.transport.door import NO_EXEMPTIONS, Crowding, Door
+from peer.transport.opening import LINK_PATH
+from peer.transport.poll import PollRoutes
+from peer.transport.poll_batches import POLL_BODY_SIZE_MAX, POLL_PATH
 from peer.transport.tls import ServerTls
 from peer.transport.websocket import WebSocketCarrier
 
@@ -33,13 +36,15 @@ class PeerListener:
         self._tls = tls
         self._rules = rules
         self._crowding = crowding
+        self._polling = PollRoutes(server, crowding)
         self._door: Door | None = None
 
     async def start(self, routes: Iterable[web.RouteDef]) -> str:
         """Listen; returns the URL under which others dial. Raises `PortInUseError`."""
         own_key = self._tls.channel_key if self._tls else NO_CHANNEL_KEY
-        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), limited_bodies(self._crowding)])
-        app.add_routes([web.get(LINK_PATH, self._link), *routes])
+        bodies = limited_bodies(self._crowding, {POLL_PATH: POLL_BODY_SIZE_MAX})
+        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), bodies])
+        app.add_routes([web.get(LINK_PATH, self._link), *self._polling.routes(), *routes])
         self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S, crowding=self._crowding)
         try:
             port = await self._door.open(self._host, self._port)
@@ -52,6 +57,7 @@ class PeerListener:
         """Listen no more."""
         if self._door is not None:
             await self._door.close()
+        await self._polling.stop()
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(max_msg_size=FRAME_SIZE_MAX, compress=False, timeout=CLOSE_TIMEOUT_S, autoping=False)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from peer.errors import TransportError
+from peer.errors import MeshError
 from peer.transport.carrier import Carrier
 
 QUEUE_BYTES_MAX = 16 * 1024 * 1024
@@ -30,7 +30,7 @@ class Outgoing:
         self.waiting = 0
         """Bytes in the queue."""
         self.closing = asyncio.Event()
-        self.error: TransportError | None = None
+        self.error: MeshError | None = None
         """Why the connection broke, if it did while something was sent."""
 
     def put(self, frame: bytes) -> bool:
@@ -57,7 +57,7 @@ class Outgoing:
             while (frame := await self._frames.get()) is not None:
                 self.waiting -= len(frame)
                 await self._carrier.send(frame)
-        except TransportError as error:
+        except MeshError as error:
             self.error = error
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -70,6 +70,7 @@ class Dialled:
                 f"{self.endpoint} is neither on loopback nor reached through a configured WireGuard network",
                 fix="use https://, or check `wireguard` in config.toml and that the tunnel is up",
             )
+        self.is_connected = True
 
     def keep_channel_key(self) -> None:
         """Take only connections from now on that show the key which was shown last: one handshake is for all of them."""

@@ -16,14 +16,15 @@ from peer.core.identity import GroupId, KeyPair
 from peer.core.run import Draft
 from peer.errors import MeshError
 from peer.store.peers import KnownPeer
+from peer.transport.carrier import CarrierKind
 from tests.link_lab import Lab, Site, Target, target, wall_ms
 
 
-@pytest.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
-    """Sites that end with the test."""
+@pytest.fixture(params=list(CarrierKind))
+async def lab(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    """Sites that end with the test, and use one kind of carrier."""
     async with contextlib.AsyncExitStack() as stack:
-        yield Lab(tmp_path, stack)
+        yield Lab(tmp_path, stack, polling=request.param is CarrierKind.POLL)
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -14,7 +14,7 @@ from peer.core.identity import BlobId
 from peer.core.run import Draft
 from peer.errors import MeshError, TransportError
 from peer.sync import limits, messages
-from peer.transport import blob_client, dialler
+from peer.transport import blob_client, opening
 from peer.transport.blob_client import BlobClient
 from tests.blob_site import GROUP, MEMBER, SERVER
 from tests.integration.hostile_peer import HostilePeer, admit, hostile_peer
@@ -59,7 +59,7 @@ async def half_a_blob(writer: asyncio.StreamWriter) -> None:
 
 
 async def test_a_listener_that_never_answers_is_not_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialler, "CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(opening, "CONNECT_TIMEOUT_S", 0.2)
     a, b = await lab.site("a"), await lab.site("b")
     group = await lab.found(a)
     async with answering(nothing) as endpoint:
