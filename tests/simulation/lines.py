@@ -46,6 +46,11 @@ class Tree(NamedTuple):
         return line.events[height - line.fork_height - 1].id if line.fork_height < height <= line.height else None
 
 
+def named_points(standing: Standing) -> set[Point]:
+    """All points that cuts or seals name."""
+    return {point for named in marks(standing).values() for point in named.points}
+
+
 def points_of(standing: Standing, log: LogId) -> set[Point]:
     """All points of a log that cuts or seals name."""
     named = marks(standing).get(log)

@@ -1,15 +1,17 @@
 """The store of a simulated peer: what is durable survives a crash, what waits for its commit does not.
 
-Small and slow on purpose: ancestors are walked, nothing is cached. The contract test runs it beside SQLite.
+Small and slow on purpose: ancestors are walked, and all that is kept beside events follows from how many there are, or from the roster. The contract
+test runs it beside SQLite.
 """
 
 import itertools
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from peer.core.certificate import Certificate, LogKind
-from peer.core.control import ControlEvent, Role
+from peer.core.control import ControlEvent, Point, Role
 from peer.core.event import Event, check_follows
 from peer.core.frontier import Tip, Tips, extend_tips, sorted_tips
 from peer.core.group import Genesis
@@ -19,7 +21,7 @@ from peer.core.judging import HeldLog, Judgement, LogKey, rejudge, tops_of
 from peer.core.roster import Roster, evaluate
 from peer.core.run import RUN_BYTES_MAX, RUN_EVENTS_MAX, Run
 from peer.errors import LogGapError
-from tests.simulation.lines import Tree, points_of, tree_of
+from tests.simulation.lines import Tree, named_points, tree_of
 
 NOTHING = Tree((), {})
 
@@ -37,6 +39,10 @@ class MemoryGroup:
     held_tips: dict[LogId, Tips] = field(default_factory=dict)
     """Whether they count or not."""
     waiting_logs: int = 0
+    trees: dict[LogId, tuple[int, Tree]] = field(default_factory=dict)
+    """What was worked out of each log when it had so many events."""
+    points: tuple[Roster | None, frozenset[Point]] = (None, frozenset())
+    """What cuts and seals of a roster name."""
 
     @property
     def roster(self) -> Roster:
@@ -81,7 +87,13 @@ class MemoryGroup:
 
     def tree(self, log: LogId) -> Tree:
         """The lines of a log."""
-        return tree_of(self.events[log].values()) if log in self.certificates else NOTHING
+        if log not in self.certificates:
+            return NOTHING
+        count, tree = self.trees.get(log, (0, NOTHING))
+        if count != len(self.events[log]):
+            tree = tree_of(self.events[log].values())
+            self.trees[log] = len(self.events[log]), tree
+        return tree
 
     def _held(self, key: LogKey) -> HeldLog:
         author, log = key
@@ -90,10 +102,12 @@ class MemoryGroup:
 
     def look_again(self, changed: LogKey, roster: Roster) -> None:
         """A log has grown, and this is the roster now: think about all roles."""
-        points = {point for standing in roster.standings.values() for log in self.events for point in points_of(standing, log)}
+        if self.points[0] is not roster:
+            self.points = roster, frozenset(point for standing in roster.standings.values() for point in named_points(standing))
+        points = {point for point in self.points[1] if point.log in self.events}
         trees = {log: self.tree(log) for log in {point.log for point in points}}
         places = {point: number for point in points for number in trees[point.log].places([point]).values()}
-        data = {log for log, certificate in self.certificates.items() if certificate.kind is LogKind.DATA}
+        data = {log for log, certificate in self.certificates.items() if roster.voids and certificate.kind is LogKind.DATA}
         voided = {event for event in roster.voids for log in data if event in self.events[log] and roster.is_void(event, self.certificates[log].peer)}
         before = self.judgement
         self.judgement = rejudge(before, roster, {changed}, self._held, places, frozenset(voided))
@@ -123,6 +137,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._groups: dict[GroupId, MemoryGroup] = {}
+        self._shown = MappingProxyType(self._groups)
+        self._ids: set[EventId] = set()
         self.named: dict[GroupId, set[PeerId]] = {}
         """Peers that the operator named, by group."""
         self.position = 0
@@ -130,7 +146,7 @@ class MemoryStore:
     @property
     def groups(self) -> MappingProxyType[GroupId, MemoryGroup]:
         """By id."""
-        return MappingProxyType(self._groups)
+        return self._shown
 
     def shares(self, group: GroupId, peer: PeerId) -> bool:
         """As `Replica.shares`."""
@@ -140,9 +156,9 @@ class MemoryStore:
         """Begin to hold a group."""
         self._groups.setdefault(genesis.group, MemoryGroup(genesis, Judgement(evaluate(genesis.owners, ()))))
 
-    def ids(self) -> set[EventId]:
+    def ids(self) -> AbstractSet[EventId]:
         """All events held."""
-        return {event_id for group in self._groups.values() for events in group.events.values() for event_id in events}
+        return self._ids
 
     def commit(self, certificate: Certificate, run: Run) -> Commit | None:
         """Make a run durable; None if all of it is held already."""
@@ -157,6 +173,7 @@ class MemoryStore:
         group.events[run.log] = held
         for event in fresh:
             held[event.id] = event
+            self._ids.add(event.id)
         group.signatures[run.last.id] = run.signature
         group.certificates[run.log] = certificate
         last = Tip(run.last.height, run.last.id)
@@ -198,7 +215,7 @@ class MemoryStore:
 
     def held(self, group: GroupId, events: Iterable[EventId]) -> frozenset[EventId]:
         """As `EventStore.held`."""
-        return frozenset(events) & self.ids() if group in self._groups else frozenset()
+        return frozenset(events) & self._ids if group in self._groups else frozenset()
 
     def locator(self, group: GroupId, log: LogId) -> list[EventId]:
         """As `EventStore.locator`."""
@@ -217,6 +234,7 @@ class MemoryStore:
         """As a backup of the disk."""
         other = MemoryStore()
         other.position = self.position
+        other._ids = set(self._ids)
         other.named = {group: set(peers) for group, peers in self.named.items()}
         for group_id, group in self._groups.items():
             other._groups[group_id] = replace(
@@ -226,6 +244,7 @@ class MemoryStore:
                 events={log: dict(events) for log, events in group.events.items()},
                 signatures=dict(group.signatures),
                 held_tips=dict(group.held_tips),
+                trees=dict(group.trees),
             )
         return other
 
