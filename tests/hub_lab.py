@@ -41,7 +41,8 @@ class Client:
         given = {"json": body} if body is not None else {}
         async with self.http.request(method, f"{self.url}{path}", headers=headers, **given, **options) as answer:
             text = await answer.text()
-            return Answer(answer.status, json.loads(text) if text else None, {key.lower(): value for key, value in answer.headers.items()})
+            document = json.loads(text) if answer.content_type == "application/json" else text or None
+            return Answer(answer.status, document, {key.lower(): value for key, value in answer.headers.items()})
 
     async def good(self, method: str, path: str, body: object = None, **options: Any) -> Any:
         """The document that one request gives, which has to succeed."""

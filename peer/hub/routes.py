@@ -228,6 +228,7 @@ class HubRoutes:
         self._admin(request)
         hive = request.query.get("hive_id")
         found = [key for key in self._hub.state.keys.values() if hive is None or key.hive == hive]
+        found.sort(key=lambda key: (-key.created_ms, key.id))
         offset, limit = _number(request.query.get("offset"), 0), min(_number(request.query.get("limit"), limits.LIST_DEFAULT), limits.LIST_MAX)
         return _json(answers.keys_listed(found[offset : offset + limit]))
 
