@@ -30,6 +30,7 @@ from peer.transport.reaching import part_from
 from peer.wiring.belonging import make_belonging
 from peer.wiring.core import now_ms, opened_core, report
 from peer.wiring.gossiping import make_gossip
+from peer.wiring.hub_source import HubSourceParts, follow_hub
 from peer.wiring.hubbing import make_administration, open_hub
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
@@ -90,7 +91,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         upkeep = Upkeep(directory, core.store)
         sites = make_site_service(core, directory, lambda: links)
         gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver), sites)
-        manual, book, resolver = await make_resolving(config, core, upkeep.keeper, told)
+        asked = HubSourceParts(config, directory, core, lambda: links, gossip.record)
+        manual, book, resolver, asking = await make_resolving(config, core, upkeep.keeper, told, asked)
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
         links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), gossip, lambda: serving))
@@ -129,17 +131,9 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         stack.callback(resolver.subscribe(lambda: links.set_targets(resolver.peers())))
         stack.callback(core.materializer.subscribe(fetching.touched))
         stack.callback(core.materializer.subscribe(showing.touched))
-        background = [
-            tasks.create_task(fetching.run()),
-            tasks.create_task(showing.run()),
-            tasks.create_task(sites.run()),
-            tasks.create_task(gossip.run()),
-            tasks.create_task(_follow_links(links, fetching, resolver)),
-            tasks.create_task(upkeep.run()),
-            tasks.create_task(belonging.leaving.run()),
-            links_task,
-            *([tasks.create_task(hub.run())] if hub is not None else []),
-        ]
+        work = [fetching.run(), showing.run(), sites.run(), gossip.run(), follow_hub(asking, core, links), upkeep.run(), belonging.leaving.run()]
+        work += [_follow_links(links, fetching, resolver), *([hub.run()] if hub is not None else [])]
+        background = [*map(tasks.create_task, work), links_task]
         fetching.touched(frozenset())
         stack.push_async_callback(_stop, background)
         yield {"peer_id": core.key.peer_id.hex(), "name": config.name, "listen": listen, "admin": admin}

@@ -127,7 +127,8 @@ class HubClient:
         if self._http is None:
             context = await self.context()
             limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
-            transport = httpx.AsyncHTTPTransport(verify=True if context is None else context, limits=limits, trust_env=False)
+            trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if context is None else context
+            transport = httpx.AsyncHTTPTransport(verify=trusted, limits=limits, trust_env=False)
             headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "recmesh"}
             self._http = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, headers=headers)
         return self._http

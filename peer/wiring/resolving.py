@@ -9,8 +9,11 @@ from peer.sections import StaticPeer
 from peer.store.known import KnownKeeper
 from peer.wiring.belonging import open_book
 from peer.wiring.core import Core
-from resolver.base import KnownPeer, PeerResolver
+from peer.wiring.hub_source import HubSourceParts, make_hub_source
+from resolver.base import KnownPeer, NoSource, PeerResolver
 from resolver.composite import CompositePeerResolver
+from resolver.hub import SOURCE as SOURCE_OF_HUBS
+from resolver.hub import HubPeerResolver
 from resolver.manual import SOURCE, ManualPeerResolver
 from resolver.operator import OperatorBook
 from resolver.static import StaticPeerResolver
@@ -23,15 +26,19 @@ class Resolving(NamedTuple):
     book: OperatorBook
     """What the operator said, wherever."""
     resolver: CompositePeerResolver
+    hub: HubPeerResolver | None
+    """What keeps asking the hub, where there is one."""
 
 
-async def make_resolving(config: Config, core: Core, keeper: KnownKeeper, gossip: PeerResolver) -> Resolving:
+async def make_resolving(config: Config, core: Core, keeper: KnownKeeper, gossip: PeerResolver, asked: HubSourceParts) -> Resolving:
     """All sources that the configuration asks for; `gossip` comes last."""
     replica = core.store.replica
     manual = await open_book(core.store, keeper, config.gossip.default_ttl)
     static = StaticPeerResolver([_entry(each, config.gossip.default_ttl) for each in config.peers], replica)
     book = OperatorBook(manual, static, replica.name_peer, lambda group: replica.whole.groups[group].genesis.name)
-    return Resolving(manual, book, CompositePeerResolver([manual, static, gossip]))
+    hub = make_hub_source(asked, CompositePeerResolver([manual, static]))
+    hubs: PeerResolver = NoSource(SOURCE_OF_HUBS) if hub is None else hub
+    return Resolving(manual, book, CompositePeerResolver([manual, static, hubs, gossip]), hub)
 
 
 def _entry(each: StaticPeer, ttl: int) -> KnownPeer:
