@@ -55,8 +55,12 @@ class Link(Answer):
     name: str | None
     state: Literal["connecting", "receiving", "up_to_date", "paused", "offline", "refused"]
     phase: Literal["handshake", "backfill", "push", "reconnect"]
+    carrier: Literal["websocket", "poll"] | None
+    """How frames travel: `poll` where something in between refuses WebSockets."""
     address: str | None
     missing_events: Count
+    unreachable_since_ms: int | None
+    """When it was heard of last, or looked for first, if that is longer ago than `peer_timeout`. It is dialled all the same."""
     last_error: LastError | None
 
 

@@ -30,12 +30,12 @@ READ_BUFFER_SIZE = 1024 * 1024
 class BlobClient:
     """A `BlobSource`: one peer at one endpoint. To be closed."""
 
-    def __init__(self, key: KeyPair, peer: PeerId, endpoint: str, rules: ChannelRules = NO_RULES) -> None:
-        """`key` is this peer's own. Raises `TransportError` or `ChannelUnprotectedError` for an endpoint that must not be dialled.
+    def __init__(self, key: KeyPair, peer: PeerId, endpoint: str, rules: ChannelRules = NO_RULES, *, is_hint: bool = False) -> None:
+        """`key` is this peer's own; a hint is an endpoint that others told of. Needs a running event loop.
 
-        Needs a running event loop.
+        Raises `TransportError` or `ChannelUnprotectedError` for an endpoint that must not be dialled.
         """
-        dialled = Dialled(peer, endpoint, rules)
+        dialled = Dialled(peer, endpoint, rules, is_hint=is_hint)
         self._key = key
         self._peer = peer
         self._url = dialled.url

@@ -73,7 +73,7 @@ class BlobSources:
         """`key` is this peer's own."""
         self._key = key
         self._links = links
-        self._clients: dict[tuple[PeerId, str], BlobClient] = {}
+        self._clients: dict[tuple[PeerId, str, bool], BlobClient] = {}
 
     def of_group(self, group: GroupId, site: PeerId) -> Sequence[BlobSource]:
         """All that can be asked now: who has the bytes itself comes before who might get them from others. `site` made the recording."""
@@ -99,10 +99,11 @@ class BlobSources:
         return [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
 
     def _client(self, peer: PeerId, endpoint: str) -> BlobClient | None:
-        known = self._clients.get((peer, endpoint))
+        is_hint = self._links.is_hint(peer, endpoint)
+        known = self._clients.get((peer, endpoint, is_hint))
         if known is None and len(self._clients) < CLIENTS_MAX:
             try:
-                known = self._clients[peer, endpoint] = BlobClient(self._key, peer, endpoint, self._links.channel_rules)
+                known = self._clients[peer, endpoint, is_hint] = BlobClient(self._key, peer, endpoint, self._links.channel_rules, is_hint=is_hint)
             except MeshError:
                 return None  # An address that must not be dialled: the peer said so, not we.
         return known

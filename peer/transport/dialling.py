@@ -118,7 +118,9 @@ class Dialler:
         else:
             proved, was_up_to_date = connection.remote is not None, connection.session.was_up_to_date
             self._errors = {**({} if proved else self._errors), endpoint: _ending(connection)}
-        if not proved:
+        if proved:
+            self._worked = endpoint
+        else:
             failure = self._errors[endpoint]
             self._server.neighbours.tried(peer, endpoint, failure.code if failure else LinkBrokenError.code)
         return was_up_to_date

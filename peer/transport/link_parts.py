@@ -10,6 +10,7 @@ from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
 from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.connection import DecideJoinCall, ReadBlobCall, TakeOfferCall, now_ms
 from peer.transport.pace import Pace
+from peer.transport.sightings import PEER_TIMEOUT_S
 
 EVENTS_PER_SECOND = 200_000
 BYTES_PER_SECOND = 256 * 1024 * 1024
@@ -48,5 +49,7 @@ class LinkParts:
     """What the operator knows of the networks around."""
     take_offer: TakeOfferCall = _ignore_offer
     """Begin to hold a group that a peer offers which says that we are members, if the operator expects it from this very peer."""
+    peer_timeout_s: float = PEER_TIMEOUT_S
+    """How long after it was heard of last a peer is called unreachable."""
     neighbours: Neighbours = NO_NEIGHBOURS
     """Who hears what members say of others, and whom we reached."""

@@ -17,16 +17,22 @@ from peer.core.neighbours import Told
 from peer.core.relaying import WantedPart
 from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
 from peer.sync import effects as fx
-from peer.sync.handshake import Handshake, LocalSide
+from peer.sync.asking import AskingOnce
+from peer.sync.handshake import NO_CHANNEL_KEY, Handshake, LocalSide
+from peer.sync.messages import Join
 from peer.sync.reconnect import LinkFacts, new_link_stays
 from peer.sync.session import SyncSession
 from peer.sync.sources import Sources
 from peer.sync.surroundings import Surroundings
 from peer.transport.carrier import Carrier
 from peer.transport.connection import Connection, JoinAttempt, now_ms
-from peer.transport.dialler import Dialler, dial
+from peer.transport.dialler import dial
+from peer.transport.dialling import Dialler, Dialling
+from peer.transport.join_call import JoinCall
 from peer.transport.link_parts import LinkParts
+from peer.transport.opening import Upgrades
 from peer.transport.pending import PendingPeers
+from peer.transport.sightings import Sightings
 from peer.transport.status import link_status
 
 TICK_S = 1.0
@@ -54,18 +60,19 @@ class PeerLinks:
         self.channel_rules = parts.channel_rules
         self.pace = parts.pace
         self.neighbours = parts.neighbours
+        self.upgrades = Upgrades()
         self._parts = parts
-        self._surroundings = Surroundings(parts.replica, Sources(), is_wanted=lambda peer: peer in self._targets)
+        self._surroundings = Surroundings(parts.replica, Sources(), is_wanted=lambda peer: peer in self._dialling.targets)
         self._pending = PendingPeers()
         self._connections: dict[int, Connection] = {}
         self._facts: dict[int, LinkFacts] = {}
         self._numbers = 0
         self._process = os.urandom(PROCESS_SIZE)
-        self._targets: dict[PeerId, DialTarget] = {}
-        self._diallers: dict[PeerId, tuple[Dialler, asyncio.Task[None]]] = {}
+        self._dialling = Dialling(self)
         self._joins: set[asyncio.Task[None]] = set()
+        self._calls: dict[int, JoinCall] = {}
         self._learned: dict[PeerId, tuple[str, ...]] = {}
-        self._last_seen_ms: dict[PeerId, int] = {}
+        self._sightings = Sightings(parts.peer_timeout_s)
         self._failure: asyncio.Future[None] | None = None
         self._changed = asyncio.Event()
         self._is_stopping = False
@@ -89,19 +96,8 @@ class PeerLinks:
 
     def set_targets(self, targets: Iterable[DialTarget]) -> None:
         """Dial these from now on, and nobody else."""
-        wanted = {target.peer: target for target in targets if target.peer != self.key.peer_id}
-        for peer in self._targets.keys() - wanted.keys():
-            self._stop_dialling(peer)
-        self._targets = wanted
-        for peer, target in wanted.items():
-            known = self._diallers.get(peer)
-            if target.paused or not target.endpoints:
-                self._stop_dialling(peer)
-            elif known is not None:
-                known[0].retarget(target.endpoints)
-            else:
-                dialler = Dialler(peer, target.endpoints, self)
-                self._diallers[peer] = (dialler, asyncio.create_task(dialler.run()))
+        self._dialling.set_targets(target for target in targets if target.peer != self.key.peer_id)
+        self._sightings.look_for(self._dialling.targets)
         self._feed_all(fx.GroupsChanged())
 
     async def join(self, invitation: Invitation) -> None:
@@ -152,7 +148,7 @@ class PeerLinks:
         """
         if self._is_stopping:
             raise ShuttingDownError("this peer is stopping")  # Nobody would end this link.
-        if dialled is None and not self._has_room(came_from):
+        if dialled is None and not self.has_room(came_from):
             raise TransportError("too many connections that have not proved who they are")
         self._numbers += 1
         handshake = Handshake(self.local_side(channel_key), dialled)
@@ -173,7 +169,7 @@ class PeerLinks:
         parts = self._parts
         return LocalSide(parts.key, parts.name, os.urandom(NONCE_SIZE), parts.incarnation(), self._process, parts.record(), channel_key)
 
-    def _has_room(self, came_from: str | None) -> bool:
+    def has_room(self, came_from: str | None) -> bool:
         """Whether one more that dialled us may try to prove who it is."""
         unproven = [each for number, each in self._connections.items() if number not in self._facts and not each.session.we_dialled]
         of_address = sum(each.came_from == came_from for each in unproven) if came_from is not None else 0
@@ -206,9 +202,23 @@ class PeerLinks:
     def _is_known(self, peer: PeerId) -> bool:
         """Whether anything about `peer` is worth remembering: strangers are many."""
         replica = self._parts.replica
-        return peer in self._targets or any(replica.shares(group, peer) for group in replica.groups)
+        return peer in self._dialling.targets or any(replica.shares(group, peer) for group in replica.groups)
 
-    def pass_on(self, fact: fx.JoinPassed, connection: Connection) -> None:
+    async def ask_to_join(self, caller: PeerId, join: Join, nonce: bytes) -> bytes:
+        """`caller`, who signed a request, asks to be let in: the frame that says that it is. `nonce` is what the invitation's key signed.
+
+        Raises `RequestError` with the code of what stands against it.
+        """
+        self._numbers += 1
+        number, handshake = self._numbers, Handshake(self.local_side(NO_CHANNEL_KEY)._replace(nonce=nonce), None)
+        self._calls[number] = JoinCall(AskingOnce(self._surroundings, handshake, number), self)
+        try:
+            return await self._calls[number].answer(caller, join)
+        finally:
+            del self._calls[number]
+            self._surroundings.drop_link(number)
+
+    def pass_on(self, fact: fx.JoinPassed, connection: object) -> None:
         """Give a request to join that came over `connection` to all others."""
         for other in list(self._connections.values()):
             if other is not connection:
@@ -216,9 +226,9 @@ class PeerLinks:
 
     def return_refusal(self, effect: fx.ReturnRefusal) -> None:
         """Give a refusal to the connection that waits for it."""
-        connection = self._connections.get(effect.link)
-        if connection is not None:
-            connection.feed(fx.RefusalReturned(effect.refused))
+        waiting = self._connections.get(effect.link) or self._calls.get(effect.link)
+        if waiting is not None:
+            waiting.feed(fx.RefusalReturned(effect.refused))
 
     def knocked(self, effect: fx.Knocked, address: str) -> None:
         """Somebody who is a member of nothing here dialled."""
@@ -226,7 +236,7 @@ class PeerLinks:
 
     def heard_from(self, peer: PeerId, record: bytes) -> None:
         """A member said that it is there, and where, without a link."""
-        self._last_seen_ms[peer] = time.time_ns() // 1_000_000
+        self._sightings.saw(peer)
         if record:
             self._learned[peer] = tuple(self._parts.read_record(peer, record))
 
@@ -243,7 +253,7 @@ class PeerLinks:
         del self._connections[connection.number]
         self._facts.pop(connection.number, None)
         if connection.remote is not None and self._is_known(connection.remote.remote):
-            self._last_seen_ms[connection.remote.remote] = time.time_ns() // 1_000_000
+            self._sightings.saw(connection.remote.remote)
             self.neighbours.unlinked(connection.remote.remote)
         if self._surroundings.drop_link(connection.number):
             self._feed_all(fx.SourcesChanged())
@@ -288,13 +298,13 @@ class PeerLinks:
             return
 
     def _has_learned(self, group: GroupId) -> bool:
-        dialled = [target for target in self._targets.values() if self._parts.replica.shares(group, target.peer) and not target.paused]
+        dialled = [target for target in self._dialling.targets.values() if self._parts.replica.shares(group, target.peer) and not target.paused]
         return not dialled or any(group in connection.session.backfilled_groups() for connection in self._connections.values())
 
     def linked_peers(self) -> list[PeerId]:
         """Everybody with whom a group is spoken about on a link, or who is dialled and linked."""
         linked = {each.remote.remote: each.session.shared_groups() for each in self._connections.values() if each.remote is not None}
-        return [peer for peer, shared in linked.items() if shared or peer in self._targets]
+        return [peer for peer, shared in linked.items() if shared or peer in self._dialling.targets]
 
     def pending(self) -> Sequence[Mapping[str, object]]:
         """Who dialled with a proven key and is a member of nothing here, the latest first; ids in hex."""
@@ -312,8 +322,13 @@ class PeerLinks:
 
     def endpoints_of(self, peer: PeerId) -> Sequence[str]:
         """Where `peer` may be dialled for bytes: what the operator or an invitation said, then what it said itself."""
-        target = self._targets.get(peer)
+        target = self._dialling.targets.get(peer)
         return tuple(dict.fromkeys((*(target.endpoints if target else ()), *self._learned.get(peer, ()))))
+
+    def is_hint(self, peer: PeerId, endpoint: str) -> bool:
+        """Whether nobody but others says that `peer` can be dialled at `endpoint`: no operator, no invitation."""
+        target = self._dialling.targets.get(peer)
+        return target is None or endpoint not in target.endpoints or endpoint in target.hints
 
     async def ask_blob(self, peer: PeerId, part: WantedPart) -> bytes:
         """A part of a blob, asked for over the link to `peer`. Raises `TransportError` if it does not come."""
@@ -329,14 +344,9 @@ class PeerLinks:
 
     def links(self) -> Sequence[Mapping[str, object]]:
         """One entry for each peer that is linked or dialled, as `status` shows it."""
-        peers = dict.fromkeys((*self._targets, *self.linked_peers()))
-        found = []
-        for peer in sorted(peers):
-            dialler = self._diallers.get(peer)
-            found.append(
-                link_status(peer, self._targets.get(peer), self.link_to(peer), dialler[0] if dialler else None, self._last_seen_ms.get(peer))
-            )
-        return found
+        peers = dict.fromkeys((*self._dialling.targets, *self.linked_peers()))
+        targets = self._dialling.targets
+        return [link_status(peer, targets.get(peer), self.link_to(peer), self._dialling.of(peer), self._sightings) for peer in sorted(peers)]
 
     def link_to(self, peer: PeerId) -> Connection | None:
         """The proven link to `peer`, None while there is none."""
@@ -357,27 +367,25 @@ class PeerLinks:
             self._feed_all(fx.Tick())
 
     def _feed_all(self, fact: fx.Fact) -> None:
-        for connection in list(self._connections.values()):
-            connection.feed(fact)
+        for each in self._everybody():
+            each.feed(fact)
 
-    def _stop_dialling(self, peer: PeerId) -> None:
-        known = self._diallers.pop(peer, None)
-        if known is not None:
-            known[1].cancel()
+    def _everybody(self) -> "list[Connection | JoinCall]":
+        return [*self._connections.values(), *self._calls.values()]
 
     async def _close_all(self, ticking: "asyncio.Task[None]") -> None:
-        tasks = [ticking, *self._joins, *(task for _, task in self._diallers.values())]
+        tasks = [ticking, *self._joins, *self._dialling.tasks()]
         for task in tasks:
             task.cancel()
-        for connection in list(self._connections.values()):
-            connection.close(ShuttingDownError.code, "this peer is stopping")
+        for each in self._everybody():
+            each.close(ShuttingDownError.code, "this peer is stopping")
         await asyncio.gather(*tasks, return_exceptions=True)
         while self._connections:
             await self.changed()
 
     def dialler_of(self, peer: PeerId) -> Dialler | None:
         """Who keeps dialling `peer`."""
-        return self._diallers[peer][0] if peer in self._diallers else None
+        return self._dialling.of(peer)
 
     def group_peers(self, group: GroupId) -> list[PeerId]:
         """Linked peers that share `group`."""

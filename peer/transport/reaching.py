@@ -10,9 +10,10 @@ from typing import NamedTuple, TypeVar
 
 from peer.core.endpoint import read_endpoint
 from peer.core.identity import GroupId, PeerId
-from peer.errors import LinkBrokenError, LinkPausedError, MeshError, NotAMemberError
-from peer.transport.dialler import Dialler
+from peer.errors import AddressNotAllowedError, LinkBrokenError, LinkPausedError, MeshError, NotAMemberError
+from peer.transport.dialling import Dialler
 from peer.transport.links import PeerLinks
+from peer.transport.pinning import HINT_FIX
 
 STEP_TIMEOUT_S = 5.0
 LINK_TIMEOUT_S = 15.0
@@ -86,13 +87,36 @@ async def _try(links: PeerLinks, peer: PeerId, endpoint: str) -> Reached:
     try:
         found = await _timed("name", asyncio.get_running_loop().getaddrinfo(parts.host, port, type=socket.SOCK_STREAM))
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+        if links.is_hint(peer, endpoint):
+            addresses = _allowed(links, addresses)
         steps.append(Step("name", ok=True, text=f"{parts.host} is {', '.join(addresses)}"))
-        _, writer = await _timed("tcp", asyncio.open_connection(parts.host, port))
-        writer.close()
+        await _timed("tcp", _connect(addresses, port))
         steps.append(Step("tcp", ok=True, text=f"port {port} answers"))
     except _FailedError as error:
         return Reached(endpoint, [*steps, error.failed], error.code, error.fix)
     return await _to_the_end(links, peer, endpoint, steps)
+
+
+def _allowed(links: PeerLinks, addresses: Sequence[str]) -> list[str]:
+    """Those of the addresses behind a hint where it may lead. Raises `_FailedError` without any."""
+    allowed = [each for each in addresses if links.channel_rules.may_follow_hint(each)]
+    if not allowed:
+        text = f"it leads to {', '.join(addresses)}, where addresses are not dialled that others told of"
+        raise _FailedError("name", text, AddressNotAllowedError.code, HINT_FIX)
+    return allowed
+
+
+async def _connect(addresses: Sequence[str], port: int) -> None:
+    """To the first that answers. Raises `OSError` of the last."""
+    for address in addresses:
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            if address == addresses[-1]:
+                raise
+        else:
+            writer.close()
+            return
 
 
 async def _to_the_end(links: PeerLinks, peer: PeerId, endpoint: str | None, steps: list[Step]) -> Reached:
@@ -100,7 +124,7 @@ async def _to_the_end(links: PeerLinks, peer: PeerId, endpoint: str | None, step
     plain = endpoint is not None and endpoint.startswith("http://")
     try:
         if not links.is_linked(peer):
-            await _link(links, peer, plain=plain)
+            await _link(links, peer, endpoint, plain=plain)
         if endpoint is not None:
             text = "not used: both ends are on loopback or in a WireGuard network" if plain else "the key in the certificate is the right one"
             steps.append(Step("tls", ok=True, text=text))
@@ -114,7 +138,7 @@ async def _to_the_end(links: PeerLinks, peer: PeerId, endpoint: str | None, step
     return Reached(endpoint, steps, None, "")
 
 
-async def _link(links: PeerLinks, peer: PeerId, *, plain: bool) -> None:
+async def _link(links: PeerLinks, peer: PeerId, endpoint: str | None, *, plain: bool) -> None:
     """Wait until there is a link; raises what stands in the way."""
     dialler = links.dialler_of(peer)
     if dialler is None:
@@ -130,7 +154,7 @@ async def _link(links: PeerLinks, peer: PeerId, *, plain: bool) -> None:
     except TimeoutError:
         raise _FailedError("handshake", "no answer in time", "handshake_timeout", "is something else listening there?") from None
     if not links.is_linked(peer):
-        raise _failure(dialler, plain=plain)
+        raise _failure(dialler, endpoint, plain=plain)
 
 
 async def _groups(links: PeerLinks, peer: PeerId) -> int:
@@ -147,9 +171,9 @@ async def _groups(links: PeerLinks, peer: PeerId) -> int:
     raise _FailedError("group", "no group is shared with this peer", NotAMemberError.code, fix)
 
 
-def _failure(dialler: Dialler, *, plain: bool) -> _FailedError:
+def _failure(dialler: Dialler, endpoint: str | None, *, plain: bool) -> _FailedError:
     """At which step the dialler failed last."""
-    error: MeshError | None = dialler.last_error
+    error: MeshError | None = (dialler.error_at(endpoint) if endpoint is not None else None) or dialler.last_error
     if error is None:
         return _FailedError("handshake", "the link ended at once", LinkBrokenError.code, "try again")
     if error.code == NotAMemberError.code:

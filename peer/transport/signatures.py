@@ -54,6 +54,15 @@ class Request(NamedTuple):
     body: bytes = b""
 
 
+class Signed(NamedTuple):
+    """A request that was verified."""
+
+    peer: PeerId
+    """Who signed it."""
+    nonce: str
+    """What this peer gave for it."""
+
+
 class NonceError(HandshakeFailedError):
     """The signature is good but its nonce is not, or is no longer: try again with the fresh one."""
 
@@ -87,6 +96,10 @@ class RequestVerifier:
         return self._nonces.fresh(now_ms)
 
     def verify(self, request: Request, now_ms: int, is_known: Callable[[PeerId], bool]) -> PeerId:
+        """Who signed `request`: `identify`, for those who do not look at the nonce."""
+        return self.identify(request, now_ms, is_known).peer
+
+    def identify(self, request: Request, now_ms: int, is_known: Callable[[PeerId], bool]) -> Signed:
         """Who signed `request`, once. Raises `HandshakeFailedError`, or `NonceError` if all but the nonce is right.
 
         The nonce of a peer that is not known is looked at but not spent: whoever calls refuses that peer.
@@ -107,7 +120,7 @@ class RequestVerifier:
         self._nonces.check(result.nonce or "", now_ms)
         if is_known(peer):
             self._nonces.spend(result.nonce or "", now_ms)
-        return peer
+        return Signed(peer, result.nonce or "")
 
 
 class Nonces:

@@ -8,14 +8,15 @@ from peer.core.interfaces import DialTarget
 from peer.sync.effects import Phase
 from peer.sync.session import SyncSession
 from peer.transport.connection import Connection, now_ms
-from peer.transport.dialler import Dialler
+from peer.transport.dialling import Dialler
+from peer.transport.sightings import Sightings
 
 REFUSALS = frozenset({"not_a_member", "handshake_failed", "version_mismatch", "channel_key_mismatch", "channel_unprotected"})
 """Ends that trying again will not change by itself."""
 
 
 def link_status(
-    peer: PeerId, target: DialTarget | None, connection: Connection | None, dialler: Dialler | None, last_seen_ms: int | None
+    peer: PeerId, target: DialTarget | None, connection: Connection | None, dialler: Dialler | None, sightings: Sightings
 ) -> Mapping[str, object]:
     """One entry of `links`, as INTERFACES has it; ids in hex, times in Unix ms."""
     session = connection.session if connection else None
@@ -26,7 +27,8 @@ def link_status(
         "state": _state(target, connection, dialler),
         "phase": (Phase.HANDSHAKE if session.phase is Phase.CLOSED else session.phase).value if session else "reconnect",
         "route": "direct" if connection else "none",
-        "address": dialler.endpoint if dialler and (session is None or session.we_dialled) else None,
+        "carrier": connection.carrier.kind.value if connection else None,
+        "address": connection.endpoint if connection else dialler.endpoint if dialler else None,
         "source": target.source if target else "inbound",
         "learned_from": target.learned_from.hex() if target and target.learned_from else None,
         "ttl": target.ttl if target else None,
@@ -37,7 +39,8 @@ def link_status(
         "groups": sorted(group.hex() for group in session.shared_groups()) if session else [],
         "backfilled": sorted(group.hex() for group in session.backfilled_groups()) if session else [],
         "rtt_ms": session.liveness.rtt_ms if session else None,
-        "last_seen_ms": _wall_ms() if connection else last_seen_ms,
+        "last_seen_ms": _wall_ms() if connection else sightings.last_seen_ms(peer),
+        "unreachable_since_ms": None if connection or (target and target.paused) else sightings.unreachable_since_ms(peer),
         "next_try_ms": _wall_ms() + dialler.next_try_ms - now_ms() if dialler and dialler.next_try_ms is not None and not connection else None,
         "last_error": refusal_of(session) if session else _failure(dialler),
     }

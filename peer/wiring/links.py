@@ -62,7 +62,8 @@ def make_link_parts(
         gossip.record,
         endpoints_in,
         Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
-        ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys),
+        ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys, config.hint_networks),
+        peer_timeout_s=config.peer_timeout,
         take_offer=belonging.acquaintance.take_offer,
         neighbours=gossip,
     )
