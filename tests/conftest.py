@@ -1,10 +1,17 @@
 """What all tests share: how random the random ones are, and a list of what could not run here, at the end where it is read."""
 
+import asyncio
+import gc
 import os
 import signal
+import sys
+import threading
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.patience import shown
 
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
 """True in `make test-long`: the same code with larger numbers."""
@@ -19,6 +26,26 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "needs(what): the test needs something that not every machine has; it runs or says loudly why not")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Shortly before `--timeout` ends a test that hangs, say what its tasks wait for: the stacks of threads that are shown then do not."""
+    seconds = item.config.getoption("timeout", None)
+    if not seconds:
+        return (yield)
+    timer = threading.Timer(0.9 * float(seconds), _show_tasks)
+    timer.daemon = True
+    timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
+
+
+def _show_tasks() -> None:
+    tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]
+    sys.stderr.write(f"the tasks of a test that hangs:\n{shown(tasks)}\n")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

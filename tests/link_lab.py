@@ -15,6 +15,7 @@ from peer.core.group import Genesis, Invitation, read_genesis
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
 from peer.core.relaying import WantedPart
+from peer.errors import MeshError
 from peer.operations.joining import Joining
 from peer.store.database import open_database
 from peer.store.events import SqliteEventStore, opened_event_store
@@ -26,6 +27,7 @@ from peer.transport.links import PeerLinks
 from peer.transport.listener import PeerListener
 from peer.transport.opening import Upgrades
 from peer.transport.tls import ServerTls, own_tls
+from tests.patience import ended
 
 DEADLINE_S = 20.0
 T = TypeVar("T")
@@ -148,7 +150,8 @@ class Lab:
 
         async def stop() -> None:
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError, MeshError):
+                await ended(running, f"the links at {heard}")
             await listener.stop()
 
         self._stack.push_async_callback(stop)

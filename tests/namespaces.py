@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import mortal, status_of
+
 COMMAND_TIMEOUT_S = 120
 NEEDS = "network namespaces"
 
@@ -21,7 +23,7 @@ def why_not() -> str | None:
     """Why no namespaces can be made here; None if they can: then whatever fails is a failure."""
     if os.geteuid() != 0:
         return f"network namespaces need root, and this is user {os.geteuid()}"
-    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
+    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True, timeout=COMMAND_TIMEOUT_S).returncode:
         return "network namespaces are not allowed here"
     if shutil.which("ip") is None:
         assert os.environ.get("CI") != "true", "the build machine has to have the package iproute2"
@@ -80,17 +82,18 @@ class Host:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **self.settings},
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.settings},
         )
         assert self.process.stdout is not None
-        assert "ready" in self.process.stdout.readline()
+        with mortal(self.process):
+            assert "ready" in self.process.stdout.readline()
 
     def stop(self) -> None:
         """End it the way an operator does. `ip netns exec` becomes the peer itself, so this is its process."""
         if self.process is None:
             return
         self.process.terminate()
-        assert self.process.wait(timeout=20) == 0
+        assert status_of(self.process) == 0
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.end_to_end.processes import DEADLINE_S, free_port
+from tests.patience import mortal, status_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +62,8 @@ class Machine:
         arguments = ["sh", "-c", f"exec {line}"]
         self._peer = subprocess.Popen(arguments, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert self._peer.stdout is not None
-        assert self._peer.stdout.readline().startswith("ready:")
+        with mortal(self._peer):
+            assert self._peer.stdout.readline().startswith("ready:")
 
     def sets_up(self, block: list[str]) -> None:
         """The first block, without what `make` does: this test has an environment."""
@@ -74,7 +76,7 @@ class Machine:
         """Ctrl-C."""
         if self._peer is not None:
             self._peer.send_signal(signal.SIGINT)
-            assert self._peer.wait(timeout=20) == 0
+            assert status_of(self._peer) == 0
             self._forget()
 
     def is_lost(self) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from tests.patience import mortal, status_of
+
 DEADLINE_S = 45.0
 POLL_S = 0.1
 PORTS = (12_000, 32_000)
@@ -86,18 +88,21 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})},
         )
         log.close()
         assert self.process.stdout is not None
-        if "ready" not in self.process.stdout.readline() and environment is None:
-            raise AssertionError(f"{self.name} does not start: {(self.folder.parent / f'{self.name}.log').read_text()[-2000:]}")
+        with mortal(self.process):
+            said = self.process.stdout.readline()
+        if "ready" not in said and environment is None:
+            raise AssertionError(f"{self.name} does not start: {self._log()}")
 
     def stop(self) -> int:
         """End it the way an operator does."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=20)
+        status = status_of(self.process)
+        assert status != -signal.SIGABRT, f"{self.name} does not stop: {self._log()}"
         self._close()
         return status
 
@@ -110,7 +115,7 @@ class Site:
     def died(self) -> int:
         """Wait for the end that a failpoint brings."""
         assert self.process is not None
-        status = self.process.wait(timeout=DEADLINE_S)
+        status = status_of(self.process)
         self._close()
         return status
 
@@ -149,6 +154,9 @@ class Site:
             cursor = page.get("next")
             if cursor is None:
                 return found
+
+    def _log(self) -> str:
+        return (self.folder.parent / f"{self.name}.log").read_text()[-4000:]
 
     def _close(self) -> None:
         assert self.process is not None

@@ -11,6 +11,7 @@ import pytest
 
 from tests.end_to_end.commands import Command
 from tests.end_to_end.processes import Site
+from tests.patience import PATIENCE_S, mortal
 
 pytestmark = pytest.mark.xdist_group("commands")
 ID = re.compile(r"[0-9a-f]{64}\Z")
@@ -99,7 +100,7 @@ def test_a_value_that_is_missing_or_wrong_is_exit_2(recmesh: Command) -> None:
 def test_the_version_is_told_quickly() -> None:
     """Counted is the work, not the time: others use this machine too."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-m", "peer.cli", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "peer.cli", "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     assert re.fullmatch(r"recmesh [0-9.]+\n", done.stdout)
@@ -224,6 +225,7 @@ def test_the_script_completes_commands() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
 
     assert done.stdout.split() == ["recording"]
@@ -244,4 +246,5 @@ def test_a_reader_that_goes_away_is_no_traceback(site: Site) -> None:
         assert events.stdout is not None
         assert events.stderr is not None
         events.stdout.close()
-        assert events.stderr.read() == ""
+        with mortal(events):
+            assert events.stderr.read() == ""

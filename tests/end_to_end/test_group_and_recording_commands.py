@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.commands import Command
-from tests.end_to_end.processes import DEADLINE_S, Site
+from tests.end_to_end.processes import Site
+from tests.patience import mortal, status_of
 
 pytestmark = pytest.mark.xdist_group("commands")
 
@@ -95,11 +96,12 @@ def test_events_are_listed_and_followed(recmesh: Command, site: Site) -> None:
     ) as following:
         assert following.stdout is not None
         try:
-            seen = [json.loads(following.stdout.readline()) for _ in listed]
-            recmesh("group", "invite", "lab")
-            new = json.loads(following.stdout.readline())
+            with mortal(following):
+                seen = [json.loads(following.stdout.readline()) for _ in listed]
+                recmesh("group", "invite", "lab")
+                new = json.loads(following.stdout.readline())
             following.send_signal(signal.SIGINT)
-            assert following.wait(DEADLINE_S) == 130
+            assert status_of(following) == 130
         finally:
             following.send_signal(signal.SIGABRT)  # If it still runs it shows where.
     assert seen == listed

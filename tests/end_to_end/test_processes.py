@@ -14,6 +14,7 @@ import pytest
 
 from peer.cli.sample import write_sample
 from tests.end_to_end.processes import Site
+from tests.patience import mortal, status_of
 
 pytestmark = pytest.mark.xdist_group("processes")
 ONE_LINE = re.compile(r"recmesh: [^\n]+ \[([a-z_]+)\]\n\Z")
@@ -73,12 +74,13 @@ def test_an_empty_directory_is_set_up_on_request(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}) as process:
         assert process.stdout is not None
         text = ""
-        for row in process.stdout:
-            text += row
-            if row == "}\n":
-                break
+        with mortal(process):
+            for row in process.stdout:
+                text += row
+                if row == "}\n":
+                    break
         process.terminate()
-        assert process.wait(20) == 0
+        assert status_of(process) == 0
 
     ready = json.loads(text)
     assert ready["name"] == "fresh"

@@ -17,6 +17,7 @@ from peer.core.identity import GroupId
 from peer.core.run import Draft
 from tests.end_to_end.processes import Site, agree, found, free_port, join, wait_until
 from tests.integration.store_site import running_store
+from tests.patience import PATIENCE_S
 
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
 SYNCED, OFFLINE = 10, 5
@@ -87,12 +88,13 @@ def check(sites: Sequence[Site], ids: dict[str, str]) -> None:
 
 
 def cp(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-a", source, target], check=True)
+    subprocess.run(["cp", "-a", source, target], check=True, timeout=PATIENCE_S)
 
 
 def tar(source: Path, target: Path) -> None:
     target.mkdir(parents=True)
-    subprocess.run(f"tar -C {source} -cpf - . | tar -C {target} -xpf -", shell=True, check=True)  # noqa: S602  (paths of this test)
+    command = f"tar -C {source} -cpf - . | tar -C {target} -xpf -"
+    subprocess.run(command, shell=True, check=True, timeout=PATIENCE_S)  # noqa: S602  (paths of this test)
 
 
 @pytest.mark.parametrize("copy", [cp, tar] if LONG else [cp])

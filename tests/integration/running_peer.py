@@ -14,8 +14,10 @@ from peer.config import Config
 from peer.node import running
 from peer.setup import initialise
 from peer.store.directory import DataDirectory
+from tests.patience import ended, shown
 
 DEADLINE_S = 20.0
+START_S = 60.0
 
 
 @dataclass
@@ -80,13 +82,15 @@ async def running_peer(root: Path, name: str, **settings: object) -> AsyncIterat
                 await stop.wait()
 
     task = asyncio.create_task(run())
-    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    site = await ready
-    token = directory.token_file.read_text().strip()
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
-        yield RunningPeer(site["peer_id"], root, f"http://{site['admin']}", token, site["listen"], http)
-    stop.set()
-    async with asyncio.timeout(DEADLINE_S):
-        await task
+    try:
+        await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED, timeout=START_S)
+        if task.done():
+            await task
+        assert ready.done(), f"{name} does not start:\n{shown(asyncio.all_tasks())}"
+        site = ready.result()
+        token = directory.token_file.read_text().strip()
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
+            yield RunningPeer(site["peer_id"], root, f"http://{site['admin']}", token, site["listen"], http)
+    finally:
+        stop.set()
+        await ended(task, name)

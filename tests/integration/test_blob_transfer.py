@@ -1,6 +1,7 @@
 """Blobs on their way from one site to another: real files, real sockets, and processes that are killed in the middle."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from peer.errors import BlobMismatchError, DiskFullError, TransportError
 from peer.transport.blob_client import BlobClient
 from peer.transport.tls import server_context
 from tests.blob_site import MEMBER, MIB, SERVER, STRANGER, FileSource, Site, serving, wanted, write_file
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PIECES = 6
@@ -86,7 +88,12 @@ async def _run_fetcher(folder: Path, site: Site, facts: BlobFacts, failpoint: st
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", ROOT / "tests" / "blob_site.py", folder / "order.json", env=environment, cwd=ROOT
     )
-    status = await process.wait()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            status = await process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
     return status, hits.read_text().split() if hits.exists() else []
 
 
@@ -225,7 +232,8 @@ async def test_cancelling_keeps_the_pieces_and_frees_the_slot(tmp_path: Path, si
 
     hangs = Hangs({blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)})
     task = asyncio.create_task(fetcher.fetch(wanted(facts), [hangs]))
-    await reached.wait()
+    async with asyncio.timeout(PATIENCE_S):
+        await reached.wait()
     assert fetcher.transfers[0].state == "receiving"
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

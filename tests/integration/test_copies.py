@@ -10,6 +10,7 @@ import pytest
 
 from peer.core.certificate import LogKind
 from tests.integration.store_site import running_store
+from tests.patience import PATIENCE_S
 from tests.samples import GROUP, genesis, note
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ def shell(*command: object) -> None:
     """Run a tool; say so where this machine does not have it."""
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"no {command[0]} on this machine")
-    subprocess.run([str(each) for each in command], check=True)
+    subprocess.run([str(each) for each in command], check=True, timeout=PATIENCE_S)
 
 
 def copy_back(site: Path, copy: Callable[[Path, Path], None]) -> None:

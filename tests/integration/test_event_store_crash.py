@@ -13,6 +13,7 @@ import pytest
 from peer.core.certificate import LogKind
 from peer.core.identity import EventId
 from tests.integration.store_site import running_store
+from tests.patience import PATIENCE_S
 from tests.samples import GROUP, SampleLog, genesis, note
 
 ROOT = Path(__file__).parents[2]
@@ -56,9 +57,8 @@ async def test_nothing_that_was_acknowledged_or_announced_is_lost_by_a_kill(tmp_
     hits = tmp_path / "hits"
     environment = os.environ | {"RECMESH_FAILPOINT": f"{point}:{passage}", "RECMESH_FAILPOINT_FILE": str(hits), "PYTHONPATH": str(ROOT)}
 
-    died = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", WRITER, str(tmp_path / "site")], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "site")]
+    died = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert Counter(hits.read_text().split()) == {point: 1}

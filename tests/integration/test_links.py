@@ -17,7 +17,7 @@ from peer.core.run import Draft
 from peer.errors import MeshError
 from peer.store.peers import KnownPeer
 from peer.transport.carrier import CarrierKind
-from tests.link_lab import Lab, Site, Target, target, wall_ms
+from tests.link_lab import DEADLINE_S, Lab, Site, Target, target, wall_ms
 
 
 @pytest.fixture(params=list(CarrierKind))
@@ -134,9 +134,9 @@ async def test_a_join_that_nobody_waits_for_any_more_is_given_up(lab: Lab) -> No
         key, group = KeyPair(os.urandom(32)), GroupId(os.urandom(32))
         invitation = Invitation(group, "lab", key.peer_id, key.peer_id, endpoint, Role.WRITER, wall_ms() + 60_000, os.urandom(32))
         joining = asyncio.create_task(b.links.join(invitation))
-        await begun.wait()
-        joining.cancel()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(DEADLINE_S):
+            await begun.wait()
+            joining.cancel()
             await ended.wait()
 
 

@@ -48,7 +48,12 @@ async def nginx(folder: Path, files: OperatorFiles, port: int, listener: str) ->
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        await process.communicate()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await process.communicate()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
 
 async def answers(port: int) -> bool:

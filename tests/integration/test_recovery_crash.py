@@ -18,6 +18,7 @@ from peer.store.keys import KeyFiles
 from peer.store.recovery import recover, reports
 from peer.store.verification import verify_log
 from tests.integration.test_recovery import EVENTS, check_new, fill, flip, ids_in
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 BACKUP = ("backup.after_log", "backup.before_manifest")
@@ -43,7 +44,7 @@ async def killed(script: str, point: str, passage: int, hits: Path, *arguments: 
     """Run `script` until it is killed at `point`."""
     environment = os.environ | {"RECMESH_FAILPOINT": f"{point}:{passage}", "RECMESH_FAILPOINT_FILE": str(hits), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, *(str(each) for each in arguments)]
-    died = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, check=False)
+    died = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert died.returncode == -signal.SIGKILL, died.stderr
 
 

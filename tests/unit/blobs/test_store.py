@@ -18,6 +18,7 @@ from peer.blobs.store import BlobCheck, FileBlobStore
 from peer.core.identity import BlobId
 from peer.errors import DiskFullError, FileUnreadableError, RequestError
 from tests.blob_site import MIB, write_file
+from tests.patience import PATIENCE_S
 
 TAKES = ["copy", "link", "move"]
 SIZES = [0, 1, 4095, 4096, MIB - 1, MIB, MIB + 1, 3 * MIB, 9 * MIB + 4097]
@@ -153,7 +154,8 @@ async def test_cancelling_leaves_nothing_behind(store: FileBlobStore, tmp_path: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("peer.blobs.ingest.os.preadv", tell)
         task = asyncio.create_task(store.ingest(source, take="copy"))
-        await reading.wait()
+        async with asyncio.timeout(PATIENCE_S):
+            await reading.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -266,9 +268,8 @@ async def test_a_process_killed_while_it_stores_can_store_it_again(tmp_path: Pat
     )
     hits = tmp_path / "hits"
     environment = {**os.environ, "RECMESH_FAILPOINT": f"{point}:{passage}", "RECMESH_FAILPOINT_FILE": str(hits)}
-    died = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", script, tmp_path / "blobs", source, take], env=environment, cwd=ROOT, check=False
-    )
+    command = [sys.executable, "-c", script, tmp_path / "blobs", source, take]
+    died = await asyncio.to_thread(subprocess.run, command, env=environment, cwd=ROOT, check=False, timeout=PATIENCE_S)
     assert (died.returncode, hits.read_text()) == (-9, f"{point}\n")
 
     store = FileBlobStore(tmp_path / "blobs")
@@ -294,9 +295,8 @@ async def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
     async def peak_kib(size: int, take: str) -> int:
         source = write_file(tmp_path / f"source-{size}", size)
-        ran = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-c", script, tmp_path / f"blobs-{take}", source, take], cwd=ROOT, check=True, capture_output=True
-        )
+        command = [sys.executable, "-c", script, tmp_path / f"blobs-{take}", source, take]
+        ran = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=True, capture_output=True, timeout=2 * PATIENCE_S)
         return int(ran.stdout)
 
     small = await peak_kib(MIB, "copy")

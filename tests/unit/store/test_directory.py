@@ -8,6 +8,7 @@ import pytest
 
 from peer.errors import DataDirectoryLockedError, DataDirectoryMissingError, DataDirectoryVersionError, FileUnreadableError
 from peer.store.directory import FORMAT, DataDirectory, write_durably
+from tests.patience import mortal
 
 HOLD_LOCK = """
 import sys
@@ -71,7 +72,8 @@ def test_a_directory_of_another_version_is_refused_with_what_to_do(directory: Da
 def test_a_second_process_is_told_who_has_the_directory(directory: DataDirectory) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD_LOCK, directory.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
-        assert other.stdout.readline() == "locked\n"
+        with mortal(other):
+            assert other.stdout.readline() == "locked\n"
         with pytest.raises(DataDirectoryLockedError, match=f"process {other.pid}") as caught, directory.lock():
             pass
         assert caught.value.fix
