@@ -54,6 +54,10 @@ class Neighbours(Protocol):
         """`peer` told how members of `group` are: signed statuses with the links that they came over, nothing of it checked."""
         ...
 
+    def records_for(self, peer: PeerId) -> Sequence[tuple[GroupId, Told]]:
+        """Where members can be dialled, by group, for `peer`, which asks without a link."""
+        ...
+
 
 class NoNeighbours:
     """For links that nobody looks after."""
@@ -72,6 +76,11 @@ class NoNeighbours:
 
     def hear_sites(self, peer: PeerId, group: GroupId, entries: Told) -> None:
         """Nothing."""
+
+    def records_for(self, peer: PeerId) -> Sequence[tuple[GroupId, Told]]:
+        """Nothing."""
+        del peer
+        return ()
 
 
 NO_NEIGHBOURS: Neighbours = NoNeighbours()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 
 from peer.core.encoding import decode, encode
+from peer.core.hashing import hash_bytes
 from peer.core.identity import ID_SIZE, EventId, GroupId, LogId, PeerId
 from peer.errors import (
     HandshakeFailedError,
@@ -40,7 +41,19 @@ AFTER_MAX = 16
 """Positions in the query of a request for events."""
 
 _POSTED = (messages.Have, messages.Events)
-_STATUS = {"not_a_member": 403, "not_allowed": 403, "not_found": 404, "limit_exceeded": 413}
+_STATUS = {
+    "not_a_member": 403,
+    "not_allowed": 403,
+    "not_found": 404,
+    "limit_exceeded": 413,
+    "handshake_failed": 403,
+    "invitation_refused": 403,
+    "no_admin_reached": 503,
+    "shutting_down": 503,
+}
+NONCE = web.RequestKey("nonce", str)
+"""Of a request that was verified: what this peer gave for it."""
+
 BAD_REQUEST, UNAUTHORIZED, TOO_MANY_REQUESTS, UNAVAILABLE = 400, 401, 429, 503
 
 
@@ -64,6 +77,7 @@ class FormRoutes:
             web.get(f"{GROUP}/status", self.status),
             web.get(f"{GROUP}/events", self.events),
             web.post(f"{GROUP}/events", self.put_events),
+            web.post(f"{GROUP}/join", self.join),
             web.post(f"{GROUP}/leave", self.leave),
         ]
 
@@ -81,14 +95,20 @@ class FormRoutes:
         return await self._answer(request, None, answer)
 
     async def heartbeat(self, request: web.Request) -> web.Response:
-        """A member is there; so are we."""
+        """A member is there, and tells where others are; so are we, and so do we."""
 
         async def answer(caller: PeerId, body: bytes) -> list[bytes]:
-            hello = _read_hello(body, caller)
+            hello, told = _read_heartbeat(body, caller)
             if not self._is_member(None, caller):
                 raise NotAMemberError("this key belongs to no member of a group here")
+            self._check_pace(caller)
+            self._links.pace.take(caller, events=sum(len(each.entries) for each in told), size=len(body))
             self._links.heard_from(caller, hello.record)
-            return [messages.encode_message(self._handshake().hello)]
+            for message in told:
+                if self._is_member(message.group, caller):
+                    self._links.neighbours.hear_records(caller, message.group, message.entries)
+            known = [messages.Records(group, tuple(entries)) for group, entries in self._links.neighbours.records_for(caller)]
+            return [messages.encode_message(each) for each in (self._handshake().hello, *known[: FRAMES_MAX - 1])]
 
         return await self._answer(request, None, answer)
 
@@ -124,6 +144,15 @@ class FormRoutes:
 
         return await self._answer(request, group, answer)
 
+    async def join(self, request: web.Request) -> web.Response:
+        """Somebody with an invitation asks to be let in; answered when that is decided, here or by an admin that is linked."""
+        group = _group(request)
+
+        async def answer(caller: PeerId, body: bytes) -> list[bytes]:
+            return [await self._links.ask_to_join(caller, _read_join(body, group), join_nonce(request[NONCE]))]
+
+        return await self._answer(request, group, answer)
+
     async def leave(self, request: web.Request) -> web.Response:
         """A member asks to be taken off the roster."""
         group = _group(request)
@@ -145,7 +174,7 @@ class FormRoutes:
         headers = {"Cache-Control": "no-store"}
         try:
             signed = Request(request.method, request.raw_path, request.headers, body)
-            caller = self._verifier.verify(signed, now_ms, lambda peer: self._is_member(group, peer))
+            caller, request[NONCE] = self._verifier.identify(signed, now_ms, lambda peer: self._is_member(group, peer))
             headers[NONCE_HEADER] = self._verifier.fresh_nonce(now_ms)
             frames = await answer(caller, body)
         except HandshakeFailedError as error:
@@ -161,8 +190,7 @@ class FormRoutes:
 
     async def _exchanged(self, request: web.Request, caller: PeerId, group: GroupId, frames: Sequence[bytes], events: int = 0) -> list[bytes]:
         """What the session says to these frames, which bring so many events. Raises what it says at its end."""
-        if self._owed_s(caller):
-            raise TooManyRequestsError("this peer was sent more than it takes in a second")
+        self._check_pace(caller)
         self._links.pace.take(caller, events=events, size=sum(len(frame) for frame in frames))
         now_ms = time.monotonic_ns() // 1_000_000
         session = SyncSession(self._handshake(), about_one_group(self._links.replica, group), 0, now_ms)
@@ -176,6 +204,11 @@ class FormRoutes:
         if outcome.end is not None:
             raise _as_error(outcome)
         return outcome.frames
+
+    def _check_pace(self, caller: PeerId) -> None:
+        """Raise `TooManyRequestsError` while what `caller` has sent is not paid for."""
+        if self._owed_s(caller):
+            raise TooManyRequestsError("this peer was sent more than it takes in a second")
 
     def _owed_s(self, caller: PeerId) -> int:
         """Seconds until what `caller` has sent so far, here and over links, is paid for."""
@@ -241,12 +274,34 @@ def _read_frames(body: bytes) -> list[bytes]:
 
 def _read_hello(body: bytes, caller: PeerId) -> messages.Hello:
     """The one `hello` in a body, of the caller itself."""
+    hello, more = _read_heartbeat(body, caller)
+    if more:
+        raise MalformedFrameError("one hello is expected")
+    return hello
+
+
+def _read_heartbeat(body: bytes, caller: PeerId) -> tuple[messages.Hello, list[messages.Records]]:
+    """The `hello` in a body, of the caller itself, and the records after it."""
+    hello, *more = (messages.decode_message(frame) for frame in _read_frames(body))
+    told = [each for each in more if isinstance(each, messages.Records)]
+    if not isinstance(hello, messages.Hello) or len(told) != len(more):
+        raise MalformedFrameError("a hello is expected, and nothing but records after it")
+    if hello.peer != caller:
+        raise HandshakeFailedError("a hello of another peer than the one that signed the request")
+    return hello, told
+
+
+def join_nonce(nonce: str) -> bytes:
+    """What the key of an invitation signs in a request that is made with `nonce`: a listener's nonce, as on a link."""
+    return hash_bytes(nonce.encode())
+
+
+def _read_join(body: bytes, group: GroupId) -> messages.Join:
+    """The one `join` in a body, about the group of the request."""
     frames = _read_frames(body)
     message = messages.decode_message(frames[0])
-    if len(frames) != 1 or not isinstance(message, messages.Hello):
-        raise MalformedFrameError("one hello is expected")
-    if message.peer != caller:
-        raise HandshakeFailedError("a hello of another peer than the one that signed the request")
+    if len(frames) != 1 or not isinstance(message, messages.Join) or message.group != group:
+        raise MalformedFrameError("one join of the group in the path is expected")
     return message
 
 

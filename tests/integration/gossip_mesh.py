@@ -47,5 +47,5 @@ def learned(status: Any) -> dict[str, Way]:
     return {
         link["name"]: (link["source"], names.get(link["learned_from"]), link["ttl"])
         for link in status["links"]
-        if link["state"] in {"receiving", "up_to_date"}
+        if link["source"] != "roster" and link["state"] in {"receiving", "up_to_date"}
     }
