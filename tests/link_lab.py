@@ -134,8 +134,6 @@ class Lab:
             neighbours=neighbours,
         )
         links = PeerLinks(parts)
-        if self._polling:
-            links.upgrades = _NoUpgrades()
         joining = Joining(key, store, store.replica, lambda: links, _NoAddresses())
         heard, stop = await self._listen(links, own_tls(key) if tls is True else tls or None, rules)
         links.endpoint = endpoint or heard
@@ -144,6 +142,8 @@ class Lab:
 
     async def _listen(self, links: PeerLinks, tls: ServerTls | None, rules: ChannelRules) -> tuple[str, Callable[[], Awaitable[None]]]:
         """Let links run and a listener bring more of them: where, and what ends both."""
+        if self._polling:
+            links.upgrades = _NoUpgrades()
         listener = PeerListener(links, "127.0.0.1", 0, tls=tls, rules=rules)
         heard = await listener.start(())
         running = asyncio.create_task(links.run())

@@ -22,7 +22,7 @@ class OldProxy:
     upgrade_headers: dict[str, str] = field(default_factory=dict)
     body_max: int = 1024 * 1024
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """Answers to the next requests that are no upgrades, instead of passing them on."""
+    """Answers to the next requests that are no upgrades, instead of passing them on; without a status there is none."""
     port: int = 0
     upgrades: int = 0
     """Refused ones."""
@@ -47,6 +47,8 @@ class OldProxy:
             return web.Response(status=413, text="too large")
         if self.answers:
             status, headers = self.answers.pop(0)
+            if not status:
+                await asyncio.Event().wait()
             return web.Response(status=status, headers=headers, text="not now")
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         self.passed += 1

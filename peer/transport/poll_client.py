@@ -6,6 +6,7 @@ connection.
 
 import asyncio
 import time
+from io import BytesIO
 
 import aiohttp
 
@@ -115,7 +116,7 @@ class PollClient(PollEnd):
                 raise _TooLargeError
             wait_ms = retry_after_ms(answer.headers, time.time()) if answer.status in WAIT_STATUS else None
             if wait_ms is None or wait_ms > WAIT_MAX_MS or waits == WAITS_MAX:
-                raise refused(str(self._dialled.endpoint), answer.status, answer.headers)
+                raise LinkBrokenError(f"{self._dialled.endpoint} answers {answer.status}")
             waits += 1
             await asyncio.sleep(wait_ms / 1000)
         if answer.connection != batch.connection or answer.number != batch.number:
@@ -127,7 +128,7 @@ class PollClient(PollEnd):
         try:
             async with self._http.post(
                 self._dialled.url / POLL_PATH[1:],
-                data=encode_batch(batch),
+                data=BytesIO(encode_batch(batch)),
                 headers={**self._dialled.headers(), "Content-Type": CONTENT_TYPE, "Accept-Encoding": "identity"},
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S),

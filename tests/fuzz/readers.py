@@ -36,6 +36,7 @@ from peer.errors import (
 from peer.sync.effects import StoreRun
 from peer.sync.messages import decode_message, encode_message
 from peer.transport.blob_routes import RangeError, read_range
+from peer.transport.poll_batches import decode_batch, encode_batch
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier, sign_request
 from tests.frame_attack import check_run
 from tests.fuzz.pieces import split
@@ -234,6 +235,15 @@ def request(data: bytes) -> None:
         return
     assert peer == MALLORY.peer_id
     assert NONCE_HEADER not in asked.headers
+
+
+def batch(data: bytes) -> None:
+    """A body of a polled link: what is taken is what is written."""
+    try:
+        found = decode_batch(data)
+    except RemoteProtocolError:
+        return
+    assert encode_batch(found) == data
 
 
 def byte_range(data: bytes) -> None:

@@ -15,6 +15,7 @@ from peer.core.identity import BlobId, EventId
 from peer.core.run import Draft
 from peer.sync import messages
 from peer.sync.messages import Message, encode_message
+from peer.transport.poll_batches import Batch, encode_batch
 from tests.frame_attack import Attack
 from tests.fuzz import readers, sites
 from tests.fuzz.pieces import join
@@ -204,6 +205,15 @@ def _ranges() -> Iterable[bytes]:
     return [b"\x01\x00" + text for text in (b"bytes=0-9", b"bytes=-5", b"bytes=5-", b"bytes=0-0,2-3")]
 
 
+def _batches() -> Iterable[bytes]:
+    batches = [
+        Batch(b"", 0, last=False, frames=()),
+        Batch(bytes(32), 1, last=False, frames=(b"", b"x" * 100)),
+        Batch(bytes(32), 2**40, last=True, frames=()),
+    ]
+    return [encode_batch(each) for each in batches]
+
+
 TARGETS: Mapping[str, Target] = {
     "encoding": Target(readers.encoding, _values),
     "run": Target(readers.run, _runs),
@@ -219,4 +229,5 @@ TARGETS: Mapping[str, Target] = {
     "record": Target(readers.record, _records, 1200),
     "request": Target(readers.request, _requests, 2048),
     "range": Target(readers.byte_range, _ranges, 64),
+    "batch": Target(readers.batch, _batches),
 }

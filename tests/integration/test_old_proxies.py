@@ -13,7 +13,7 @@ from peer.core.identity import GroupId
 from peer.core.run import Draft
 from peer.errors import MeshError
 from peer.sync import limits
-from peer.transport import opening
+from peer.transport import opening, poll_client
 from peer.transport.channel import CODE_HEADER
 from tests.link_lab import Lab, Site, Target, target
 from tests.old_proxy import OldProxy, old_proxy
@@ -110,7 +110,7 @@ async def test_what_knows_neither_is_reported_with_what_it_said_first(lab: Lab, 
 async def test_what_is_too_large_for_a_proxy_goes_in_smaller_pieces(lab: Lab) -> None:
     """413 halves what a request brings; the link stays, and nothing is lost or out of order."""
     a = await lab.site("a")
-    proxy = await lab.enter(old_proxy(a.heard, body_max=60 * KIB))
+    proxy = await lab.enter(old_proxy(a.heard, body_max=300 * KIB))
     b, group = await joined(lab, proxy, a)
     connection = b.links.link_to(a.key.peer_id)
     proxy.answers.append((429, {"Retry-After": "1"}))  # Meanwhile much gathers.
@@ -119,7 +119,7 @@ async def test_what_is_too_large_for_a_proxy_goes_in_smaller_pieces(lab: Lab) ->
     await lab.wait(lambda: a.tips(group) == b.tips(group))
 
     assert proxy.too_large > 0
-    assert 25 * KIB < proxy.largest <= 60 * KIB
+    assert 100 * KIB < proxy.largest <= 300 * KIB
     assert b.links.link_to(a.key.peer_id) is connection
 
 
@@ -149,6 +149,33 @@ async def test_who_wants_us_to_wait_is_waited_for(lab: Lab) -> None:
     assert not proxy.answers
     assert asyncio.get_running_loop().time() - before >= 2
     assert b.links.link_to(a.key.peer_id) is connection
+
+
+async def test_who_wants_us_to_wait_for_ever_is_dialled_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting has an end; then the dialler waits, who shows why there is no link."""
+    monkeypatch.setattr(poll_client, "WAITS_MAX", 1)
+    a = await lab.site("a")
+    proxy = await lab.enter(old_proxy(a.heard))
+    b, group = await joined(lab, proxy, a)
+    proxy.answers += [(429, {"Retry-After": "1"})] * 3
+    connection = b.links.link_to(a.key.peer_id)
+    await b.store.write(group, LogKind.DATA, [NOTE])
+    await lab.wait(lambda: b.links.link_to(a.key.peer_id) is not connection and a.tips(group) == b.tips(group))
+
+    assert not proxy.answers
+
+
+async def test_an_answer_that_does_not_come_ends_the_connection(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_client, "ANSWER_TIMEOUT_S", 1.0)
+    a = await lab.site("a")
+    proxy = await lab.enter(old_proxy(a.heard))
+    b, group = await joined(lab, proxy, a)
+    connection = b.links.link_to(a.key.peer_id)
+    proxy.answers.append((0, {}))
+    await b.store.write(group, LogKind.DATA, [NOTE])
+    await lab.wait(lambda: b.links.link_to(a.key.peer_id) is not connection and a.tips(group) == b.tips(group))
+
+    assert not proxy.answers
 
 
 @pytest.mark.parametrize("answer", [(429, {}), (429, {"Retry-After": "3600"}), (500, {}), (302, {"Location": "http://127.0.0.1:1/"})])
