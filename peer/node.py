@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from materializer.files import RecordingTree
@@ -28,6 +29,7 @@ from peer.transport.blob_sources import BlobSources
 from peer.transport.links import PeerLinks
 from peer.transport.reaching import part_from
 from peer.wiring.belonging import make_belonging
+from peer.wiring.choosing import Choosing
 from peer.wiring.core import now_ms, opened_core, report
 from peer.wiring.gossiping import make_gossip
 from peer.wiring.hub_source import HubSourceParts, follow_hub
@@ -95,7 +97,9 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         manual, book, resolver, asking = await make_resolving(config, core, upkeep.keeper, told, asked)
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
-        links = PeerLinks(make_link_parts(core, config, (manual, joining, belonging), gossip, lambda: serving))
+        choosing = Choosing(core.key.peer_id, core.store.replica, lambda: links, lambda: resolver)
+        parts = make_link_parts(core, config, (manual, joining, belonging), gossip, lambda: serving)
+        links = PeerLinks(replace(parts, ended=choosing.ended))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         replica = core.store.replica
@@ -127,11 +131,20 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         core.store.learn_first(links.own_events_learned)
         links_task = tasks.create_task(links.run())
         await asyncio.sleep(0)
-        links.set_targets(resolver.peers())
-        stack.callback(resolver.subscribe(lambda: links.set_targets(resolver.peers())))
+        choosing.choose()
+        stack.callback(resolver.subscribe(choosing.choose))
         stack.callback(core.materializer.subscribe(fetching.touched))
         stack.callback(core.materializer.subscribe(showing.touched))
-        work = [fetching.run(), showing.run(), sites.run(), gossip.run(), follow_hub(asking, core, links), upkeep.run(), belonging.leaving.run()]
+        work = [
+            choosing.run(),
+            fetching.run(),
+            showing.run(),
+            sites.run(),
+            gossip.run(),
+            follow_hub(asking, core, links),
+            upkeep.run(),
+            belonging.leaving.run(),
+        ]
         work += [_follow_links(links, fetching, resolver), *([hub.run()] if hub is not None else [])]
         background = [*map(tasks.create_task, work), links_task]
         fetching.touched(frozenset())

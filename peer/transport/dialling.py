@@ -6,7 +6,7 @@ something accepts connections and says nothing costs seconds and no more. The fi
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from peer.core.identity import PeerId
 from peer.core.interfaces import DialTarget
@@ -41,6 +41,8 @@ class Dialler:
         """How often all endpoints were tried."""
         self.endpoint = target.endpoints[0]
         """What was dialled last."""
+        self.is_retired = False
+        """True if it ends with the link that stands."""
         self.last_error: MeshError | None = None
         """Why there was no link when all were tried last: what somebody answered, else why nobody did at the best address."""
 
@@ -67,10 +69,12 @@ class Dialler:
         while True:
             while self._server.is_linked(self._target.peer):
                 await self._server.changed()
+            if self.is_retired:
+                return
             await self._try_all()
             self.tries += 1
             self.last_error = self._telling_error()
-            if not self._server.is_linked(self._target.peer):
+            if not self.is_retired and not self._server.is_linked(self._target.peer):
                 await self._wait()
 
     async def _try_all(self) -> None:
@@ -160,17 +164,19 @@ class Dialling:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._running: dict[PeerId, tuple[Dialler, asyncio.Task[None]]] = {}
+        self._retired: set[asyncio.Task[None]] = set()
         self.targets: dict[PeerId, DialTarget] = {}
+        self.resting: Collection[PeerId] = ()
 
-    def set_targets(self, targets: Iterable[DialTarget]) -> None:
-        """Dial these from now on, and nobody else."""
+    def set_targets(self, targets: Iterable[DialTarget], resting: Collection[PeerId] = ()) -> None:
+        """Dial these from now on, and nobody else; those that are `resting` are known, and not dialled now."""
         wanted = {target.peer: target for target in targets}
         for peer in self.targets.keys() - wanted.keys():
-            self._stop(peer)
-        self.targets = wanted
+            self._let_go(peer)
+        self.targets, self.resting = wanted, resting
         for peer, target in wanted.items():
             known = self._running.get(peer)
-            if target.paused or not target.endpoints:
+            if target.paused or not target.endpoints or peer in resting:
                 self._stop(peer)
             elif known is not None:
                 known[0].retarget(target)
@@ -178,13 +184,28 @@ class Dialling:
                 dialler = Dialler(target, self._server)
                 self._running[peer] = (dialler, asyncio.create_task(dialler.run()))
 
+    def shown(self) -> list[PeerId]:
+        """Who is dialled, or was named by the operator."""
+        return [peer for peer, target in self.targets.items() if peer not in self.resting or target.source == "manual"]
+
     def of(self, peer: PeerId) -> Dialler | None:
         """Who keeps dialling `peer`."""
         return self._running[peer][0] if peer in self._running else None
 
     def tasks(self) -> list["asyncio.Task[None]"]:
         """What is under way, to be ended."""
-        return [task for _, task in self._running.values()]
+        return [*(task for _, task in self._running.values()), *self._retired]
+
+    def _let_go(self, peer: PeerId) -> None:
+        """Nobody knows any more where `peer` is. A link over which a group is spoken about stays for as long as it stands."""
+        link = self._server.link_to(peer)
+        if link is None or peer not in self._running or not link.session.shared_groups():
+            self._stop(peer)
+            return
+        dialler, task = self._running.pop(peer)
+        dialler.is_retired = True
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
 
     def _stop(self, peer: PeerId) -> None:
         known = self._running.pop(peer, None)

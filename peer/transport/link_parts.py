@@ -51,5 +51,7 @@ class LinkParts:
     """Begin to hold a group that a peer offers which says that we are members, if the operator expects it from this very peer."""
     peer_timeout_s: float = PEER_TIMEOUT_S
     """How long after it was heard of last a peer is called unreachable."""
+    ended: Callable[[PeerId, str], None] = lambda _peer, _code: None
+    """Is told whose link ended, and the code that said why, empty if none did."""
     neighbours: Neighbours = NO_NEIGHBOURS
     """Who hears what members say of others, and whom we reached."""

@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from peer.core.certificate import LogKind
 from peer.core.group import Invitation
@@ -94,9 +94,9 @@ class PeerLinks:
 
     # Who is dialled
 
-    def set_targets(self, targets: Iterable[DialTarget]) -> None:
-        """Dial these from now on, and nobody else."""
-        self._dialling.set_targets(target for target in targets if target.peer != self.key.peer_id)
+    def set_targets(self, targets: Iterable[DialTarget], resting: Collection[PeerId] = ()) -> None:
+        """Dial these from now on, and nobody else; those that are `resting` are known, and not dialled now."""
+        self._dialling.set_targets((target for target in targets if target.peer != self.key.peer_id), resting)
         self._sightings.look_for(self._dialling.targets)
         self._feed_all(fx.GroupsChanged())
 
@@ -255,6 +255,7 @@ class PeerLinks:
         if connection.remote is not None and self._is_known(connection.remote.remote):
             self._sightings.saw(connection.remote.remote)
             self.neighbours.unlinked(connection.remote.remote)
+            self._parts.ended(connection.remote.remote, connection.end.code if connection.end else "")
         if self._surroundings.drop_link(connection.number):
             self._feed_all(fx.SourcesChanged())
         self._changed.set()
@@ -344,7 +345,7 @@ class PeerLinks:
 
     def links(self) -> Sequence[Mapping[str, object]]:
         """One entry for each peer that is linked or dialled, as `status` shows it."""
-        peers = dict.fromkeys((*self._dialling.targets, *self.linked_peers()))
+        peers = dict.fromkeys((*self._dialling.shown(), *self.linked_peers()))
         targets = self._dialling.targets
         return [link_status(peer, targets.get(peer), self.link_to(peer), self._dialling.of(peer), self._sightings) for peer in sorted(peers)]
 
