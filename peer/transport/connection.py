@@ -129,6 +129,8 @@ class Connection:
         self._attempt = attempt
         self._outgoing = Outgoing(carrier, owner.queued_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
+        """Those of them that nobody waits for when the link ends."""
         self._pages_read = 0
         self._is_broken = False
         self._wants = 0
@@ -194,16 +196,18 @@ class Connection:
                     await self._outgoing.closing.wait()
 
     async def _finish(self) -> None:
-        """Wait for what is under way; runs that the store took are stored whatever becomes of the link."""
+        """Wait for what is under way; runs that the store took are stored whatever becomes of the link. What was to be answered need not be read."""
         assert self._sender is not None
+        for task in self._answering:
+            task.cancel()
+        for answer in self._wanted.values():
+            if not answer.done():
+                answer.set_exception(LinkBrokenError("the link ended before the bytes came"))
         await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
         if self._outgoing.error is not None and self.end is None:
             self.end = fx.CloseLink(self._outgoing.error.code, self._outgoing.error.text)
         end = self.end or fx.CloseLink(LinkBrokenError.code, "the connection broke")
         self._join_ended(end.code, end.text)
-        for answer in self._wanted.values():
-            if not answer.done():
-                answer.set_exception(LinkBrokenError("the link ended before the bytes came"))
 
     def _perform(self, effect: fx.Effect, *, pushing: bool) -> None:  # noqa: C901, PLR0912  (every effect in one place)
         match effect:
@@ -218,11 +222,11 @@ class Connection:
                 self._events_received += len(effect.run.events)
                 self._spawn(self._store_run(effect))
             case fx.ReadRuns():
-                self._spawn(self._read_runs(effect))
+                self._spawn(self._read_runs(effect), answers=True)
             case fx.FindEvents():
-                self._spawn(self._find_events(effect))
+                self._spawn(self._find_events(effect), answers=True)
             case fx.ReadLocator():
-                self._spawn(self._read_locator(effect))
+                self._spawn(self._read_locator(effect), answers=True)
             case fx.DecideJoin():
                 self._spawn(self._decide_join(effect))
             case fx.PassJoin(asked):
@@ -236,7 +240,7 @@ class Connection:
             case fx.OpenGroup():
                 self._spawn(self._begin_group(effect))
             case fx.ReadBlob():
-                self._spawn(self._read_blob(effect))
+                self._spawn(self._read_blob(effect), answers=True)
             case fx.BlobArrived():
                 self._blob_arrived(effect)
             case fx.RecordsHeard(group, entries):
@@ -259,10 +263,14 @@ class Connection:
         if pushing:
             failpoint("push.after_send")
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], *, answers: bool = False) -> None:
         task = asyncio.create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # Cancelled before it began it would be missed.
+        if answers:
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
     async def _guarded(self, work: Coroutine[None, None, None]) -> None:
         try:
@@ -303,7 +311,7 @@ class Connection:
 
     async def ask_blob(self, part: WantedPart) -> bytes:
         """A part of a blob of theirs. Raises `TransportError` if it does not come."""
-        if self.end is not None or self.remote is None:
+        if self.end is not None or self.remote is None or self._outgoing.closing.is_set():
             raise LinkBrokenError("there is no link to ask on")
         self._wants += 1
         number = self._wants
