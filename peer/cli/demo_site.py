@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, cast
 from peer.cli.client import AdminClient
 from peer.errors import DemoFailedError
 
+START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 LOG_SHOWN_BYTES = 2000
 
@@ -43,7 +45,13 @@ class DemoSite:
         command = [sys.executable, "-m", "peer.cli", "serve", "--data", str(self._data), "--json"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)  # noqa: S603  (this very program)
-        ready = self._read_ready()
+        timer = threading.Timer(START_LIMIT_S, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            ready = self._read_ready()
+        finally:
+            timer.cancel()
         self._client = AdminClient(f"http://{ready['admin']}", self._token, f"site {self.label}")
 
     def client(self) -> AdminClient:
