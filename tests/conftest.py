@@ -1,4 +1,4 @@
-"""What all tests share: how random the random ones are, and a list of what could not run here, at the end where it is read."""
+"""What all tests share: how random the random ones are, and at the end, where it is read, what could not run here and what was measured."""
 
 import asyncio
 import gc
@@ -16,6 +16,8 @@ from tests.patience import shown
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
 """True in `make test-long`: the same code with larger numbers."""
 
+LONG_STORY = 3
+
 settings.register_profile("short", derandomize=True, deadline=None, database=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", deadline=None, database=None, max_examples=5000, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("long" if LONG else "short")
@@ -25,13 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Say what the markers of this project mean, and let Ctrl-C mean something: a shell that runs the tests in the background ignores it for all."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "long_story: the test does many things one after the other and may take several times as long as others")
     config.addinivalue_line("markers", "needs(what): the test needs something that not every machine has; it runs or says loudly why not")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Shortly before `--timeout` ends a test that hangs, say what its tasks wait for: the stacks of threads that are shown then do not."""
-    seconds = item.config.getoption("timeout", None)
+    limit = item.get_closest_marker("timeout")
+    seconds = limit.args[0] if limit is not None else item.config.getoption("timeout", None)
     if not seconds:
         return (yield)
     timer = threading.Timer(0.9 * float(seconds), _show_tasks)
@@ -48,9 +52,12 @@ def _show_tasks() -> None:
     sys.stderr.write(f"the tasks of a test that hangs:\n{shown(tasks)}\n")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Carry what a test needs into its report, which crosses the border between processes."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Carry what a test needs into its report, which crosses the border between processes, and give long stories their time."""
+    seconds = config.getoption("timeout", None)
     for item in items:
+        if seconds and item.get_closest_marker("long_story") is not None:
+            item.add_marker(pytest.mark.timeout(LONG_STORY * float(seconds)))
         for marker in item.iter_markers("needs"):
             item.user_properties.append(("needs", " ".join(str(argument) for argument in marker.args)))
 
@@ -63,6 +70,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for name, what in getattr(report, "user_properties", []):
                 if name == "needs" and report.when == "call":
                     ran[what] = ran.get(what, 0) + 1
+    measured = [
+        value for report in terminalreporter.stats.get("passed", []) for name, value in getattr(report, "user_properties", []) if name == "measured"
+    ]
     skipped: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
@@ -74,3 +84,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"NOT RUN  {count:4} test(s): {reason.removeprefix('Skipped: ')}")
     if not skipped:
         terminalreporter.line("nothing was skipped")
+    for line in measured:
+        terminalreporter.line(f"MEASURED {line}")

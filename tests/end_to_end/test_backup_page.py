@@ -18,7 +18,7 @@ from tests.end_to_end.pages import blocks as blocks_of
 from tests.end_to_end.processes import wait_until
 from tests.integration.store_site import running_store
 
-pytestmark = pytest.mark.xdist_group("backup page")
+pytestmark = [pytest.mark.xdist_group("backup page"), pytest.mark.long_story]
 PAGE = read_page("backup.md")
 THEFT = "2026-11-20T14:00:00Z"
 

@@ -82,6 +82,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Site, Site]]:
             site.kill()
 
 
+@pytest.mark.long_story
 def test_kill_9_anywhere_loses_nothing_acknowledged(pair: tuple[Site, Site], tmp_path: Path) -> None:
     """After each kill the site comes back, both agree, and everything that was answered is at both."""
     adder, taker = pair

@@ -20,7 +20,7 @@ def test_the_fuzzer_finds_a_planted_bug_and_prints_what_shows_it_again(tmp_path:
     """Mostly within ten seconds; by chance it would take sixteen million inputs."""
     environment = {**os.environ, PLANTED: "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", "150", "--target", "message"]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=270)
 
     assert ended.returncode == 1, ended.stdout
     assert "PlantedError: found" in ended.stdout
