@@ -108,7 +108,8 @@ class FormRoutes:
                 if self._is_member(message.group, caller):
                     self._links.neighbours.hear_records(caller, message.group, message.entries)
             known = [messages.Records(group, tuple(entries)) for group, entries in self._links.neighbours.records_for(caller)]
-            return [messages.encode_message(each) for each in (self._handshake().hello, *known[: FRAMES_MAX - 1])]
+            hello_frame = messages.encode_message(self._handshake().hello)
+            return [hello_frame, *(messages.encode_message(each) for each in known[: FRAMES_MAX - 1])]
 
         return await self._answer(request, None, answer)
 

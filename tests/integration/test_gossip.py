@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from gossip.record import PeerRecord, Reachability, read_record, sign_record
 from gossip.table import GossipTable
 from peer.core.identity import GroupId, PeerId
+from peer.sync import messages
 from peer.sync.messages import Message, Records, encode_message
 from tests.gossip_samples import record
 from tests.integration.gossip_mesh import GROUPS, PEERS, Way, chain, gossip, introduce, learned, peers_named
 from tests.integration.hostile_peer import HostilePeer, hostile_link
 from tests.integration.running_peer import RunningPeer, running_peer
+from tests.integration.test_forms import a_member, read
 from tests.samples import key_pair
 
 NAMES = ("a", "b", "c", "d")
@@ -167,3 +170,23 @@ async def test_what_was_kept_and_is_damaged_begins_anew(tmp_path: Path) -> None:
         status = await peer.get("/api/v1/status")
 
     assert {"source": "gossip", "state": "ok", "last_error": None} in status["sources"]
+
+
+async def test_a_script_without_a_link_tells_and_is_told(tmp_path: Path) -> None:
+    """A heartbeat brings records after its hello, and is answered with those that its sender may hear: as far as the introduction goes."""
+    async with a_member(tmp_path, **gossip()) as (site, caller, group, other):
+        me = sign_record(caller.key, PeerRecord(caller.key.peer_id, 1, ("https://script.example:1",), Reachability.UNKNOWN, 3600)).data
+        await admit(site, "friend", "mine")
+        friend = messages.Records(group, ((me, 2), (record("friend"), 2)))
+        status, frames = await caller.send("POST", "/sync/v1/heartbeat", [caller.hello(), messages.encode_message(friend)])
+        hello, told = read(frames)
+        stranger = messages.Records(other, ((record("friend"), 2),))
+        passed_over, _ = await caller.send("POST", "/sync/v1/heartbeat", [caller.hello(), messages.encode_message(stranger)])
+        refused, problem = await caller.send("POST", "/sync/v1/heartbeat", [caller.hello(), caller.hello()])
+        known = await site.until("/api/v1/status", lambda status: any(link["learned_from"] for link in status["links"]))
+        (link,) = [link for link in known["links"] if link["peer_id"] == caller.key.peer_id.hex()]
+
+    assert (status, passed_over, refused, problem["code"]) == (200, 200, 400, "malformed_frame")
+    assert (hello.peer.hex(), told.group) == (site.peer_id, group)
+    assert [(read_record(data).record.peer.hex(), ttl) for data, ttl in told.entries] == [(site.peer_id, 2)]
+    assert (link["source"], link["learned_from"], link["ttl"]) == ("gossip", caller.key.peer_id.hex(), 2)

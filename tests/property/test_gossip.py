@@ -1,5 +1,7 @@
 """Gossip, whatever comes in whatever order: how far an address goes, what wins, and that nothing grows."""
 
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +60,10 @@ class Mesh:
 @settings(max_examples=30, deadline=None)
 @given(LINKS, st.integers(0, 3))
 def test_an_address_goes_as_far_as_its_ttl_says_and_no_further(edges: set[tuple[int, int]], ttl: int) -> None:
+    check_reach(edges, ttl)
+
+
+def check_reach(edges: set[tuple[int, int]], ttl: int) -> None:
     """Whatever the mesh looks like: each knows in the end exactly those who are up to one introduction more than the TTL away."""
     mesh = Mesh(edges, ttl)
     for _ in range(ROUNDS):
@@ -73,15 +79,18 @@ def test_an_address_goes_as_far_as_its_ttl_says_and_no_further(edges: set[tuple[
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES[:3]), st.sampled_from(NAMES[3:]), st.integers(1, 3), st.integers(0, 2**62)), max_size=30), st.randoms()
 )
-def test_who_wins_does_not_depend_on_the_order(told: list[tuple[str, str, int, int]], chance: object) -> None:
+def test_who_wins_does_not_depend_on_the_order(told: list[tuple[str, str, int, int]], chance: Random) -> None:
+    again = list(told)
+    chance.shuffle(again)
+    check_order(told, again)
+
+
+def check_order(told: list[tuple[str, str, int, int]], again: list[tuple[str, str, int, int]]) -> None:
     """The newest record of each, and no TTL beyond what one of those who told it allows."""
     first, second = (View(red=" ".join(NAMES)) for _ in range(2))
-    for informant, name, seq, ttl in told:
-        first.hear(informant, (RECORDS[name, seq], ttl))
-    again = list(told)
-    chance.shuffle(again)  # type: ignore[attr-defined]
-    for informant, name, seq, ttl in again:
-        second.hear(informant, (RECORDS[name, seq], ttl))
+    for view, entries in ((first, told), (second, again)):
+        for informant, name, seq, ttl in entries:
+            view.hear(informant, (RECORDS[name, seq], ttl))
 
     taken = [(name, seq, min(ttl, 2) - 1) for _, name, seq, ttl in told if ttl > 0]
     newest = {name: max(seq for other, seq, _ in taken if other == name) for name, _, _ in taken}
