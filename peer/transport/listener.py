@@ -63,7 +63,10 @@ class PeerListener:
         socket = web.WebSocketResponse(max_msg_size=FRAME_SIZE_MAX, compress=False, timeout=CLOSE_TIMEOUT_S, autoping=False)
         if not socket.can_prepare(request).ok:
             return web.json_response({"code": "protocol_violation"}, status=400)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            return web.Response()  # They hung up before they were answered: this is not sent either.
         try:
             came_from = self._crowding.source_of(socket_addresses(request.transport)[1])
             await self._server.serve(WebSocketCarrier(socket), dialled=None, channel_key=request[CHANNEL_KEY], came_from=came_from)
