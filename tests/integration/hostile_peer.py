@@ -133,8 +133,9 @@ async def proven(
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{endpoint}/sync/v1/link", ssl=context, max_msg_size=1 << 24) as socket:
         handshake = Handshake(local_side(key)._replace(channel_key=channel_key), peer)
         await socket.send_bytes(encode_message(handshake.hello))
-        frame = await socket.receive_bytes()
-        hello, proof = decode_message(frame), decode_message(await socket.receive_bytes())
+        async with asyncio.timeout(DEADLINE_S):
+            frame = await socket.receive_bytes()
+            hello, proof = decode_message(frame), decode_message(await socket.receive_bytes())
         assert isinstance(hello, Hello)
         assert isinstance(proof, Proof)
         handshake.take_hello(hello, frame)

@@ -213,7 +213,7 @@ async def test_those_who_have_not_proved_anything_are_few(mesh: Mesh, monkeypatc
     async with AsyncExitStack() as stack:
         held = [await stack.enter_async_context(opened_socket(mesh.alice)) for _ in range(value)]
         async with opened_socket(mesh.alice) as one_more:
-            answer = await one_more.receive()
+            answer = await one_more.receive(timeout=DEADLINE_S)
             assert (answer.type, answer.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.TRY_AGAIN_LATER)
         carol = await mesh.lab.site("carol")
         await admit(mesh.alice, mesh.group, carol.key.peer_id)

@@ -166,7 +166,7 @@ async def test_garbage_on_the_peer_port_ends_that_link_alone(lab: Lab, garbage: 
     async with aiohttp.ClientSession() as http:
         socket = await http.ws_connect(f"{a.endpoint}/sync/v1/link")
         await socket.send_bytes(garbage)
-        answer = await socket.receive()
+        answer = await socket.receive(timeout=DEADLINE_S)
         assert answer.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.CLOSE)
         await socket.close()
         _, writer = await asyncio.open_connection(*a.endpoint.removeprefix("http://").split(":"))

@@ -145,10 +145,10 @@ async def proven_by(mesh: Mesh, sign: Callable[[list[bytes]], bytes]) -> Message
     async with opened_socket(mesh.alice) as socket:
         handshake = Handshake(local_side(key), mesh.alice.key.peer_id)
         await socket.send_bytes(encode_message(handshake.hello))
-        frame = await socket.receive_bytes()
+        frame = await socket.receive_bytes(timeout=DEADLINE_S)
         hello = decode_message(frame)
         assert isinstance(hello, Hello)
-        await socket.receive_bytes()
+        await socket.receive_bytes(timeout=DEADLINE_S)
         own = handshake.hello
         hellos = hash_bytes(encode_message(own) + frame)
         parts = [HANDSHAKE_CONTEXT, b"\x00", b"\x00\x01", own.peer, hello.peer, own.nonce, hello.nonce, NO_CHANNEL_KEY, hellos]
@@ -218,11 +218,11 @@ async def test_each_part_of_what_a_joiner_signs(mesh: Mesh, changed: str) -> Non
     async with opened_socket(mesh.alice) as socket:
         handshake = Handshake(local_side(key), mesh.alice.key.peer_id)
         await socket.send_bytes(encode_message(handshake.hello))
-        frame = await socket.receive_bytes()
+        frame = await socket.receive_bytes(timeout=DEADLINE_S)
         hello = decode_message(frame)
         assert isinstance(hello, Hello)
         handshake.take_hello(hello, frame)
-        await socket.receive_bytes()
+        await socket.receive_bytes(timeout=DEADLINE_S)
         signature = JOIN[changed](invitation, mesh.group, key.peer_id, hello.nonce)
         await socket.send_bytes(encode_message(messages.Proof(handshake.prove(), joining=True)))
         await socket.send_bytes(encode_message(messages.Join(mesh.group, invitation.public, signature, "joiner")))
