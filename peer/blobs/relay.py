@@ -47,7 +47,7 @@ HELD_BYTES_MAX = 16 * 1024 * 1024
 """Pieces and piece lists in memory: those that are being given on, part by part."""
 
 LIARS_MAX = 1024
-"""Members that sent something wrong, each with the piece list that it was wrong by."""
+"""Members that sent something wrong, each with what it was wrong by."""
 
 Sources = Callable[[GroupId, PeerId], Sequence[BlobSource]]
 """Linked members of a group that may be asked for what they have, given who made the recording."""
@@ -64,7 +64,18 @@ class _Piece(NamedTuple):
 
     @property
     def key(self) -> bytes:
+        """Under which the right bytes are kept, whatever was claimed of the file."""
         return self.file.group + self.hash
+
+    @property
+    def question(self) -> tuple[bytes, BlobId, int, int]:
+        """What is asked for, and what the answer must be: a lie about a file makes another question of it."""
+        return self.key, self.blob, self.start, self.stop
+
+    @property
+    def claim(self) -> tuple[BlobId, int, BlobId]:
+        """What a member that lies is a liar by: an honest one is, by a lie about the file."""
+        return self.file.blob, self.file.size, self.file.pieces
 
 
 class PieceRelay:
@@ -89,9 +100,9 @@ class PieceRelay:
         self._report = report
         self._threads = ThreadPoolExecutor(1, "cache")
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._getting: dict[bytes, asyncio.Task[bytes | None]] = {}
+        self._getting: dict[tuple[bytes, BlobId, int, int], asyncio.Task[bytes | None]] = {}
         self._held = _Held()
-        self._liars: OrderedDict[tuple[PeerId, BlobId], None] = OrderedDict()
+        self._liars: OrderedDict[tuple[PeerId, tuple[BlobId, int, BlobId]], None] = OrderedDict()
         self._failing = False
 
     async def close(self) -> None:
@@ -146,8 +157,7 @@ class PieceRelay:
             own = await in_thread(self._threads, lambda _: _read_file(self._blobs.path(file.pieces), layout.list_size))
             if hash_bytes(own) == file.pieces:
                 self._held.put(piece.key, own)
-        data = await self._get(piece, relay=relay)
-        return data if data is not None and len(data) == layout.list_size else None
+        return await self._get(piece, relay=relay)
 
     async def _get(self, piece: _Piece, *, relay: bool) -> bytes | None:
         data = self._held.get(piece.key)
@@ -155,7 +165,10 @@ class PieceRelay:
             data = await in_thread(self._threads, lambda _: self._cache.get(piece.file.group, piece.hash))
             if data is not None:
                 self._held.put(piece.key, data)
-        return data if data is not None or not relay else await self._wait_for(piece)
+        if data is None and relay:
+            data = await self._wait_for(piece)
+        # The right bytes may have another length than a lie about the file says.
+        return data if data is not None and len(data) == piece.stop - piece.start else None
 
     async def _wait_for(self, piece: _Piece) -> bytes | None:
         data = self._held.get(piece.key)  # It may have come while the disk was looked at.
@@ -169,10 +182,10 @@ class PieceRelay:
 
     def _start(self, piece: _Piece) -> "asyncio.Task[bytes | None] | None":
         """Who gets that piece; none if too much is under way."""
-        task = self._getting.get(piece.key)
+        task = self._getting.get(piece.question)
         if task is None and len(self._getting) < WAITING_MAX:
-            task = self._getting[piece.key] = asyncio.create_task(self._bring(piece))
-            task.add_done_callback(lambda _: self._getting.pop(piece.key))
+            task = self._getting[piece.question] = asyncio.create_task(self._bring(piece))
+            task.add_done_callback(lambda _: self._getting.pop(piece.question))
         return task
 
     def _get_ahead(self, file: WantedBlob, layout: Layout, hashes: bytes, first: int) -> None:
@@ -185,7 +198,7 @@ class PieceRelay:
     async def _bring(self, piece: _Piece) -> bytes | None:
         async with self._slots:
             for source in self._sources(piece.file.group, piece.file.site)[:SOURCES_MAX]:
-                if (source.peer_id, piece.file.pieces) in self._liars:
+                if (source.peer_id, piece.claim) in self._liars:
                     continue
                 data = await self._ask(source, piece)
                 if data is None:
@@ -193,7 +206,7 @@ class PieceRelay:
                 if await in_thread(self._threads, lambda _, data=data: self._take(piece, data)):  # type: ignore[misc]
                     self._held.put(piece.key, data)
                     return data
-                self._liars[source.peer_id, piece.file.pieces] = None
+                self._liars[source.peer_id, piece.claim] = None
                 if len(self._liars) > LIARS_MAX:
                     self._liars.popitem(last=False)
         return None
