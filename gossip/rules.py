@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+MAX_GOSSIP_PEERS = 50
+"""Peers of a group that only gossip told of, unless the operator says otherwise."""
+
 
 class GossipRules(NamedTuple):
     """As in the section `[gossip]` of the configuration; times in ms."""
@@ -10,6 +13,6 @@ class GossipRules(NamedTuple):
     default_ttl: int = 2
     hub_peer_ttl: int = 1
     exchange_interval_ms: int = 60_000
-    max_gossip_peers: int = 50
+    max_gossip_peers: int = MAX_GOSSIP_PEERS
     stale_timeout_ms: int = 300_000
     max_failures: int = 3

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from gossip import service
+from gossip import kept, service
 from gossip.kept import read_kept
 from gossip.record import read_record
 from gossip.rules import GossipRules
 from gossip.service import Clocks, GossipParts, GossipService
+from gossip.table import Hearsay
 from peer.core.identity import GroupId, PeerId
 from peer.core.neighbours import NoNeighbours, Told
 from tests.gossip_samples import BLUE, RED, forged, peer_id, record
@@ -187,3 +188,13 @@ async def test_whose_credit_is_used_up_is_reported_once() -> None:
     assert len(scene.reports) == 1
     assert scene.service.paused().keys() == {peer_id("carol")}
     assert scene.service.credit(peer_id("carol")) == 0
+
+
+def test_the_file_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "ENTRIES_MAX", 2)
+    told = Hearsay(read_record(record("carol")), 1, peer_id("bob"), 0)
+    data = kept.Kept(0, [kept.KeptPeer(RED, told, None)] * 5).to_bytes()
+    again = read_kept(data, 0)
+
+    assert again is not None
+    assert len(again.peers) == 2
