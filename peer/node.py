@@ -11,17 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from materializer.files import RecordingTree
 from peer import __version__
 from peer.api.server import listening, make_app
-from peer.blobs.transfer import Fetcher
 from peer.config import Config, load_config
 from peer.errors import MeshError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
 from peer.one_error import one_error
 from peer.operations.fetching import Fetching
 from peer.operations.joining import Joining
-from peer.operations.showing import Showing
 from peer.store.database import remove_database
 from peer.store.directory import DataDirectory, write_durably
 from peer.store.upkeep import Upkeep
@@ -31,6 +28,7 @@ from peer.transport.reaching import part_from
 from peer.wiring.belonging import make_belonging
 from peer.wiring.choosing import Choosing
 from peer.wiring.core import now_ms, opened_core, report
+from peer.wiring.fetching import make_movers
 from peer.wiring.gossiping import make_gossip
 from peer.wiring.hub_source import HubSourceParts, follow_hub
 from peer.wiring.hubbing import make_administration, open_hub
@@ -102,26 +100,12 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         links = PeerLinks(replace(parts, ended=choosing.ended))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
-        replica = core.store.replica
-        tree = RecordingTree(directory.recordings, core.blobs, core.views, core.store.replica.whole)
-        showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
-        fetcher = Fetcher(core.blobs)
-        stack.callback(fetcher.close)
-        fetching = Fetching(
-            fetcher,
-            core.blobs,
-            core.store.replica,
-            core.views,
-            sources.of_group,
-            everything=config.fetch == "all",
-            arrived=lambda group, recording: showing.touched({(group, recording)}),
-            report=lambda event, fields: _log.debug(event, **fields),
-        )
+        movers = make_movers(stack, directory, config, core, sources)
+        fetching, showing = movers.fetching, movers.showing
         hub = await open_hub(stack, directory, config)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
         serving = make_serving(stack, directory, config, core, (sources, fetching))
-        movers = (fetcher, fetching, showing, serving.cache)
-        services = make_services(directory, config, core, (links, sites, administration), (manual, resolver, belonging), movers)
+        services = make_services(directory, config, core, (links, sites, administration), (manual, resolver, belonging), (*movers, serving.cache))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, serving, config, links, services, hub)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
