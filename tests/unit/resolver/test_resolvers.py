@@ -6,7 +6,9 @@ from peer.core.identity import GroupId, PeerId
 from resolver.base import KnownPeer
 from resolver.composite import CompositePeerResolver, merge
 from resolver.manual import ManualPeerResolver
+from resolver.static import StaticPeerResolver
 from tests.unit.resolver.fixed_source import FixedSource
+from tests.unit.resolver.hub_lab import Groups, group_id
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 RED, BLUE = GroupId(b"r" * 32), GroupId(b"g" * 32)
@@ -130,6 +132,18 @@ async def test_a_pause_stays_when_a_resumed_entry_says_more() -> None:
     await manual.set_paused(ALICE, "alice", paused=False)
 
     assert [(each.endpoints, each.paused, each.ttl) for each in manual.peers()] == [(("https://a:1",), False, 2)]
+
+
+def test_a_peer_of_the_file_shares_only_a_group_that_it_is_in() -> None:
+    """Another group of the same name is none that it was named for, until it brings it."""
+    groups = Groups(lab=[BOB], other=[ALICE])
+    said = KnownPeer(ALICE, "alice", ("https://a:1",), frozenset(), "manual", expects=frozenset({"LAB"}))
+    static = StaticPeerResolver([said], groups)  # type: ignore[arg-type]
+
+    assert [(each.groups, each.expects) for each in static.peers()] == [(frozenset(), {"LAB"})]
+
+    static.fulfil(ALICE, group_id("lab"))
+    assert [(each.groups, each.expects) for each in static.peers()] == [({group_id("lab")}, frozenset())]
 
 
 async def test_a_change_of_any_source_is_told_until_one_unsubscribes() -> None:
