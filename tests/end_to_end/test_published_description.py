@@ -42,7 +42,7 @@ class World:
         self.sample = self.ingest / "first.mcap"
         write_sample(self.sample, 32 * 1024, 1)
         self.site = Site("solo", folder / "data")
-        self.site.start({"RECMESH_INGEST_FOLDERS": json.dumps([str(self.ingest)])})
+        self.site.start({"RECMESH_INGEST_FOLDERS": json.dumps([str(self.ingest)]), "RECMESH_HUB__ENABLED": "true"})
         made = self.site.ask("POST", "tokens", json={"name": "reader-of-descriptions", "tier": "admin"})
         self.headers = {"Authorization": f"Bearer {made['token']}"}
         self.url = f"http://127.0.0.1:{self.site.admin}"
@@ -82,14 +82,20 @@ class World:
         self.recording = recordings[-1]["id"]
         if "spare" not in {each["name"] for each in ask("GET", "tokens")}:
             ask("POST", "tokens", json={"name": "spare"})
+        if not ask("GET", "hub/peers"):
+            order = {"name": "robot", "preauth_key": ask("POST", "hub/keys", json={})["key"]}
+            httpx.post(f"http://127.0.0.1:{self.site.listen}/api/v1/agents/register", json=order, timeout=DEADLINE_S).raise_for_status()
+        if not ask("GET", "hub/keys"):
+            ask("POST", "hub/keys", json={"hive": "lab"})
 
     def path_parameters(self, path: str) -> dict[str, str]:
         """What is really there, for each parameter of `path`."""
         invitations = [each["id"] for each in self.ask("GET", "sync/groups/lab/invitations") if each["state"] == "open"]
         first = {"/api/v1/sync/groups": "lab", "/api/v1/sync/peers": FRIEND, "/api/v1/recordings": self.recording, "/api/v1/tokens": "spare"}
+        hub = {f"/api/v1/hub/{kind}": self.ask("GET", f"hub/{kind}")[0]["id"] for kind in ("keys", "peers")}
         invitation = invitations[0] if invitations else "0" * 64
         return {
-            "id": next((value for start, value in first.items() if path.startswith(start)), "lab"),
+            "id": next((value for start, value in {**first, **hub}.items() if path.startswith(start)), "lab"),
             "name": "spare",
             "peer": FRIEND,
             "index": "0",
@@ -104,6 +110,7 @@ class World:
             "paths": [str(self.sample)],
             "directory": str(self.ingest / f"new-{next(self.numbers)}"),
             "group": "lab",
+            "hive": "lab",
             "groups": ["lab"],
             "shared_groups": ["lab"],
             "owners": [OTHER_OWNER],

@@ -148,6 +148,17 @@ async def test_news_of_hives_are_told_to_their_members(lab: HubLab) -> None:
         assert (await ear.hear())["type"] == "swarm_left_hive"
 
 
+async def test_news_are_told_to_who_may_know(lab: HubLab) -> None:
+    """All may wait for what is new; of each hear those that may see it."""
+    here, other = await lab.agent("here", "lab"), await lab.agent("other", "rest")
+    async with lab.ear(other) as ear:
+        await ear.subscribe("map:discovery")
+        await here.swarm("secret")
+        await other.swarm("own")
+
+        assert (await ear.hear())["data"]["name"] == "own"
+
+
 async def test_the_odd_frames_of_hubs(lab: HubLab) -> None:
     here = await lab.agent("here", "lab")
     async with lab.ear(here) as ear:

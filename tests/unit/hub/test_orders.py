@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from peer.hub.limits import DOCUMENT_SIZE_MAX
+from peer.hub.limits import DOCUMENT_SIZE_MAX, SECRET_CHARACTERS_MAX
 from peer.hub.orders import SwarmChange, SwarmOrder, check, read_json
 from peer.hub.refusal import RefusedError
 
@@ -52,6 +52,7 @@ def test_fields_that_are_not_known_are_passed_over_and_metadata_is_kept_as_it_is
         ({"map_endpoint": "nowhere"}, {"code": "invalid_string", "path": ["map_endpoint"]}),
         ({"map_endpoint": "file:///etc/passwd"}, {"code": "invalid_string", "path": ["map_endpoint"]}),
         ({"map_endpoint": "https://a b"}, {"code": "invalid_string", "path": ["map_endpoint"]}),
+        ({"preauth_key": "x" * (SECRET_CHARACTERS_MAX + 1)}, {"code": "too_big", "path": ["preauth_key"]}),
         ({"map_transport": "smoke"}, {"code": "invalid_enum_value", "path": ["map_transport"]}),
         ({"metadata": []}, {"code": "invalid_type", "expected": "object", "received": "array", "path": ["metadata"]}),
         ({"metadata": {"x": "y" * DOCUMENT_SIZE_MAX}}, {"code": "invalid_string", "path": ["metadata"]}),
