@@ -35,8 +35,8 @@ class Trap:
         self.port = 0
 
 
-@pytest.fixture
-async def trap() -> AsyncIterator[Trap]:
+@contextlib.asynccontextmanager
+async def open_trap() -> AsyncIterator[Trap]:
     """One that counts who connects."""
     found = Trap()
 
@@ -46,6 +46,13 @@ async def trap() -> AsyncIterator[Trap]:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         found.port = server.sockets[0].getsockname()[1]
+        yield found
+
+
+@pytest.fixture
+async def trap() -> AsyncIterator[Trap]:
+    """One for a test."""
+    async with open_trap() as found:
         yield found
 
 
