@@ -14,6 +14,7 @@ from gossip.credit import COST_INVALID, COST_STRANGER, COST_UNREACHABLE, COST_WR
 from gossip.dials import DialBudget
 from gossip.failed import FailedOut
 from gossip.record import SignedRecord, read_record
+from gossip.resting import Resting
 from gossip.rules import GossipRules
 from peer.core.identity import GroupId, PeerId
 from peer.errors import RecordInvalidError
@@ -80,6 +81,7 @@ class GossipTable:
         self._told: dict[Key, Hearsay] = {}
         self._contacts: dict[PeerId, Contact] = {}
         self._failed = FailedOut()
+        self._resting = Resting[tuple[Key, Hearsay]]()
         self._dials = DialBudget()
         self.credit = Credit()
         self.named: Mapping[PeerId, int] = {}
@@ -196,6 +198,7 @@ class GossipTable:
         contact.failures, contact.met_wrong_key = 0, False
         contact.failed.clear()
         self._failed.forget(peer)
+        self._resting.forget(peer)
         self._reached(peer, contact, now_ms)
         self._renew(peer, told, data)
         self.changes += 1
@@ -237,6 +240,8 @@ class GossipTable:
         told = self._of(peer)
         was_reached = contact.good_until_ms is not None
         is_first = self._failed.add(peer, max(each.signed.record.seq for _, each in told), now_ms, was_reached=was_reached)
+        if contact.good_until_ms is not None:
+            self._resting.add(peer, told, contact.good_until_ms, now_ms)
         informants = {each.learned_from for _, each in told}
         for key, _ in told:
             self._forget(key)
@@ -252,12 +257,21 @@ class GossipTable:
         known = {peer for _, peer in self._told}
         for peer in [each for each, contact in self._contacts.items() if each not in known and not contact.is_linked]:
             del self._contacts[peer]
+        self._try_again(known, now_ms)
         self._trim()
         for (_, peer), told in sorted(self._told.items(), key=lambda each: (each[1].told_ms, each[0])):
             contact, addresses = self._contacts[peer], len(told.signed.record.endpoints)
             if not contact.may_be_dialled and addresses and self._dials.take(told.learned_from, addresses, now_ms):
                 contact.may_be_dialled = True
                 self.changes += 1
+
+    def _try_again(self, known: set[PeerId], now_ms: int) -> None:
+        """Those who have rested for a while, once."""
+        for peer, told, good_until_ms in self._resting.due(now_ms):
+            for key, hearsay in told if peer not in known else ():
+                self.restore(key[0], hearsay, good_until_ms - now_ms, now_ms)
+            if peer not in known and peer in self._contacts:
+                self._contacts[peer].failures = self._rules.max_failures - 1
 
     def _is_stale(self, key: Key, now_ms: int) -> bool:
         contact = self._contacts[key[1]]

@@ -5,6 +5,7 @@ import pytest
 from gossip import credit
 from gossip.dials import DIALS_PER_INFORMANT_MAX, DIALS_PER_MINUTE_MAX, MINUTE_MS
 from gossip.failed import FAILED_MAX, NEWER_RECORD_MS, SAME_RECORD_MS, FailedOut
+from gossip.resting import FIRST_WAIT_MS, LONGEST_WAIT_MS, RESTING_MAX, Resting
 from gossip.rules import GossipRules
 from gossip.table import received_ttl
 from peer.core.identity import PeerId
@@ -183,6 +184,43 @@ def test_who_was_reached_once_comes_back_soon_and_costs_nothing() -> None:
 
     assert view.known()
     assert view.table.credit.points(peer_id("bob"), view.now_ms) >= before
+
+
+def test_who_was_reached_once_is_tried_again_now_and_then_though_nobody_tells_of_it_any_more() -> None:
+    """A network that is down looks like peers that are gone."""
+    view = View(red="bob dan")
+    view.hear("bob", (record("dan", valid_for_s=86_400), 2))
+    view.link("dan")
+    view.link()
+    for _ in range(RULES.max_failures):
+        view.fails("dan")
+    view.pass_time(FIRST_WAIT_MS - 1)
+    assert not view.known()
+    view.pass_time(1)
+    assert view.dialled() == {"dan"}
+    view.fails("dan")
+    assert not view.known(), "once is enough"
+    view.pass_time(2 * FIRST_WAIT_MS)
+    assert view.known() == {"dan": (1, 1, "bob")}
+    view.link("dan")
+    view.link()
+    view.fails("dan")
+    assert view.known(), "it was there: failures count anew"
+    for _ in range(RULES.max_failures):
+        view.fails("dan")
+    view.pass_time(86_400_000)
+
+    assert not view.known(), "what it said is not valid any more"
+
+
+def test_few_rest_and_not_longer_than_an_hour() -> None:
+    resting = Resting[int]()
+    for number in range(2 * RESTING_MAX):
+        resting.add(PeerId(number.to_bytes(32, "big")), [number], 10**9, 0)
+    now_ms = 0
+    for _ in range(10):
+        now_ms += LONGEST_WAIT_MS
+        assert len(resting.due(now_ms)) == RESTING_MAX
 
 
 def test_whom_the_operator_named_neither_fails_out_nor_takes_room() -> None:
