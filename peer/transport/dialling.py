@@ -103,7 +103,7 @@ class Dialler:
             self._worked = self.endpoint = winner
         await _cancel([task for endpoint, task in attempts.items() if endpoint != winner and link is not None])
         ended = await asyncio.gather(*attempts.values(), return_exceptions=True)
-        if link is None or winner in attempts:
+        if attempts and (link is None or winner in attempts):
             self._failures = failures_after(self._failures, was_up_to_date=True in ended)
 
     async def _attempt(self, endpoint: str) -> bool:
@@ -223,7 +223,7 @@ def _ending(connection: Connection) -> MeshError | None:
 
 
 def _was_good(attempt: "asyncio.Task[bool]") -> bool:
-    return attempt.done() and attempt.result()
+    return attempt.done() and not attempt.cancelled() and attempt.exception() is None and attempt.result()
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:

@@ -18,7 +18,7 @@ from peer.transport.carrier import Carrier
 from peer.transport.connection import now_ms
 from peer.transport.pinning import Dialled
 from peer.transport.poll_client import PollClient
-from peer.transport.refusals import code_of, refused, unreachable
+from peer.transport.refusals import AskedToWaitError, code_of, refused, unreachable
 from peer.transport.retry_after import WAIT_STATUS
 from peer.transport.websocket import WebSocketCarrier
 
@@ -108,7 +108,8 @@ async def _polling(http: aiohttp.ClientSession, dialled: Dialled, upgrades: Upgr
         await polling.open(CONNECT_TIMEOUT_S)
     except MeshError as error:
         upgrades.forget(str(dialled.endpoint))
-        if failure is not None and (isinstance(error, RemoteProtocolError) or error.code in SILENCE) and not isinstance(error, HandshakeFailedError):
+        says_more = isinstance(error, (HandshakeFailedError, AskedToWaitError))
+        if failure is not None and not says_more and (isinstance(error, RemoteProtocolError) or error.code in SILENCE):
             raise failure from error
         raise
     upgrades.refused(str(dialled.endpoint), now_ms())

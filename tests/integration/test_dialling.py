@@ -83,10 +83,16 @@ async def test_an_address_counts_as_good_as_soon_as_the_peer_has_proved_itself_t
     assert tried.found[1] == tried.found[0]
 
 
-@pytest.mark.parametrize("header", ["Retry-After: 2", "date"])
+@pytest.mark.parametrize("header", ["Retry-After: 2", "date", "after-413"])
 async def test_who_asks_to_be_left_alone_is_dialled_when_it_said_and_not_before(lab: Lab, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
-    """Though the back-off alone would have been shorter; what it said is shown meanwhile. Then the link comes by itself."""
+    """Though the back-off alone would have been shorter; what it said is shown meanwhile. Then the link comes by itself.
+
+    So it is where a proxy refuses the WebSocket for another reason, and what is tried in its place is asked to wait.
+    """
     monkeypatch.setattr(dialling, "delay_ms", lambda _failures, _chance: 50)
+    before = [refusal(413)] if header == "after-413" else []
+    if before:
+        header = "Retry-After: 2"
     if header == "date":
         header = "Date: Tue, 14 Nov 2023 22:13:18 GMT\r\nRetry-After: Tue, 14 Nov 2023 22:13:20 GMT"
     a, b = await lab.site("a"), await lab.site("b")
@@ -94,14 +100,14 @@ async def test_who_asks_to_be_left_alone_is_dialled_when_it_said_and_not_before(
     await b.links.join(await lab.invitation(a, group))
     b.hang_up()
     async with counting_proxy(a.endpoint) as proxy:
-        proxy.faults.append(refusal(429, header))
+        proxy.faults.extend([*before, refusal(429, header)])
         began = time.monotonic()
         b.links.set_targets([target(a, proxy.url)])
         await lab.wait(lambda: b.links.links()[0]["last_error"] is not None)
         assert "429, and asks us to wait 2 s" in b.links.links()[0]["last_error"]["text"]
         await lab.wait(lambda: b.links.is_linked(a.key.peer_id))
         assert 2.0 <= time.monotonic() - began < 4.0
-        assert proxy.happened == {"429": 1}
+        assert proxy.happened == {"429": 1, **({"413": 1} if before else {})}
 
 
 async def test_an_operator_need_not_wait_as_long_as_a_server_says(lab: Lab) -> None:
