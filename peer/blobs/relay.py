@@ -103,6 +103,8 @@ class PieceRelay:
         self._getting: dict[tuple[bytes, BlobId, int, int], asyncio.Task[bytes | None]] = {}
         self._held = _Held()
         self._liars: OrderedDict[tuple[PeerId, tuple[BlobId, int, BlobId]], None] = OrderedDict()
+        self._silent: set[PeerId] = set()
+        """Members that did not answer in time: they are asked after all others, so that each holds up one piece."""
         self._failing = False
 
     async def close(self) -> None:
@@ -197,7 +199,8 @@ class PieceRelay:
 
     async def _bring(self, piece: _Piece) -> bytes | None:
         async with self._slots:
-            for source in self._sources(piece.file.group, piece.file.site)[:SOURCES_MAX]:
+            sources = sorted(self._sources(piece.file.group, piece.file.site), key=lambda source: source.peer_id in self._silent)
+            for source in sources[:SOURCES_MAX]:
                 if (source.peer_id, piece.claim) in self._liars:
                     continue
                 data = await self._ask(source, piece)
@@ -223,8 +226,12 @@ class PieceRelay:
                     data += each
                     if len(data) > size:
                         break
-        except (TransportError, RemoteProtocolError, TimeoutError):
+        except TimeoutError:
+            self._silent.add(source.peer_id)
             return None
+        except (TransportError, RemoteProtocolError):
+            return None
+        self._silent.discard(source.peer_id)
         return bytes(data)
 
     def _take(self, piece: _Piece, data: bytes) -> bool:

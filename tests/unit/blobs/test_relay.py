@@ -304,7 +304,9 @@ async def test_a_source_that_never_answers_is_given_up_for_the_next(lab: RelayLa
     lab.members.insert(0, silent)
 
     assert await lab.part(file, 0) == data[:PART]
-    assert silent.asked
+    assert await lab.part(stored(lab, alice, bytes_of(seed=1)), 0) is not None
+    await lab.rests()
+    assert len(silent.asked) == 1, "from then on others are asked first"
 
 
 async def test_what_comes_back_after_its_source_was_gone_goes_on_where_it_was(lab: RelayLab, alice: Member) -> None:
