@@ -1,11 +1,14 @@
 """Hosts of the test's own: network namespaces on this machine, joined by virtual cables. Nothing leaves it."""
 
 import contextlib
+import ctypes
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,7 @@ from tests.patience import mortal, status_of
 
 COMMAND_TIMEOUT_S = 120
 NEEDS = "network namespaces"
+CLONE_NEWNET = 0x40000000
 
 
 def why_not() -> str | None:
@@ -88,6 +92,34 @@ class Host:
         with mortal(self.process):
             assert "ready" in self.process.stdout.readline()
 
+    def kill(self) -> None:
+        """End it without warning."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.kill()
+        self.process.wait(timeout=20)
+        self.process.stdout.close()
+        self.process = None
+
+    def connection(self, port: int) -> http.client.HTTPConnection:
+        """To something that listens on this host's loopback: made in its namespace, used from here."""
+        made = http.client.HTTPConnection("127.0.0.1", port, timeout=COMMAND_TIMEOUT_S)
+        errors: list[OSError] = []
+
+        def connect() -> None:  # A thread of its own: it stays in that namespace until its end.
+            try:
+                _enter(self.namespace)
+                made.connect()
+            except OSError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        thread.join(timeout=COMMAND_TIMEOUT_S)
+        if errors:
+            raise errors[0]
+        return made
+
     def stop(self) -> None:
         """End it the way an operator does. `ip netns exec` becomes the peer itself, so this is its process."""
         if self.process is None:
@@ -126,6 +158,13 @@ def cable(one: Host, other: Host, interface: str, addresses: tuple[str, str]) ->
         _ip("link", "set", end, "netns", host.namespace, "name", interface)
         host.run("ip", "address", "add", address, "dev", interface)
         host.run("ip", "link", "set", interface, "up")
+
+
+def _enter(namespace: str) -> None:
+    """Move this thread there. Raises `OSError`."""
+    with Path("/run/netns", namespace).open() as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
 
 
 def _ip(*arguments: str) -> None:

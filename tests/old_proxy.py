@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import ssl
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from io import BytesIO
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +20,7 @@ class OldProxy:
 
     behind: str
     """Where it leads: `http://HOST:PORT`."""
+    http: aiohttp.ClientSession
     upgrade_status: int | None = 400
     """What it answers to upgrades; None for nothing at all."""
     upgrade_headers: dict[str, str] = field(default_factory=dict)
@@ -53,12 +57,13 @@ class OldProxy:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         self.passed += 1
         self.largest = max(self.largest, len(body))
-        async with (
-            aiohttp.ClientSession() as http,
-            http.request(request.method, f"{self.behind}{request.path_qs}", data=body, headers=headers, allow_redirects=False) as answer,
-        ):
-            kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
-            return web.Response(status=answer.status, headers=kept, body=await answer.read())
+        try:
+            url = f"{self.behind}{request.path_qs}"
+            async with self.http.request(request.method, url, data=BytesIO(body), headers=headers, allow_redirects=False) as answer:
+                kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+                return web.Response(status=answer.status, headers=kept, body=await answer.read())
+        except aiohttp.ClientError:
+            return web.Response(status=502, text="nobody there")
 
     async def _refuse(self) -> web.StreamResponse:
         self.upgrades += 1
@@ -69,17 +74,35 @@ class OldProxy:
 
 
 @contextlib.asynccontextmanager
-async def old_proxy(behind: str, *, host: str = "127.0.0.1", port: int = 0, **settings: object) -> AsyncIterator[OldProxy]:
-    """One in front of `behind`."""
-    proxy = OldProxy(behind, **settings)  # type: ignore[arg-type]
+async def old_proxy(
+    behind: str, *, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None, **settings: object
+) -> AsyncIterator[OldProxy]:
+    """One in front of `behind`; with a `context` it ends TLS."""
+    http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True), auto_decompress=False)
+    proxy = OldProxy(behind, http, **settings)  # type: ignore[arg-type]
     app = web.Application(client_max_size=proxy.body_max)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=context)
         await site.start()
         proxy.port = runner.addresses[0][1]
         yield proxy
     finally:
         await runner.cleanup()
+        await http.close()
+
+
+async def _serve(certificate: str, key: str, host: str, port: str, behind: str) -> None:
+    """As a program of its own, until it is ended."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    async with old_proxy(behind, host=host, port=int(port), context=context):
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(*sys.argv[1:]))
