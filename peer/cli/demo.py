@@ -1,7 +1,8 @@
 """`recmesh demo`: shows, with real processes on this machine, that a recording gets from one site to another that it never meets.
 
-A invites B, B invites C; C knows no address but B's. B is killed in the middle of fetching what A recorded, while A and C go on recording. B comes
-back, and everybody ends with the same. Everything is waited for, nothing is slept for, and only processes that were started here are ended here.
+A and C let nobody in, as behind firewalls; both dial B, which invited them. B is killed in the middle of fetching what A recorded, while A and C go
+on recording. B comes back, and everybody ends with the same. Everything is waited for, nothing is slept for, and only processes that were started
+here are ended here.
 """
 
 import hashlib
@@ -64,12 +65,12 @@ class _Demo:
         pieces = max(1, first.stat().st_size // PIECE_SIZE)
         killed_after = max(1, min(8, pieces // 2))
         with (
-            started(self._folder, "a") as a,
-            started(self._folder, "c") as c,
+            started(self._folder, "a", hidden=True) as a,
+            started(self._folder, "c", hidden=True) as c,
             started(self._folder, "b", dies_at=f"fetch.after_piece:{killed_after}") as b,
         ):
-            self._say("three peers run: A, B and C, each a process of its own")
-            self._meet(a, b, c)
+            self._say("three peers run, each a process of its own: nobody can dial A or C, and both dial B")
+            self._meet(b, a, c)
             added = a.client().post("/api/v1/recordings", {"paths": [str(first)], "name": "first"}, patient=True)
             contents = f"{added['message_count']} messages, {size(added['size_bytes'])}, manifest {short(added['manifest_id'])}"
             self._say(f"A recorded '{added['name']}': {contents}")
@@ -92,13 +93,13 @@ class _Demo:
         write_sample(path, SAMPLE_SIZE, SAMPLE_START_NS)
         return path
 
-    def _meet(self, a: DemoSite, b: DemoSite, c: DemoSite) -> None:
-        """A invites B as an admin, B invites C: C is told of no address but B's."""
-        a.client().post("/api/v1/sync/groups", {"name": GROUP})
-        for inviter, joiner, role in ((a, b, "admin"), (b, c, "writer")):
-            made = inviter.client().post(f"/api/v1/sync/groups/{GROUP}/invitations", {"role": role})
+    def _meet(self, b: DemoSite, a: DemoSite, c: DemoSite) -> None:
+        """B invites both."""
+        b.client().post("/api/v1/sync/groups", {"name": GROUP})
+        for joiner in (a, c):
+            made = b.client().post(f"/api/v1/sync/groups/{GROUP}/invitations", {"role": "writer"})
             joined = joiner.client().post("/api/v1/sync/groups/join", {"invitation": made["invitation"], "timeout_ms": int(self._left_s() * 1000)})
-            self._say(f"{joiner.label} joined the group of {inviter.label} as {joined['role']}: {joined['events']} events came with it")
+            self._say(f"{joiner.label} joined the group of {b.label} as {joined['role']}: {joined['events']} events came with it")
         self._check_apart(a, c)
 
     def _apart(self, a: DemoSite, c: DemoSite) -> None:
@@ -146,7 +147,8 @@ class _Demo:
         """C neither knows an address of A nor has a link to it, and the other way round."""
         for one, other in ((a, c), (c, a)):
             known = next((each for each in one.client().get("/api/v1/sync/peers") if each["peer_id"] == other.peer_id), None)
-            linked = any(link["peer_id"] == other.peer_id for link in one.client().get("/api/v1/status")["links"])
+            links = one.client().get("/api/v1/status")["links"]
+            linked = any(link["peer_id"] == other.peer_id and link["route"] == "direct" for link in links)
             if linked or (known is not None and known["endpoints"]):
                 raise DemoFailedError(f"{one.label} met {other.label}", fix="report this")
 

@@ -23,14 +23,15 @@ LOG_SHOWN_BYTES = 2000
 class DemoSite:
     """A peer that was started here."""
 
-    def __init__(self, folder: Path, name: str, *, dies_at: str | None) -> None:
-        """Sets up its data directory. `dies_at` is the failpoint at which its first process kills itself."""
+    def __init__(self, folder: Path, name: str, *, hidden: bool, dies_at: str | None) -> None:
+        """Sets up its data directory. Nobody can dial a hidden one. `dies_at` is the failpoint at which its first process kills itself."""
         from peer.setup import initialise  # noqa: PLC0415  (loads keys and settings; other commands start without them)
 
         self.label = name.upper()
         self._data = folder / name
         self._log = folder / f"{name}.log"
-        site = initialise(self._data, name=name, listen=f"127.0.0.1:{free_port()}", admin="127.0.0.1:0")
+        listen = "none" if hidden else f"127.0.0.1:{free_port()}"
+        site = initialise(self._data, name=name, listen=listen, admin="127.0.0.1:0")
         self.peer_id = site["peer_id"]
         self._token = (self._data / "admin.token").read_text().strip()
         self._process: subprocess.Popen[bytes] | None = None
@@ -123,9 +124,9 @@ class DemoSite:
 
 
 @contextmanager
-def started(folder: Path, name: str, *, dies_at: str | None = None) -> Iterator[DemoSite]:
+def started(folder: Path, name: str, *, hidden: bool = False, dies_at: str | None = None) -> Iterator[DemoSite]:
     """A running site that is gone when the block ends."""
-    site = DemoSite(folder, name, dies_at=dies_at)
+    site = DemoSite(folder, name, hidden=hidden, dies_at=dies_at)
     try:
         yield site
     finally:
