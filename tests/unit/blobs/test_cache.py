@@ -61,7 +61,12 @@ class Watched(PieceCache):
 @given(seed=st.integers(0, 2**32), limit=st.integers(0, LIMIT))
 def test_the_folder_never_takes_more_than_it_may(seed: int, limit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever comes and goes in whatever order: every file that was ever there is counted, by its blocks."""
-    chance, folder = random.Random(seed), tmp_path_factory.mktemp("cache")
+    check_limit(tmp_path_factory.mktemp("cache"), seed, limit)
+
+
+def check_limit(folder: Path, seed: int, limit: int) -> None:
+    """Fail if the limit is passed in one random history."""
+    chance = random.Random(seed)
     cache = Watched(folder, limit)
     known: list[bytes] = []
     for _ in range(60):
