@@ -78,6 +78,7 @@ def _print_status(answer: dict[str, Any]) -> None:
             ("reached at", answer["endpoint"]),
             ("ready", answer["ready"]),
             ("disk", _disk(answer["disk"])),
+            *_hub(answer["hub"]),
         ]
     )
     line("")
@@ -120,6 +121,11 @@ def _print_status(answer: dict[str, Any]) -> None:
         line(f"transfer {short(each['id'])}: {size(each['bytes_done'])} of {size(each['bytes_total'])}, {each['state']}")
     for each in answer["problems"]:
         line(f"problem: {each['text']}; {each['fix']} [{each['code']}]")
+
+
+def _hub(hub: dict[str, Any]) -> list[tuple[str, object]]:
+    """A line for a peer that is a hub."""
+    return [("hub at", f"{hub['url']} ({hub['peers_online']} of {hub['peers']} peers online)")] if hub["enabled"] else []
 
 
 def _disk(disk: dict[str, Any]) -> str:

@@ -88,6 +88,10 @@ def test_a_peer_that_is_no_hub_says_so_and_what_to_do(recmesh: Command, argument
     assert "enabled = true" in done.err
 
 
+def test_the_status_shows_the_url_for_the_others(command: Command, hub: Site) -> None:
+    assert f"http://127.0.0.1:{hub.listen} (0 of " in command("status").out
+
+
 def test_help_says_what_a_hub_is(recmesh: Command) -> None:
     assert "[hub]" in recmesh("hub", "--help").out
     assert "--uses" in recmesh("hub", "key", "create", "--help").out

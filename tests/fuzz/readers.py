@@ -5,6 +5,7 @@ Where a signature stands in the way the first byte says whether the bytes are si
 
 import base64
 import contextlib
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,8 @@ from peer.errors import (
     RecordInvalidError,
     RemoteProtocolError,
 )
+from peer.hub.orders import AgentOrder, HiveOrder, Joining, KeyOrder, Subscription, SwarmChange, SwarmOrder, check, read_json
+from peer.hub.refusal import RefusedError
 from peer.sync.effects import StoreRun
 from peer.sync.messages import decode_message, encode_message
 from peer.transport.blob_routes import RangeError, read_range
@@ -49,6 +52,7 @@ NOW_MS = 1_000_000
 MALLORY = key_pair("mallory")
 LOG = SampleLog("mallory")
 BODY_TYPES = tuple(bodies._READERS)
+HUB_ORDERS = (SwarmOrder, SwarmChange, AgentOrder, HiveOrder, Joining, KeyOrder, Subscription)
 CONTROL_TYPES = ("member.set", "invite", "event.void", "log.seal")
 
 
@@ -244,6 +248,18 @@ def batch(data: bytes) -> None:
     except RemoteProtocolError:
         return
     assert encode_batch(found) == data
+
+
+def hub_order(data: bytes) -> None:
+    """What somebody asks of a hub: what is taken can be said again as JSON, what is refused is told in JSON."""
+    model = HUB_ORDERS[data[0] % len(HUB_ORDERS)] if data else HUB_ORDERS[0]
+    try:
+        order = check(read_json(data[1:]), model)
+    except RefusedError as error:
+        json.dumps(list(error.details)).encode()
+        return
+    said = json.dumps(order.model_dump(exclude_unset=True), ensure_ascii=False).encode()
+    assert check(read_json(said), model) == order
 
 
 def byte_range(data: bytes) -> None:

@@ -1,5 +1,6 @@
 """All targets, each with the seeds that a fuzzer starts from. Seeds are made here, by the code that writes what is read: none lies in a file."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -214,6 +215,15 @@ def _batches() -> Iterable[bytes]:
     return [encode_batch(each) for each in batches]
 
 
+def _hub_orders() -> Iterable[bytes]:
+    swarm = {"name": "arm", "map_endpoint": "https://arm:7850", "map_transport": "http-sse", "metadata": {"a": [1.5, None, "ü"]}}
+    yield from labelled((0, 1), json.dumps({**swarm, "capabilities": {"federation": True, "protocols": ["hive-sync/1"]}}).encode())
+    orders: list[object] = [{"name": "arm"}, {"name": "lab", "settings": {}}, {"hive_name": "lab"}, {"uses": 2, "expires_in_hours": 1}]
+    orders.append({"type": "subscribe", "channels": ["map:discovery"]})
+    for number, order in enumerate(orders, 2):
+        yield bytes([number]) + json.dumps(order).encode()
+
+
 TARGETS: Mapping[str, Target] = {
     "encoding": Target(readers.encoding, _values),
     "run": Target(readers.run, _runs),
@@ -230,4 +240,5 @@ TARGETS: Mapping[str, Target] = {
     "request": Target(readers.request, _requests, 2048),
     "range": Target(readers.byte_range, _ranges, 64),
     "batch": Target(readers.batch, _batches),
+    "hub": Target(readers.hub_order, _hub_orders, 1024),
 }
