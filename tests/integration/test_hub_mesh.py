@@ -11,9 +11,12 @@ from peer.api.models import Peer
 from peer.api.peer_models import PeerTested
 from peer.api.status_models import Status
 from peer.cli.sample import write_sample
+from peer.core.identity import KeyPair
 from peer.errors import HubCredentialError
+from resolver.hub import Pace
 from tests.hub_lab import KEYS
 from tests.integration.running_peer import RunningPeer, running_peer
+from tests.unit.resolver.hub_lab import Groups, Site, until
 
 GROUPS, PEERS, STATUS = "/api/v1/sync/groups", "/api/v1/sync/peers", "/api/v1/status"
 HUB_PEERS = "/api/v1/hub/peers"
@@ -151,3 +154,22 @@ async def test_without_a_hub_the_source_is_off(tmp_path: Path) -> None:
         ("hub", "off", None),
         ("gossip", "off", None),
     ]
+
+
+async def test_what_a_hub_of_ours_announces_is_heard(tmp_path: Path) -> None:
+    """With an hour between two looks nothing else brings the second site to the first."""
+    keys = [KeyPair(bytes([number]) * 32) for number in (1, 2)]
+    groups = Groups(lab=[key.peer_id for key in keys])
+    async with a_hub(tmp_path) as (hub, key):
+        first, second = [
+            Site(tmp_path, hub.listen, groups, own, key, f"https://10.0.0.{number}:7850", f"site{number}", Pace(3600, 0.02))
+            for number, own in enumerate(keys)
+        ]
+        async with first.asking() as resolver:
+            await until(lambda: resolver._channels)
+            looked_s = resolver._looked_s
+            async with second.asking():
+                await until(resolver.peers)
+
+            assert resolver._looked_s > looked_s
+            assert [each.peer for each in resolver.peers()] == [keys[1].peer_id]

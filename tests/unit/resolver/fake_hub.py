@@ -169,7 +169,8 @@ class FakeHub:
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        self.tokens.append(request.query.get("token", ""))
+        assert not request.query
+        self.tokens.append(request.headers.get("Authorization", ""))
         await socket.send_json({"type": "agent_online", "data": {"authenticated": True}, "timestamp": "t"})
         self.sockets.append(socket)
         try:

@@ -175,6 +175,23 @@ def test_the_budget_is_far_below_what_a_hub_allows_to_an_address(monkeypatch: py
     assert hub_client.CALLS_PER_MINUTE_MAX <= 50
 
 
+@pytest.mark.parametrize("name", ["none", "401", "500", "garbage", "elsewhere", "packed"])
+async def test_no_key_is_logged_shown_or_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """Whatever libraries log, with a hub that gives the key back in all that it says."""
+    caplog.set_level(0)
+    fake = a_hub()
+    echo = {CREDENTIAL: CREDENTIAL, "error": CREDENTIAL, "message": CREDENTIAL, "status": CREDENTIAL}
+    async with served(fake.app()) as url, a_site(tmp_path, f"{url}").asking() as resolver:
+        await until(lambda: resolver.peers() and fake.tokens)
+        if name != "none":
+            fake.fault = lambda request: FAULTS[name][0](request) if name != "401" else web.json_response(echo, status=401)
+            await until(lambda: resolver.states()[0].state == "failing")
+        await fake.announce(CREDENTIAL, CREDENTIAL)
+        said = [str(resolver.states()), str(resolver.peers()), caplog.text, *(path.read_text() for path in tmp_path.iterdir())]
+
+    assert [each for each in said if CREDENTIAL in each] == []
+
+
 @pytest.fixture
 async def secured() -> AsyncIterator[tuple[FakeHub, str]]:
     """A hub with a certificate of its own key."""
@@ -188,7 +205,7 @@ async def test_a_pinned_hub_is_taken_by_its_key(secured: tuple[FakeHub, str], tm
     site = a_site(tmp_path, f"{url}#spki={peer_spki_sha256(HUB.peer_id).hex()}")
     async with site.asking() as resolver:
         await until(resolver.peers)
-        await until(lambda: fake.tokens == [CREDENTIAL])  # The WebSocket as well.
+        await until(lambda: fake.tokens == [f"Bearer {CREDENTIAL}"])  # The WebSocket as well.
 
 
 async def test_a_hub_with_another_key_is_told_nothing(secured: tuple[FakeHub, str], tmp_path: Path) -> None:

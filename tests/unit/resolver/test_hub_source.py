@@ -12,6 +12,7 @@ from peer.core.identity import KeyPair
 from peer.core.names import hive_of
 from resolver import hub, hub_client, hub_presence
 from resolver.base import SourceState
+from resolver.hub_events import FRAME_SIZE_MAX
 from tests.unit.resolver.fake_hub import PREAUTH, FakeHub, served
 from tests.unit.resolver.hub_lab import QUICK, Groups, Site, group_id, metadata_of, of_our_kind, record_of, until
 
@@ -267,7 +268,7 @@ async def test_an_announcement_is_a_reason_to_look_at_once_and_a_flood_of_them_t
     async with scene.alpha.asking() as resolver:
         await until(lambda: scene.hub.sockets and scene.hub.heard)
         assert scene.hub.heard[0] == {"type": "subscribe", "channels": ["map:discovery", f"map:hive:{scene.hub.hives['lab']}"]}
-        assert scene.hub.tokens == ["key-of-alpha"]
+        assert scene.hub.tokens == ["Bearer key-of-alpha"]
         scene.beta()
         await scene.hub.announce("map:hive:x", "swarm_joined_hive")
         await until(resolver.peers)
@@ -281,6 +282,16 @@ async def test_an_announcement_is_a_reason_to_look_at_once_and_a_flood_of_them_t
 
         await scene.hub.sockets[0].close()  # What is cut is opened again, and something may have been missed meanwhile.
         await until(lambda: len(scene.hub.tokens) == 2)
+
+
+async def test_a_frame_that_is_too_large_ends_the_listening_and_not_the_asking(scene: Scene) -> None:
+    async with scene.alpha.asking() as resolver:
+        await until(lambda: scene.hub.sockets)
+        await scene.hub.sockets[0].send_str('{"channel": "' + "x" * FRAME_SIZE_MAX + '"}')
+        await until(lambda: len(scene.hub.tokens) == 2)
+        looks = scene.hub.calls["GET /map/peers/{id}"]
+        await until(lambda: scene.hub.calls["GET /map/peers/{id}"] > looks)
+        assert resolver.states() == [SourceState("hub", "ok")]
 
 
 def test_the_name_of_a_hive_is_that_of_its_group_where_a_hub_takes_it() -> None:
