@@ -19,6 +19,7 @@ from peer.core.identity import PeerId
 from peer.errors import AddressNotAllowedError, ChannelKeyMismatchError, ChannelUnprotectedError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.transport.channel import CHANNEL_KEY_HEADER, ChannelRules, socket_addresses
+from peer.transport.hint_names import HintResolver
 from peer.transport.tls import check_pin, client_context, peer_spki_sha256
 
 HINT_FIX = "if the site is there, name its network in `dial_networks` of config.toml, or give its address yourself"
@@ -43,7 +44,7 @@ class Dialled:
         self.refused: list[str] = []
         """Addresses where it leads and that must not be dialled."""
         self._rules = rules
-        self._is_hint = is_hint
+        self.is_hint = is_hint
 
     def headers(self) -> dict[str, str]:
         """What a listener behind a proxy wants to know."""
@@ -79,7 +80,7 @@ class Dialled:
     def open_socket(self, found: tuple[int, int, int, str, tuple[object, ...]]) -> sockets.socket:
         """For a connection to one of the addresses behind the endpoint. Raises `OSError` if it must not be made."""
         family, kind, protocol, _, to = found
-        if self._is_hint and not self._rules.may_follow_hint(str(to[0])):
+        if self.is_hint and not self._rules.may_follow_hint(str(to[0])):
             self.refused.append(str(to[0]))
             raise OSError(f"{to[0]} is not dialled")
         return sockets.socket(family, kind, protocol)
@@ -93,7 +94,8 @@ class _Connector(aiohttp.TCPConnector):
     """Gives out connections that were checked, to one origin."""
 
     def __init__(self, dialled: Dialled, connections_max: int) -> None:
-        super().__init__(ssl=CLIENT_CONTEXT, limit=connections_max, socket_factory=dialled.open_socket, keepalive_timeout=REUSE_S)
+        resolver = HintResolver() if dialled.is_hint else None
+        super().__init__(ssl=CLIENT_CONTEXT, limit=connections_max, socket_factory=dialled.open_socket, resolver=resolver, keepalive_timeout=REUSE_S)
         self._dialled = dialled
 
     async def _create_connection(

@@ -12,6 +12,7 @@ from peer.core.endpoint import read_endpoint
 from peer.core.identity import GroupId, PeerId
 from peer.errors import AddressNotAllowedError, LinkBrokenError, LinkPausedError, MeshError, NotAMemberError
 from peer.transport.dialling import Dialler
+from peer.transport.hint_names import Found, look_up
 from peer.transport.links import PeerLinks
 from peer.transport.pinning import HINT_FIX
 
@@ -85,9 +86,10 @@ async def _try(links: PeerLinks, peer: PeerId, endpoint: str) -> Reached:
     parts = read_endpoint(endpoint)
     port = parts.port or PORTS[parts.scheme]
     try:
-        found = await _timed("name", asyncio.get_running_loop().getaddrinfo(parts.host, port, type=socket.SOCK_STREAM))
+        is_hint = links.is_hint(peer, endpoint)
+        found = await _timed("name", _look_up(parts.host, port, is_hint=is_hint))
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-        if links.is_hint(peer, endpoint):
+        if is_hint:
             addresses = _allowed(links, addresses)
         steps.append(Step("name", ok=True, text=f"{parts.host} is {', '.join(addresses)}"))
         await _timed("tcp", _connect(addresses, port))
@@ -95,6 +97,10 @@ async def _try(links: PeerLinks, peer: PeerId, endpoint: str) -> Reached:
     except _FailedError as error:
         return Reached(endpoint, [*steps, error.failed], error.code, error.fix)
     return await _to_the_end(links, peer, endpoint, steps)
+
+
+async def _look_up(host: str, port: int, *, is_hint: bool) -> Found:
+    return await (look_up(host, port) if is_hint else asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
 
 def _allowed(links: PeerLinks, addresses: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
@@ -16,6 +17,7 @@ from peer.core.identity import BlobId, GroupId
 from peer.errors import AddressNotAllowedError, TransportError
 from peer.transport.blob_client import BlobClient
 from peer.transport.channel import ChannelRules
+from peer.transport.hint_names import LOOKUPS_MAX
 from peer.transport.reaching import reach
 from tests.link_lab import Lab, Site, target
 from tests.samples import key_pair
@@ -171,3 +173,31 @@ async def test_a_test_of_a_peer_goes_no_further_than_a_link_would(lab: Lab, trap
     assert reached.code == "address_not_allowed"
     assert "dial_networks" in reached.fix
     assert trap.touched == 0
+
+
+async def test_names_that_nobody_answers_for_hold_up_nothing_else(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither threads that other work needs, nor links to whom the operator named; and there are few of them at a time."""
+    site, good = await lab.site("site"), await lab.site("good")
+    group = await lab.found(good)
+    await site.links.join(await lab.invitation(good, group))
+    site.hang_up()
+    answered, waiting = threading.Event(), []
+    real = socket.getaddrinfo
+
+    def never(host: str, *arguments: int, **options: int) -> list[tuple[object, ...]]:
+        if host.endswith(".invalid"):
+            waiting.append(host)
+            answered.wait(60)
+            raise socket.gaierror("nobody knows")
+        return real(host, *arguments, **options)  # type: ignore[return-value]
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    try:
+        hints = [f"https://{number}.invalid:1" for number in range(3 * LOOKUPS_MAX)]
+        others = [replace(target(site, hint), peer=key_pair(hint).peer_id, hints=frozenset({hint})) for hint in hints]
+        site.links.set_targets([target(good, good.endpoint.replace("127.0.0.1", "localhost")), *others])
+        await lab.wait(lambda: len(waiting) == LOOKUPS_MAX and site.links.is_linked(good.key.peer_id))
+        assert await asyncio.wait_for(asyncio.gather(*(asyncio.to_thread(lambda: 1) for _ in range(64))), 20) == [1] * 64
+        assert len(waiting) == LOOKUPS_MAX
+    finally:
+        answered.set()

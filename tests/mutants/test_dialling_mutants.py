@@ -62,7 +62,7 @@ def check_only_the_first_resolved_address(patch: pytest.MonkeyPatch) -> None:
     may_follow = Dialled.open_socket
 
     def only_first(self: Dialled, found: tuple[int, int, int, str, tuple[object, ...]]) -> object:
-        self._is_hint = self._is_hint and self not in judged
+        self.is_hint = self.is_hint and self not in judged
         judged.append(self)
         return may_follow(self, found)
 
