@@ -74,4 +74,4 @@ def _read_seen(value: object) -> Seen | None:
     if not isinstance(value, dict):
         return None
     listed, described = read_listed(value.get("listed")), read_described(value.get("described"))
-    return None if listed is None or described is None else Seen(listed, described, float("-inf"))
+    return None if listed is None or described is None else Seen(listed._replace(online=None), described, float("-inf"))

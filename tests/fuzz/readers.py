@@ -29,6 +29,7 @@ from peer.errors import (
     EventRejectedError,
     HandshakeFailedError,
     HeaderInvalidError,
+    HubAnswerInvalidError,
     InvitationInvalidError,
     NotCanonicalError,
     RecordInvalidError,
@@ -41,6 +42,8 @@ from peer.sync.messages import decode_message, encode_message
 from peer.transport.blob_routes import RangeError, read_range
 from peer.transport.poll_batches import decode_batch, encode_batch
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier, sign_request
+from resolver import hub_answers
+from resolver.hub_cache import Kept, Seen, read_kept, write_kept
 from tests.frame_attack import check_run
 from tests.fuzz.pieces import split
 from tests.samples import GROUP, SampleLog, key_pair
@@ -260,6 +263,22 @@ def hub_order(data: bytes) -> None:
         return
     said = json.dumps(order.model_dump(exclude_unset=True), ensure_ascii=False).encode()
     assert check(read_json(said), model) == order
+
+
+def hub_answer(data: bytes) -> None:
+    """What a hub says of who is there, or what is kept of it: what is taken can be kept, and comes back from there."""
+    kept = read_kept(data, "https://hub")
+    assert read_kept(write_kept("https://hub", kept), "https://hub") == kept
+    try:
+        document = hub_answers.read_json(data)
+        listed = hub_answers.read_peers(document)
+    except HubAnswerInvalidError:
+        return
+    described = hub_answers.describe(document)
+    if described is not None:
+        assert all(is_endpoint(endpoint) for endpoint in described.endpoints)
+        kept = Kept(None, frozenset(), tuple(Seen(each._replace(online=None), described, float("-inf")) for each in listed))
+        assert read_kept(write_kept("https://hub", kept), "https://hub") == kept
 
 
 def byte_range(data: bytes) -> None:

@@ -1,5 +1,6 @@
 """All targets, each with the seeds that a fuzzer starts from. Seeds are made here, by the code that writes what is read: none lies in a file."""
 
+import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from peer.core.run import Draft
 from peer.sync import messages
 from peer.sync.messages import Message, encode_message
 from peer.transport.poll_batches import Batch, encode_batch
+from resolver.hub_answers import PROTOCOL, describe, read_peers
+from resolver.hub_cache import Kept, Seen, write_kept
 from tests.frame_attack import Attack
 from tests.fuzz import readers, sites
 from tests.fuzz.pieces import join
@@ -224,6 +227,26 @@ def _hub_orders() -> Iterable[bytes]:
         yield bytes([number]) + json.dumps(order).encode()
 
 
+def _hub_answers() -> Iterable[bytes]:
+    key = key_pair("alice")
+    record = sign_record(key, PeerRecord(key.peer_id, 7, ("https://10.0.0.1:7850",), Reachability.UNKNOWN, 3600)).data
+    peer = {
+        "swarm_id": "swarm_1",
+        "map_endpoint": "https://x",
+        "shared_hives": ["lab"],
+        "capabilities": {"protocols": [PROTOCOL]},
+        "status": "online",
+    }
+    metadata = {"peer_id": key.peer_id.hex(), "sync_endpoint": "https://10.0.0.1:7850"}
+    signed = {**metadata, "record": base64.b64encode(record).decode()}
+    for each in (metadata, signed):
+        answer = {"peers": [peer], "name": "alice", "metadata": each}
+        described = describe(answer)
+        assert described is not None
+        yield json.dumps(answer).encode()
+        yield write_kept("https://hub", Kept("swarm_1", frozenset({"lab"}), (Seen(read_peers(answer)[0], described, 0.0),)))
+
+
 TARGETS: Mapping[str, Target] = {
     "encoding": Target(readers.encoding, _values),
     "run": Target(readers.run, _runs),
@@ -241,4 +264,5 @@ TARGETS: Mapping[str, Target] = {
     "range": Target(readers.byte_range, _ranges, 64),
     "batch": Target(readers.batch, _batches),
     "hub": Target(readers.hub_order, _hub_orders, 1024),
+    "hub answer": Target(readers.hub_answer, _hub_answers),
 }

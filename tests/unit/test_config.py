@@ -74,6 +74,8 @@ def test_variables_of_the_command_line_are_no_settings(tmp_path: Path, monkeypat
         ("[gossip]\nttl = 3", "gossip.ttl"),
         ("[gossip]\nexchange_interval = 0", "gossip.exchange_interval"),
         ('[hub_source]\nurl = "http:/x"', "hub_source.url"),
+        ('[hub_source]\nurl = "http://hub.example:7850"', "hub_source.url"),
+        ('[hub_source]\ncredential_file = "hub.key"', "hub_source.credential_file"),
         ('[[peers]]\nname = "a"\npeer_id = "AB"\nendpoints = ["https://a:1"]\ngroups = ["g"]', "peers"),
         (f'[[peers]]\nname = "a"\npeer_id = "{"ab" * 32}"\nendpoints = []\ngroups = ["g"]', "endpoints"),
         ("dial_networks = ['10.0.0.0/99']", "dial_networks"),
