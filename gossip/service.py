@@ -90,6 +90,8 @@ class GossipService:
         self._wake = asyncio.Event()
         self._hurry_until_ms = 0
         self._write_failed = False
+        self.exchanges = 0
+        """How often others were told."""
         for each in kept.peers if rules.enabled else ():
             self._table.restore(*each, self._now_ms())
 
@@ -198,6 +200,7 @@ class GossipService:
         own = self.record()
         for peer, group, turn in self._rounds.due(spoken, self._exchange.standing, random.random, now_ms):
             links.tell_records(peer, group, self._exchange.entries(peer, group, own, now_ms, turn))
+            self.exchanges += 1
         self._report()
         if self._table.changes != self._told_changes:
             self._told_changes = self._table.changes

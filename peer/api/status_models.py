@@ -82,6 +82,22 @@ class SiteSeen(Answer):
     last_seen_ms: int
 
 
+class NotBelieved(Answer):
+    """A member whose word about addresses was worth nothing."""
+
+    peer_id: Hex
+    for_ms: Count
+
+
+class GossipStatus(Answer):
+    """What members tell one another of addresses."""
+
+    enabled: bool
+    peers: Count
+    exchanges: Count
+    not_believed: list[NotBelieved]
+
+
 class SourceStatus(Answer):
     """How a source of addresses fares."""
 
@@ -124,6 +140,7 @@ class Status(Answer):
     sites: list[SiteSeen]
     pending_peers: list[object]
     sources: list[SourceStatus]
+    gossip: GossipStatus
     transfers: list[Transfer]
     hub: HubSummary
     disk: Disk

@@ -70,6 +70,37 @@ class CacheUse(Protocol):
         ...
 
 
+class Placed(Protocol):
+    """Somebody of whom others told."""
+
+    @property
+    def peer(self) -> PeerId:
+        """Who it is."""
+        ...
+
+
+class GossipState(Protocol):
+    """What members tell one another of addresses."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the operator wants it."""
+        ...
+
+    @property
+    def exchanges(self) -> int:
+        """How often others were told."""
+        ...
+
+    def placed(self) -> Sequence[Placed]:
+        """Who may be dialled by the word of others."""
+        ...
+
+    def paused(self) -> Mapping[PeerId, int]:
+        """Whose word was worth nothing, so that nothing is taken from them for so many ms."""
+        ...
+
+
 class SiteParts(NamedTuple):
     """What the status is made of."""
 
@@ -98,6 +129,8 @@ class SiteParts(NamedTuple):
     """Whose offers of groups could not be taken, and why."""
     seen: Seen
     """How other sites are, in their own words."""
+    gossip: GossipState
+    """What members tell one another of addresses."""
     cache: CacheUse
     hub: Callable[[], Json]
     """What this peer is as a hub for others."""
@@ -137,6 +170,16 @@ class Site:
             "hub": parts.hub(),
             "disk": await self._disk(),
             "problems": self._problems(pending),
+        }
+
+    def _gossip(self) -> Json:
+        gossip = self._parts.gossip
+        paused = gossip.paused()
+        return {
+            "enabled": gossip.is_enabled,
+            "peers": len({each.peer for each in gossip.placed()}),
+            "exchanges": gossip.exchanges,
+            "not_believed": [{"peer_id": peer.hex(), "for_ms": paused[peer]} for peer in sorted(paused)],
         }
 
     def _events_held(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from gossip.service import GossipService
 from gossip.site_service import SiteService
 from peer import __version__
 from peer.api.services import Services
@@ -39,12 +40,12 @@ def make_services(
     directory: DataDirectory,
     config: Config,
     core: Core,
-    neighbourhood: tuple[PeerLinks, SiteService, HubAdministration],
+    neighbourhood: tuple[PeerLinks, SiteService, GossipService, HubAdministration],
     addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
     movers: tuple[Fetcher, Fetching, Showing, PieceCache],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (fetcher, fetching, showing, cache), (links, sites, hub) = addresses, movers, neighbourhood
+    (manual, resolver, belonging), (fetcher, fetching, showing, cache), (links, sites, gossip, hub) = addresses, movers, neighbourhood
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -68,6 +69,7 @@ def make_services(
         belonging.acquaintance.pending,
         belonging.acquaintance.conflicts,
         sites.seen,
+        gossip,
         cache,
         hub.summary,
     )
