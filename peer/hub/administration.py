@@ -52,7 +52,7 @@ class HubAdministration:
             raise RequestError("a key is good for up to a year", fix="write --expires 30d")
         try:
             identifier = None if hive is None else await hub.hive_for(hive)
-            key, secret = await hub.make_key(identifier, uses, hub.now().ms + expires_in_ms, OPERATOR)
+            key, secret = await hub.make_key(identifier, uses, expires_in_ms, OPERATOR)
         except RefusedError as error:
             raise RequestError(error.text, fix="revoke keys with `recmesh hub key revoke`, or forget peers with `recmesh hub forget`") from error
         return {**_key(hub.state, key, hub.now().ms), "key": secret, "url": self._url()}

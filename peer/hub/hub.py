@@ -95,10 +95,12 @@ class Hub:
             except StoreError as error:
                 self._report("the hub cannot write who is offline", error)
 
-    async def make_key(self, hive: str | None, uses: int, expires_ms: int | None, created_by: str) -> tuple[Key, str]:
+    async def make_key(self, hive: str | None, uses: int, expires_in_ms: int | None, created_by: str) -> tuple[Key, str]:
         """A new pre-auth key with its secret, for the hive with this id. Raises `RefusedError`."""
         secret = new_secret(KEY_PREFIX)
-        key = Key(new_id("pak_"), digest_of(secret), hive, uses, expires_ms, created_by, self._now().ms)
+        now_ms = self._now().ms
+        expires_ms = None if expires_in_ms is None else now_ms + expires_in_ms
+        key = Key(new_id("pak_"), digest_of(secret), hive, uses, expires_ms, created_by, now_ms)
         await self.change(lambda state, now: add_key(state, key, now))
         return key, secret
 

@@ -218,9 +218,8 @@ class HubRoutes:
     async def _create_key(self, request: web.Request, agent: Agent) -> web.StreamResponse:
         admin = self._admin(request)
         order = await _order(request, KeyOrder)
-        hours = order.expires_in_hours
-        expires_ms = None if hours is None else self._hub.now().ms + hours * _MS_PER_HOUR
-        key, secret = await self._hub.make_key(order.hive_id, order.uses, expires_ms, agent.id)
+        expires_in_ms = None if order.expires_in_hours is None else order.expires_in_hours * _MS_PER_HOUR
+        key, secret = await self._hub.make_key(order.hive_id, order.uses, expires_in_ms, agent.id)
         self._surroundings.record(request, admin, 201)
         return _json(answers.key_made(key, secret), 201)
 
