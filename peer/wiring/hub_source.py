@@ -1,5 +1,6 @@
 """The hub through which this peer finds others, put together: its key, its files, its client."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -33,6 +34,9 @@ KEY_FILE = "hub.key"
 
 CACHE_FILE = "hub_peers.json"
 KEY_SIZE_MAX = 4096
+DECISIONS_S = 0.2
+"""How long decisions are collected before it is looked who is of use now: a backfill brings thousands."""
+
 EXPOSED = stat.S_IRWXG | stat.S_IRWXO
 _log = get_log("node")
 
@@ -68,28 +72,39 @@ async def follow_hub(hub: HubPeerResolver | None, core: Core, links: PeerLinks) 
     """Ask the hub until cancelled, and dial at once who comes back by its word."""
     if hub is None:
         return
-    away: set[PeerId] = set()
+    soon: list[asyncio.TimerHandle] = []
 
-    def hurry() -> None:
-        for peer in [each.peer for each in hub.peers()]:
-            dialler = links.dialler_of(peer)
-            if hub.is_online(peer) is False:
-                away.add(peer)
-            elif peer in away:
-                away.discard(peer)
-                if dialler is not None and not links.is_linked(peer):
-                    dialler.hurry()
+    def decided() -> None:
+        soon.clear()
+        hub.roster_changed()
 
     def committed(commit: Commit) -> None:
-        if commit.certificate.kind is LogKind.CONTROL:
-            hub.roster_changed()
+        if commit.certificate.kind is LogKind.CONTROL and not soon:
+            soon.append(asyncio.get_running_loop().call_later(DECISIONS_S, decided))
 
-    ends = [core.store.subscribe(committed), hub.subscribe(hurry)]
+    ends = [core.store.subscribe(committed), hub.subscribe(_Returning(hub, links).look)]
     try:
         await hub.run()
     finally:
-        for end in ends:
+        for end in (*ends, *(each.cancel for each in soon)):
             end()
+
+
+class _Returning:
+    """Those whom the hub did not see, until it does."""
+
+    def __init__(self, hub: HubPeerResolver, links: PeerLinks) -> None:
+        self._hub, self._links = hub, links
+        self._away: set[PeerId] = set()
+
+    def look(self) -> None:
+        """Let nobody wait for the next try who is back."""
+        here = {each.peer for each in self._hub.peers() if self._hub.is_online(each.peer) is not False}
+        for peer in self._away & here:
+            dialler = self._links.dialler_of(peer)
+            if dialler is not None and not self._links.is_linked(peer):
+                dialler.hurry()
+        self._away = {each.peer for each in self._hub.peers()} - here
 
 
 def read_credential(path: str) -> str:

@@ -40,7 +40,14 @@ PURE = (
         "gossip.exchange",
     ),
     *("gossip.credit", "gossip.dials", "gossip.failed", "gossip.kept", "gossip.own", "gossip.resting", "gossip.rules", "gossip.site", "gossip.sites"),
-    *("materializer.bodies", "materializer.registers", "materializer.recordings", "materializer.manifest", "materializer.digest"),
+    *(
+        "resolver.hub_answers",
+        "materializer.bodies",
+        "materializer.registers",
+        "materializer.recordings",
+        "materializer.manifest",
+        "materializer.digest",
+    ),
     *("materializer.fields", "materializer.edits", "materializer.rights"),
 )
 
