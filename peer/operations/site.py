@@ -167,6 +167,7 @@ class Site:
             "pending_peers": pending,
             "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
             "transfers": self.transfers(),
+            "gossip": self._gossip(),
             "hub": parts.hub(),
             "disk": await self._disk(),
             "problems": self._problems(pending),
