@@ -19,19 +19,27 @@ from tests.tls_proxy import OperatorFiles, make_certificate
 pytestmark = pytest.mark.needs("nginx")
 CONFIG = Path(__file__).parents[2] / "configs" / "nginx.conf"
 GROUPS = "/api/v1/sync/groups"
+OURS = (
+    "proxy_http_version",
+    "proxy_set_header Upgrade",
+    "proxy_set_header Connection",
+    "proxy_buffering",
+    "proxy_request",
+    "proxy_read",
+    "client_max",
+)
 DEADLINE_S = 20.0
 
 
 @contextlib.asynccontextmanager
-async def nginx(folder: Path, files: OperatorFiles, port: int, listener: str) -> AsyncIterator[None]:
-    """Our example, with the addresses of this test, and a header that claims that everybody comes from loopback."""
-    text = CONFIG.read_text()
+async def nginx(folder: Path, files: OperatorFiles, port: int, listener: str, *, text: str) -> AsyncIterator[None]:
+    """One with this configuration, with the addresses of this test, and a header that claims that everybody comes from loopback."""
     for old, new in (
         ("listen 7443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("field.example.org.crt", str(files.certificate)),
         ("field.example.org.key", str(files.key)),
         ("http://127.0.0.1:7850", listener),
-        ("proxy_buffering off", "proxy_set_header X-Forwarded-For 127.0.0.1; proxy_buffering off"),
+        ("proxy_set_header Host", "proxy_set_header X-Forwarded-For 127.0.0.1; proxy_set_header Host"),
         ("http {", f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;"),
     ):
         assert old in text.split("events", maxsplit=1)[1]
@@ -69,6 +77,17 @@ async def answers(port: int) -> bool:
 
 async def test_a_peer_behind_nginx_is_joined_synced_with_and_asked_for_bytes(tmp_path: Path) -> None:
     """Links, pushes and bytes pass through it, both ways; the pin of its key is all that the other site was told."""
+    await passes_through(tmp_path, CONFIG.read_text(), "websocket")
+
+
+async def test_nginx_as_it_comes_lets_a_link_pass_as_requests(tmp_path: Path) -> None:
+    """Without the lines for WebSockets, with bodies of 1 MB at most, and with all that is buffered."""
+    lines = [line for line in CONFIG.read_text().splitlines() if not line.strip().startswith(OURS)]
+    await passes_through(tmp_path, "\n".join(lines), "poll")
+
+
+async def passes_through(tmp_path: Path, text: str, carrier: str) -> None:
+    """A site that only dials out joins a peer behind nginx with this configuration, and recordings go both ways."""
     if shutil.which("nginx") is None:
         assert os.environ.get("CI") != "true", "the build machine has to have the package nginx-light"
         pytest.skip("there is no nginx here: install the package nginx-light")
@@ -82,7 +101,7 @@ async def test_a_peer_behind_nginx_is_joined_synced_with_and_asked_for_bytes(tmp
     async with (
         running_peer(tmp_path / "alpha", "alpha", **settings) as alpha,
         running_peer(tmp_path / "beta", "beta", listen="none") as beta,
-        nginx(folder, files, port, alpha.listen),
+        nginx(folder, files, port, alpha.listen, text=text),
     ):
         await alpha.post(GROUPS, {"name": "lab"})
         await alpha.post("/api/v1/recordings", {"paths": [str(tmp_path / "first.mcap")]}, RecordingDetails)
@@ -92,3 +111,4 @@ async def test_a_peer_behind_nginx_is_joined_synced_with_and_asked_for_bytes(tmp
         await beta.until("/api/v1/recordings/first", lambda recording: recording["state"] == "local")
         await beta.post("/api/v1/recordings", {"paths": [str(tmp_path / "second.mcap")]}, RecordingDetails)
         await alpha.until("/api/v1/recordings/second", lambda recording: recording["state"] == "local")
+        assert [link["carrier"] for link in (await beta.get("/api/v1/status"))["links"]] == [carrier]
