@@ -12,7 +12,6 @@ from resolver.hub_client import HubClient
 from resolver.hub_presence import HubPresence
 from resolver.static import StaticPeerResolver
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
-from tests.property import test_merging_sources as merging
 from tests.unit.resolver import hub_lab
 from tests.unit.resolver import test_hub_faults as faults
 from tests.unit.resolver import test_hub_source as sources
@@ -148,7 +147,7 @@ def static_of_somebody_else(folder: Path) -> None:
 IN_VAIN = (AssertionError, TimeoutError)
 
 MUTANTS = (
-    Mutant(believe_gossip_before_the_operator, lambda _: merging.test_merging_keeps_precedence_and_everything_that_was_said()),
+    Mutant(believe_gossip_before_the_operator, lambda _: resolvers.test_name_and_pause_are_those_of_the_source_with_precedence()),
     Mutant(take_every_address_for_sure, lambda _: resolvers.test_an_endpoint_is_a_hint_only_while_nobody_else_names_it()),
     Mutant(make_a_manual_peer_of_a_pause, lambda _: resolvers.test_who_was_only_paused_is_known_by_the_word_of_others()),
     Mutant(

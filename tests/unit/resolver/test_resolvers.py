@@ -85,6 +85,14 @@ def learned(peer: PeerId, *endpoints: str, **more: Any) -> KnownPeer:
     return entry(peer, *endpoints, **{"source": "hub", **more})._replace(hints=frozenset(endpoints))
 
 
+def test_name_and_pause_are_those_of_the_source_with_precedence() -> None:
+    manual, gossip = entry(ALICE, "https://a:1"), learned(ALICE, "https://a:2", source="gossip")
+
+    merged = merge([manual._replace(name="alice", paused=True), gossip._replace(name="mallory")])
+
+    assert (merged.name, merged.paused, merged.source) == ("alice", True, "manual")
+
+
 def test_an_endpoint_is_a_hint_only_while_nobody_else_names_it() -> None:
     manual, hub = entry(ALICE, "https://a:1", "https://a:2"), learned(ALICE, "https://a:2", "https://a:3")
 
