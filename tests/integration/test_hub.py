@@ -123,11 +123,13 @@ async def test_who_falls_silent_is_offline_and_announced(tmp_path: Path) -> None
             told = await stranger.subscribe(*asked)
             assert (told["subscribed"], told["denied"]) == (asked[:1], asked[1:])
 
+            await there.good("POST", f"{API}/map/swarms/{two}/heartbeat")  # It may have been silent for long enough before anybody listened.
             heard = [await ear.hear("swarm_offline", swarm_id=two) for _ in asked]
 
             assert [each["channel"] for each in heard] == asked
-            await here.good("POST", f"{API}/map/swarms/{one}/heartbeat")
-            assert await here.peers(one) == {"two": "offline"}
+            async with asyncio.timeout(DEADLINE_S):
+                while await here.peers(one) != {"two": "offline"}:  # noqa: ASYNC110  (asked over HTTP)
+                    await asyncio.sleep(0.05)
             await there.good("POST", f"{API}/map/swarms/{two}/heartbeat", {})
             await ear.hear("swarm_online", swarm_id=two)
             assert (await stranger.say({"type": "ping"}))["data"] == {"pong": True}  # And nothing else before.
