@@ -1,5 +1,6 @@
 """Joining by a single signed request: decided by the same rules as over a link, by whoever of the group can decide."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -105,3 +106,19 @@ async def test_a_member_that_cannot_decide_asks_an_admin_over_its_links(tmp_path
         monkeypatch.setattr(limits, "JOIN_WAIT_MS", 300)
         async with joiner(door, "three") as three:
             assert await three.join(other) == (503, "no_admin_reached")
+
+
+async def test_who_waits_for_an_admin_is_answered_when_the_peer_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told to try again, and holds up nobody."""
+    monkeypatch.setattr(limits, "JOIN_WAIT_MS", 3_600_000)
+    async with aiohttp.ClientSession() as http, running_peer(tmp_path / "b", "b") as door:
+        async with running_peer(tmp_path / "a", "a") as site:
+            await site.post(GROUPS, {"name": "lab"})
+            made = await site.post(f"{GROUPS}/lab/invitations", {"role": "writer", "expires_in_ms": 60_000})
+            await door.post(f"{GROUPS}/join", {"invitation": made["invitation"], "wait": True, "timeout_ms": 20_000})
+            invitation = await invited(site)
+        waiting = asyncio.create_task(Joiner(http, door, key_pair("one")).join(invitation))
+        done, _ = await asyncio.wait([waiting], timeout=1.0)
+        assert not done
+    async with asyncio.timeout(20):
+        assert await waiting == (503, "shutting_down")
