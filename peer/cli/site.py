@@ -79,6 +79,7 @@ def _print_status(answer: dict[str, Any]) -> None:
             ("ready", answer["ready"]),
             ("disk", _disk(answer["disk"])),
             *_hub(answer["hub"]),
+            ("addresses from", [_source(each) for each in answer["sources"]]),
         ]
     )
     line("")
@@ -121,6 +122,12 @@ def _print_status(answer: dict[str, Any]) -> None:
         line(f"transfer {short(each['id'])}: {size(each['bytes_done'])} of {size(each['bytes_total'])}, {each['state']}")
     for each in answer["problems"]:
         line(f"problem: {each['text']}; {each['fix']} [{each['code']}]")
+
+
+def _source(source: dict[str, Any]) -> str:
+    """A source of addresses, with what went wrong there."""
+    error = f": {source['last_error']}" if source["last_error"] else ""
+    return f"{source['source']} ({source['state']}{error})"
 
 
 def _hub(hub: dict[str, Any]) -> list[tuple[str, object]]:

@@ -173,11 +173,11 @@ def test_id_is_the_peer_id(recmesh: Command) -> None:
     assert recmesh("id").out.strip() == recmesh("status", "--json").json["peer_id"]
 
 
-def test_status_in_text_names_groups_and_disk(recmesh: Command) -> None:
+def test_status_in_text_names_groups_disk_and_sources(recmesh: Command) -> None:
     result = recmesh("status")
 
     assert result.status == 0
-    for word in ("solo", "lab", "free", "DIGEST"):
+    for word in ("solo", "lab", "free", "DIGEST", "manual (ok), hub (off), gossip (ok)"):
         assert word in result.out
 
 
