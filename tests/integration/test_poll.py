@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -13,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from peer.core.identity import PeerId
-from peer.errors import LinkBrokenError, MeshError
+from peer.errors import ChannelKeyMismatchError, LinkBrokenError, MeshError
 from peer.transport import bodies, poll
 from peer.transport.carrier import Carrier
 from peer.transport.channel import CHANNEL_KEY, CODE_HEADER, NO_RULES
@@ -21,6 +23,11 @@ from peer.transport.door import Crowding
 from peer.transport.opening import Upgrades, opened_carrier
 from peer.transport.pinning import Dialled
 from peer.transport.poll_batches import BATCH_BYTES_MAX, POLL_BODY_SIZE_MAX, POLL_PATH, Batch, decode_batch, encode_batch
+from peer.transport.poll_end import PollEnd
+from peer.transport.tls import server_context
+from tests.blob_site import SERVER
+from tests.old_proxy import old_proxy
+from tests.tls_proxy import make_certificate
 
 DEADLINE_S = 20.0
 KEY_HEADER = "X-Key"
@@ -119,6 +126,20 @@ async def dialled(endpoint: str) -> AsyncIterator[Carrier]:
     upgrades.refused(endpoint, 2**62)
     async with opened_carrier(Dialled(PeerId(bytes(32)), endpoint, NO_RULES), upgrades) as carrier:
         yield carrier
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """A listener that answers polls as it likes; gives its endpoint."""
+    app = web.Application()
+    app.add_routes([web.post(POLL_PATH, answer)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -359,17 +380,11 @@ async def test_a_dialler_does_not_believe_another_answer() -> None:
 
     for wrong in (Batch(b"c" * 32, 2, last=False, frames=(b"x",)), Batch(b"d" * 32, 1, last=False, frames=(b"x",))):
         forged[:] = [wrong]
-        app = web.Application()
-        app.add_routes([web.post(POLL_PATH, answer)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with dialled(f"http://127.0.0.1:{runner.addresses[0][1]}") as carrier, asyncio.timeout(DEADLINE_S):
+        async with answering(answer) as endpoint, dialled(endpoint) as carrier, asyncio.timeout(DEADLINE_S):
             with pytest.raises(MeshError, match="another request"):
                 await carrier.receive()
             with pytest.raises(MeshError):
                 await carrier.send(b"y")
-        await runner.cleanup()
 
 
 async def test_an_answer_without_end_is_not_read() -> None:
@@ -384,18 +399,75 @@ async def test_an_answer_without_end_is_not_read() -> None:
                 await endless.write(bytes(65536))
         return endless
 
-    app = web.Application()
-    app.add_routes([web.post(POLL_PATH, answer)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with dialled(f"http://127.0.0.1:{runner.addresses[0][1]}") as carrier, asyncio.timeout(DEADLINE_S):
-            with pytest.raises(MeshError) as caught:
-                await carrier.receive()
-        assert caught.value.code == "limit_exceeded"
-    finally:
-        await runner.cleanup()
+    async with answering(answer) as endpoint, dialled(endpoint) as carrier, asyncio.timeout(DEADLINE_S):
+        with pytest.raises(MeshError) as caught:
+            await carrier.receive()
+    assert caught.value.code == "limit_exceeded"
+
+
+async def test_what_is_too_large_for_a_proxy_arrives_in_order_and_once() -> None:
+    """Half of it, and half of that, with nothing left out."""
+    frames = [bytes([number]) * 25_000 for number in range(80)]
+    async with (
+        listening() as (there, _),
+        old_proxy(there.endpoint, body_max=100_000) as proxy,
+        dialled(proxy.url) as carrier,
+        asyncio.timeout(DEADLINE_S),
+    ):
+        sending = asyncio.create_task(_send_all(carrier, frames))
+        heard = [await carrier.receive() for _ in frames]
+        await sending
+
+    assert heard == frames
+    assert proxy.too_large >= 2
+
+
+async def _send_all(carrier: Carrier, frames: list[bytes]) -> None:
+    for frame in frames:
+        await carrier.send(frame)
+
+
+async def test_all_connections_of_a_link_show_one_key(tmp_path: Path) -> None:
+    """One handshake binds one key: where the address shows another one, good as that may be, no request is made."""
+    files, served = make_certificate(tmp_path / "tls"), 0
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            served += 1
+            writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        to = Dialled(SERVER.peer_id, f"https://127.0.0.1:{port}#spki={files.spki.hex()}", NO_RULES)
+        async with aiohttp.ClientSession(connector=to.connector()) as http:
+            async with http.get(to.url):
+                to.keep_channel_key()
+            server.close()
+            async with await asyncio.start_server(answer, "127.0.0.1", port, ssl=server_context(SERVER)):
+                with pytest.raises(ChannelKeyMismatchError, match="another key"):
+                    await http.get(to.url)
+
+    assert served == 1
+
+
+async def test_what_is_put_back_leaves_in_order() -> None:
+    """What did not leave is what leaves next."""
+    end = PollEnd(b"", "")
+    frames = [bytes([number]) * 10 for number in range(6)]
+    for frame in frames:
+        await end.send(frame)
+    taken, _ = end._take(30)
+    assert list(taken) == frames[:3]
+    end._put_back(taken)
+    left = [frame for _ in range(3) for frame in end._take(20)[0]]
+
+    assert left == frames
 
 
 async def test_a_listener_that_goes_away_ends_the_connection() -> None:
