@@ -14,6 +14,10 @@ from tests.end_to_end.processes import Site, found, join, wait_until
 pytestmark = pytest.mark.xdist_group("processes")
 
 
+NO_GOSSIP = {"RECMESH_GOSSIP__ENABLED": "false"}
+"""Who is apart in these stories stays apart: by gossip everybody would find everybody."""
+
+
 @contextmanager
 def running(folder: Path, *names: str) -> Iterator[list[Site]]:
     """Sites that run until the block ends."""
@@ -22,7 +26,7 @@ def running(folder: Path, *names: str) -> Iterator[list[Site]]:
         for name in names:
             site = Site(name, folder / name)
             stack.callback(lambda site=site: site.is_running and site.stop())
-            site.start()
+            site.start(NO_GOSSIP)
             made.append(site)
         yield made
 
