@@ -101,9 +101,10 @@ class GossipService:
         """A link stands: soon it will be known what is spoken about on it."""
         if not dialled_by_us:
             self._own.dialled_by(peer)
-        self._shown[peer] = record
-        self._hurry_until_ms = self._now_ms() + int(HURRY_S * 1000)
-        self._wake.set()
+        if self._rules.enabled:
+            self._shown[peer] = record
+            self._hurry_until_ms = self._now_ms() + int(HURRY_S * 1000)
+            self._wake.set()
         self._parts.sites.linked(peer, record, dialled_by_us=dialled_by_us)
 
     def unlinked(self, peer: PeerId) -> None:
