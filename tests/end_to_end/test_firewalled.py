@@ -18,7 +18,7 @@ from tests.end_to_end.processes import wait_until
 from tests.namespaces import Host
 
 pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.needs(NEEDS)]
-EVENTS = 2000 if LONG else 200
+EVENTS = 1000 if LONG else 200
 """Each way."""
 
 PAUSE_S = 0.02
@@ -89,8 +89,9 @@ def both(work: Callable[[Host], None], mesh: Mesh) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=READY_S * 4)
+        thread.join(timeout=READY_S * 10)
     assert not errors, errors
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def measure(mesh: Mesh, recording: str) -> tuple[float, float]:
