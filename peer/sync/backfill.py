@@ -155,7 +155,7 @@ class BackfillSide:
             return
         source = self._sources.get(group, log)
         if source is not None and source.link == self._link:
-            source.progress_ms = now_ms
+            source.progress_ms, entry.in_vain = now_ms, 0
         entry.note_held(run)
         self._consider_logs(group, known, [log], now_ms)
 
@@ -228,9 +228,10 @@ class BackfillSide:
     def tick(self, now_ms: int) -> None:
         """Time has passed: a silent source may be replaced."""
         for group, log in self._sources.take_lost(self._link):
-            _, entry = self._known(group, log)
-            if entry is not None and entry.asked:
+            known_then, entry = self._known(group, log)
+            if known_then is not None and entry is not None and entry.asked:
                 entry.asked = False
+                entry.in_vain += log in known_then.lacking[entry.certificate.kind]
                 self._outbox.send(Unwant(group, log))
         for group, known in self._groups.items():
             late = [log for logs in known.lacking.values() for log in logs] if known.ended else list(known.logs)
@@ -309,7 +310,7 @@ class BackfillSide:
         if source is None:
             takes = lacking or is_author
         elif lacking:
-            takes = now_ms - max(entry.lacking_since_ms, source.progress_ms) >= limits.SOURCE_SILENT_MS
+            takes = now_ms - max(entry.lacking_since_ms, source.progress_ms) >= entry.patience_ms
         else:
             takes = is_author and not source.is_author
         if not takes or (is_guest and entry.asked):

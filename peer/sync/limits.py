@@ -91,3 +91,5 @@ PINGS_PER_INTERVAL_MAX = 64
 """Pings that the other side may send within the time after which one is due."""
 SOURCE_SILENT_MS = 3_000
 """A source of a log that brings nothing for so long while another has more is replaced."""
+SOURCE_IN_VAIN_MAX = 9
+"""Who was asked in vain is asked again only when the next source has been silent for that time once more, each time; so often at most."""

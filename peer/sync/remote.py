@@ -31,6 +31,8 @@ class RemoteLog:
     lacking_since_ms: int = 0
     asked: bool = False
     """True while they send us this log."""
+    in_vain: int = 0
+    """How often in a row they were asked, and another link was asked in their place before anything came."""
     repeats: int = 0
     """Searches since something fitted."""
     misfit: str | None = None
@@ -43,6 +45,11 @@ class RemoteLog:
     """True if something of it was passed over that may be needed now: they have to be asked from further back."""
     bad: bool = False
     """True if what they sent of it was refused: not asked for again on this link."""
+
+    @property
+    def patience_ms(self) -> int:
+        """How long another source has to be silent before they are asked. Several that tell and do not bring must not take turns among themselves."""
+        return limits.SOURCE_SILENT_MS * (1 + min(self.in_vain, limits.SOURCE_IN_VAIN_MAX))
 
     def announce(self, tips: Tips) -> None:
         """They say that they hold these now."""

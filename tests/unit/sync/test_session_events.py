@@ -9,6 +9,7 @@ from peer.sync.messages import encode_message
 from peer.transport.status import refusal_of
 from tests.samples import SampleLog, key_pair
 from tests.sync_site import (
+    Clock,
     LinkEnd,
     SampleGroup,
     Site,
@@ -291,6 +292,25 @@ def test_a_silent_source_is_replaced_by_a_link_that_has_more(bob: Site, group: S
 
     assert len(other.heard(messages.Want)) == 1
     assert end.heard(messages.Unwant) == [messages.Unwant(group.id, log.certificate.log)]
+
+
+def test_links_that_tell_and_do_not_bring_do_not_take_turns_among_themselves() -> None:
+    group = SampleGroup("alice", "bob", "carol", "mallory", "dave")
+    bob, log = Site("bob", Clock(), group), SampleLog("alice", group.id)
+    log.write_notes(1)
+    liars = [puppet("mallory", bob), puppet("carol", bob, number=2)]
+    last = puppet("dave", bob, number=3)
+    for each in (*liars, last):
+        each.receive(have_of(group.id, log))
+
+    for _ in range(3 * limits.SOURCE_SILENT_MS // 1000):
+        bob.tick(1)
+
+    assert all(len(each.heard(messages.Want)) == 1 for each in liars)
+    assert len(last.heard(messages.Want)) == 1
+    for _ in range(2 * limits.SOURCE_IN_VAIN_MAX * limits.SOURCE_SILENT_MS // 1000):
+        bob.tick(1)
+    assert all(len(each.heard(messages.Want)) > 1 for each in (*liars, last))
 
 
 # Liveness
