@@ -34,6 +34,9 @@ REST_MAX_MS = 60 * 60 * 1000
 BUSY_MS_MAX = 10 * 60 * 1000
 """How long a link is not ended because something is under way on it."""
 
+REST_NEEDED_MS = 30_000
+"""How long it is left alone at least, where we know of too few others: whoever has few links may always come back."""
+
 FAILED_REST_MS = 60_000
 """How long others come before somebody whom we did not reach."""
 
@@ -71,6 +74,7 @@ class Choice(NamedTuple):
 
 
 class _Rest(NamedTuple):
+    since_ms: int
     until_ms: int
     times: int
 
@@ -94,7 +98,7 @@ class Overlay:
         """`peer` has ended a link because it has enough of them: do not come back for a while."""
         rest = self._resting.get(peer)
         times = rest.times + 1 if rest else 0
-        self._resting[peer] = _Rest(now_ms + min(REST_MAX_MS, REST_MIN_MS << min(times, 8)), times)
+        self._resting[peer] = _Rest(now_ms, now_ms + min(REST_MAX_MS, REST_MIN_MS << min(times, 8)), times)
 
     def failed(self, peer: PeerId, now_ms: int) -> None:
         """`peer` could not be reached."""
@@ -108,28 +112,29 @@ class Overlay:
         `members` are those of each group, ourselves among them; `now_ms` only ever grows, `turn` is the number of `TURN_MS` since the epoch.
         """
         self._remember_only(known, links, now_ms, turn)
-        left_alone = {peer for peer, rest in self._resting.items() if now_ms < rest.until_ms}
+        resting = {peer for peer, rest in self._resting.items() if now_ms < rest.until_ms}
+        left_alone = {peer for peer in resting if now_ms < self._resting[peer].since_ms + REST_NEEDED_MS}
         large = {group: set(each) for group, each in members.items() if len(each) > SMALL_GROUP_MAX}
         everybody = set[PeerId]().union(*(each for group, each in members.items() if group not in large))
         chosen_from = set[PeerId]().union(*large.values()) - everybody
         always = {each.peer for each in known if each.is_manual or each.peer not in chosen_from}
         dialable = {each.peer for each in known if each.is_dialable}
-        dialled = always | {link.peer for link in links if link.we_dialled}
+        dialled = (always - resting) | {link.peer for link in links if link.we_dialled}
         for group, peers in large.items():
             there = [link for link in links if group in link.groups and link.peer in dialable]
-            dialled |= self._to_dial((peers & dialable) - left_alone, there, dialled)
+            dialled |= self._to_dial((peers & dialable) - left_alone, there, dialled, resting)
         let_go = self._too_many(large.keys(), [link for link in links if link.peer in dialable], always, now_ms)
-        return Choice(frozenset(dialled - left_alone - {self._me}), let_go)
+        return Choice(frozenset(dialled - {self._me}), let_go)
 
-    def _to_dial(self, candidates: set[PeerId], there: Sequence[OpenLink], dialled: Collection[PeerId]) -> set[PeerId]:
+    def _to_dial(self, candidates: set[PeerId], there: Sequence[OpenLink], dialled: Collection[PeerId], resting: Collection[PeerId]) -> set[PeerId]:
         """Whom to dial for one group, beside those that we are linked to `there`, and those that are `dialled` for another reason."""
         linked = {link.peer for link in there}
         free = (candidates | linked) - {self._me}
-        reached = linked | (free - self._failed.keys())
+        reached = linked | (free - self._failed.keys() - set(resting))
         chosen = {link.peer for link in there if link.we_dialled} | (reached & set(dialled))
         wanted = {self._next(reached, place) for place in self._rings} if reached else set()
         chosen |= wanted - linked
-        for peer in sorted(free, key=lambda peer: (peer in self._failed, *self._distance(peer, self._place))):
+        for peer in sorted(free, key=lambda peer: (peer in resting, peer in self._failed, *self._distance(peer, self._place))):
             if len(linked | chosen) >= LINKS_MIN and len(chosen) >= CHOSEN_MIN:
                 break
             if peer not in linked:

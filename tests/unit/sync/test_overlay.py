@@ -15,6 +15,7 @@ from peer.sync.overlay import (
     LINKS_MIN,
     REST_MAX_MS,
     REST_MIN_MS,
+    REST_NEEDED_MS,
     SMALL_GROUP_MAX,
     Choice,
     Known,
@@ -132,7 +133,7 @@ def test_with_enough_links_none_is_let_go(overlay: Overlay) -> None:
 
 def test_many_that_come_drive_away_none_that_we_chose_and_none_that_a_ring_needs(overlay: Overlay) -> None:
     """Whatever others do: what goes is the youngest of what they dialled."""
-    ours = list(choose(overlay, known()).dialled)[:CHOSEN_MIN]
+    ours = [peer for peer in sorted(choose(overlay, known()).dialled) if peer != next_of(ME, PEERS)][:CHOSEN_MIN]
     before = [next_of(ME, PEERS), *[peer for peer in PEERS[1:5] if peer not in ours]]
     stand = links(inbound=[*before, *[peer for peer in PEERS[30:] if peer not in (*ours, *before)]], ours=ours)
     now_ms = 0
@@ -185,6 +186,15 @@ def test_it_is_left_alone_also_if_the_operator_named_it(overlay: Overlay) -> Non
 
     assert PEERS[3] not in choose(overlay, known(manual=[PEERS[3]])).dialled
     assert PEERS[3] in choose(overlay, known(manual=[PEERS[3]]), now_ms=REST_MIN_MS).dialled
+
+
+def test_whoever_knows_nobody_else_comes_back_sooner(overlay: Overlay) -> None:
+    """A site must not be left without links because the only one it knows has many."""
+    overlay.told_enough(PEERS[3], 0)
+
+    assert not choose(overlay, known([PEERS[3]]), now_ms=REST_NEEDED_MS - 1).dialled
+    assert choose(overlay, known([PEERS[3]]), now_ms=REST_NEEDED_MS).dialled == {PEERS[3]}
+    assert PEERS[3] not in choose(overlay, known(), now_ms=REST_NEEDED_MS).dialled
 
 
 def test_whoever_is_not_reached_is_dialled_after_all_others(overlay: Overlay) -> None:
