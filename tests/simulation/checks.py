@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from peer.core.certificate import Certificate, LogKind
@@ -40,6 +39,11 @@ class Checks:
         """What arrived over a connection, by sender. Two who both have an event from elsewhere may send it to each other at the same moment."""
         self.copies: Counter[EventId] = Counter()
         """How often an event crossed any connection."""
+        self.written_ms: dict[EventId, int] = {}
+        self.slowest_ms = 0
+        """The longest time from the write of an event until somebody else had it durable."""
+        self.frontier_bytes: Counter[Connection] = Counter()
+        """What both ends first said of what they hold."""
         self.searched: set[tuple[Connection, LogId]] = set()
         """Logs for which a common position was searched, by connection: its steps grow, so what lies between two of them may cross again."""
         self.removals: dict[PeerId, EventId] = {}
@@ -51,6 +55,7 @@ class Checks:
         """An author wrote these."""
         self.kinds[certificate.log] = certificate.kind
         self.signed.update(event.id for event in run.events)
+        self.written_ms.update((event.id, self.world.now_ms) for event in run.events)
         if certificate.peer in self.removals:
             self.late_events[self.removals[certificate.peer]].update(event.id for event in run.events)
 
@@ -78,13 +83,17 @@ class Checks:
         forged = {event.id for event in commit.run.events} - self.signed
         if forged:
             self._broken(f"{peer.name} stored {len(forged)} events that no author signed")
+        self.slowest_ms = max(self.slowest_ms, self.world.now_ms - self.written_ms[commit.run.last.id])
 
     def sent(self, peer: "Peer", connection: "Connection", frame: bytes) -> None:
         """`peer` sends a frame."""
+        if not peer.is_honest:
+            return
         message = messages.decode_message(frame)
         self._only_for_members(peer, connection.other(peer), message)
         match message:
-            case messages.Have(_, _, _, logs):
+            case messages.Have(_, complete, _, logs):
+                self.frontier_bytes[connection] += len(frame) if complete else 0
                 self._durable(peer, {tip.event_id for entry in logs for tip in entry.tips}, "announced")
             case messages.Events(_, log, _, events):
                 self._under_way[connection, peer, frame] = self._events_sent(peer, connection, log, events)
@@ -132,6 +141,8 @@ class Checks:
         if connection.silent:
             return []  # Nothing arrives any more, and neither end can know that.
         other = connection.other(peer)
+        if not other.is_honest:
+            return ids  # It may ask for what it has.
         for event_id in ids:
             self.crossings[connection, peer, event_id] += 1
             self.copies[event_id] += 1
@@ -195,8 +206,8 @@ class Checks:
         signature = message.signature if chance.random() < 0.5 else chance.randbytes(64)
         return messages.encode_message(message._replace(signature=signature, events=(*message.events[:-1], (event.header_bytes, event.body))))
 
-    def _durable(self, peer: "Peer", ids: AbstractSet[EventId], what: str) -> None:
-        missing = ids - peer.store.ids()
+    def _durable(self, peer: "Peer", ids: set[EventId], what: str) -> None:
+        missing = peer.store.lacking(ids)
         if missing:
             self._broken(f"{peer.name}: {len(missing)} events {what} are not durable")
 

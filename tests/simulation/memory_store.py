@@ -6,7 +6,6 @@ test runs it beside SQLite.
 
 import itertools
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -141,7 +140,7 @@ class MemoryStore:
         self._ids: set[EventId] = set()
         self.named: dict[GroupId, set[PeerId]] = {}
         """Peers that the operator named, by group."""
-        self.position = 0
+        self.position = self.highest_hlc = 0
 
     @property
     def groups(self) -> MappingProxyType[GroupId, MemoryGroup]:
@@ -156,9 +155,13 @@ class MemoryStore:
         """Begin to hold a group."""
         self._groups.setdefault(genesis.group, MemoryGroup(genesis, Judgement(evaluate(genesis.owners, ()))))
 
-    def ids(self) -> AbstractSet[EventId]:
+    def ids(self) -> set[EventId]:
         """All events held."""
-        return self._ids
+        return set(self._ids)
+
+    def lacking(self, events: Iterable[EventId]) -> set[EventId]:
+        """Those of `events` that are not held."""
+        return set(events) - self._ids
 
     def commit(self, certificate: Certificate, run: Run) -> Commit | None:
         """Make a run durable; None if all of it is held already."""
@@ -181,6 +184,7 @@ class MemoryStore:
         roster = evaluate(group.genesis.owners, group.control) if certificate.kind is LogKind.CONTROL else group.roster
         group.look_again((certificate.peer, certificate.log), group.roster if roster == group.roster else roster)
         self.position += len(fresh)
+        self.highest_hlc = max(self.highest_hlc, fresh[-1].header.hlc)
         return Commit(certificate.group, certificate, Run(fresh, run.signature), group.tips.get(run.log, ()), self.position)
 
     def check_place(self, held: dict[EventId, Event], first: Event) -> None:
@@ -233,7 +237,7 @@ class MemoryStore:
     def copy(self) -> "MemoryStore":
         """As a backup of the disk."""
         other = MemoryStore()
-        other.position = self.position
+        other.position, other.highest_hlc = self.position, self.highest_hlc
         other._ids = set(self._ids)
         other.named = {group: set(peers) for group, peers in self.named.items()}
         for group_id, group in self._groups.items():

@@ -1,18 +1,16 @@
 """One seed, one history: peers write, links are cut, peers crash, the mesh falls apart and heals.
 
-`python -m tests.simulation SEED` replays it.
+`python -m tests.simulation history SEED` replays it.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
-from peer.core.encoding import encode
-from peer.core.run import Draft
 from peer.sync import limits
 from tests.simulation.checks import BrokenPromiseError
+from tests.simulation.faults import crash, crash_in_a_write, cut, part, restart, silence, write, write_much
 from tests.simulation.shell import Peer
 from tests.simulation.trust import TRUST_KINDS, plan_trust
 from tests.simulation.world import World
@@ -54,10 +52,10 @@ def _run(seed: int) -> World:
     world.start()
     for _ in range(chance.randint(20, 60)):
         writer = chance.choice(world.peers)
-        world.after(chance.randint(0, STORM_MS), lambda writer=writer: _write(world, writer))
-    world.after(chance.randint(0, STORM_MS), lambda: _write_much(world, chance.choice(world.peers)))
+        world.after(chance.randint(0, STORM_MS), lambda writer=writer: write(world, writer))
+    world.after(chance.randint(0, STORM_MS), lambda: write_much(world, chance.choice(world.peers)))
     for _ in range(chance.randint(6, 16)):
-        fault = chance.choice([_cut, _cut, _silence, _crash, _crash_in_a_write, _part])
+        fault = chance.choice([cut, cut, silence, crash, crash_in_a_write, part])
         world.after(chance.randint(1_000, STORM_MS), lambda fault=fault: fault(world))
     if with_forks:
         _plan_fork(world)
@@ -95,62 +93,6 @@ def _connect(world: World, chance_of_more: float) -> None:
             world.connect(late, other)
 
 
-def _write(world: World, peer: Peer, count: int = 0) -> None:
-    if peer.up:
-        drafts = [Draft("test.note", encode({"text": "x" * world.random.randint(0, 300)})) for _ in range(count or world.random.randint(1, 12))]
-        peer.write(world.group, LogKind.DATA, drafts)
-
-
-def _write_much(world: World, peer: Peer) -> None:
-    """More than one page and more than the credit."""
-    for _ in range(6):
-        _write(world, peer, 200)
-
-
-def _cut(world: World) -> None:
-    connections = world.live_connections()
-    if connections:
-        world.faults["cuts"] += 1
-        world.random.choice(connections).cut()
-
-
-def _silence(world: World) -> None:
-    connections = world.live_connections()
-    if connections:
-        world.faults["silent_cuts"] += 1
-        world.random.choice(connections).silent = True
-
-
-def _crash(world: World) -> None:
-    peer = world.random.choice(world.peers)
-    if peer.up:
-        world.faults["crashes"] += 1
-        peer.crash()
-        world.after(world.random.randint(100, 15_000), lambda: _restart(world, peer))
-
-
-def _crash_in_a_write(world: World) -> None:
-    """Between the write and its commit."""
-    peer = world.random.choice(world.peers)
-    if peer.up:
-        _write(world, peer)
-        world.faults["crashes"] += 1
-        peer.crash()
-        world.after(world.random.randint(100, 5_000), lambda: _restart(world, peer))
-
-
-def _restart(world: World, peer: Peer) -> None:
-    if not peer.up:
-        peer.restart()
-        world.checks.acknowledged_survive(peer)
-
-
-def _part(world: World) -> None:
-    world.faults["partitions"] += 1
-    world.part(set(world.random.sample(world.peers, world.random.randint(1, len(world.peers) - 1))))
-    world.after(world.random.randint(1_000, 20_000), world.heal)
-
-
 def _plan_fork(world: World) -> None:
     """Somebody puts an old disk back, past every fence, and goes on writing under the same key."""
     peer = world.random.choice(world.peers)
@@ -158,7 +100,7 @@ def _plan_fork(world: World) -> None:
     start = world.random.randint(5_000, 20_000)
 
     def save() -> None:
-        _write(world, peer)
+        write(world, peer)
         saved.append(peer.store.copy())
 
     def put_back() -> None:
@@ -168,11 +110,11 @@ def _plan_fork(world: World) -> None:
         peer.store = store  # type: ignore[assignment]
         world.checks.acknowledged_events[peer] &= peer.store.ids()
         peer.restart()
-        _write(world, peer)
+        write(world, peer)
         world.faults["forks"] += 1
 
     world.after(start, save)
-    world.after(start + 2_000, lambda: _write(world, peer, 5))
+    world.after(start + 2_000, lambda: write(world, peer, 5))
     world.after(start + 15_000, put_back)
 
 
@@ -189,7 +131,7 @@ def plan_newcomer(world: World) -> None:
     def leave() -> None:
         if owner.up:
             owner.crash()
-            world.after(world.random.randint(10_000, 20_000), lambda: _restart(world, owner))
+            world.after(world.random.randint(10_000, 20_000), lambda: restart(world, owner))
         world.heal()
 
     world.after(start, admit)
@@ -226,7 +168,7 @@ def _calm(world: World) -> None:
             connection.cut()
     for peer in world.peers:
         if not peer.up:
-            _restart(world, peer)
+            restart(world, peer)
 
 
 def several_decisions(world: World) -> None:
@@ -234,20 +176,3 @@ def several_decisions(world: World) -> None:
     owner = world.peers[0]
     for peer in world.peers[1:]:
         owner.write(world.group, LogKind.CONTROL, [member_set(peer.key.peer_id, peer.name, Role.ADMIN)])
-
-
-def main(arguments: list[str]) -> int:
-    """Run the seeds given, or `--seeds N` of them; print faults by kind."""
-    seeds = range(int(arguments[1])) if arguments and arguments[0] == "--seeds" else [int(argument) for argument in arguments]
-    faults: Counter[str] = Counter()
-    failed = 0
-    for seed in seeds:
-        try:
-            world = run_seed(seed)
-        except BrokenPromiseError as error:
-            failed += 1
-            print(f"FAILED {error}\n  replay: python -m tests.simulation {seed}")  # noqa: T201
-        else:
-            faults.update(world.faults)
-    print(f"{len(seeds)} seeds, {failed} failed; faults: {dict(sorted(faults.items()))}")  # noqa: T201
-    return 1 if failed else 0

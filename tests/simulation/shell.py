@@ -11,7 +11,7 @@ from peer.core.event import Event
 from peer.core.identity import GroupId, KeyPair
 from peer.core.interfaces import Commit
 from peer.core.run import Draft, Run, write_run
-from peer.errors import EventRejectedError
+from peer.errors import EnoughLinksError, EventRejectedError
 from peer.sync import effects as fx
 from peer.sync.handshake import Handshake, LocalSide
 from peer.sync.reconnect import LinkFacts, delay_ms, failures_after, new_link_stays
@@ -21,6 +21,7 @@ from peer.sync.surroundings import Surroundings
 from tests.simulation.memory_store import MemoryStore
 
 if TYPE_CHECKING:
+    from tests.simulation.neighbourhood import Neighbourhood
     from tests.simulation.world import World
 
 TICK_MS = 1000
@@ -46,9 +47,15 @@ class Connection:
     def send(self, sender: "Peer", frame: bytes) -> None:
         """Deliver `frame` later, after those sent before it."""
         receiver = self.other(sender)
-        arrival = max(self._arrival_ms[receiver], self.world.now_ms + self.world.random.randint(1, self.world.delay_ms_max))
+        slowness = len(frame) * 1000 // min(sender.bytes_per_second, receiver.bytes_per_second)
+        delay = self.world.random.randint(1, self.world.delay_ms_max) + max(sender.latency_ms, receiver.latency_ms)
+        arrival = max(self._arrival_ms[receiver], self.world.now_ms + delay) + slowness
         self._arrival_ms[receiver] = arrival
         self.world.at(arrival, lambda: self._deliver(sender, receiver, frame))
+
+    def finish(self, sender: "Peer") -> None:
+        """End it when all that `sender` said has arrived."""
+        self.world.at(max(self.world.now_ms, self._arrival_ms[self.other(sender)]), self.cut)
 
     def cut(self) -> None:
         """End it; both ends learn of it."""
@@ -61,6 +68,9 @@ class Connection:
 
     def _deliver(self, sender: "Peer", receiver: "Peer", frame: bytes) -> None:
         link = self.ends[receiver]
+        if receiver.frozen_until_ms > self.world.now_ms:
+            self.world.at(receiver.frozen_until_ms, lambda: self._deliver(sender, receiver, frame))
+            return
         if self.alive and not self.silent and link is not None and receiver.up:
             self.world.checks.arrived(sender, self, frame)
             frame = self.world.tampered(frame)
@@ -77,6 +87,8 @@ class Link:
     session: SyncSession
     target: "Peer | None"
     facts: LinkFacts | None = None
+    is_let_go: bool = False
+    """True if this side ended it, having enough of them."""
 
 
 @dataclass
@@ -91,6 +103,9 @@ class OwnLog:
 class Peer:
     """One simulated peer: the shell around its sessions."""
 
+    is_honest = True
+    """False for one that does not follow the protocol: nothing is promised to it, or by it."""
+
     def __init__(self, world: "World", name: str) -> None:
         self.world = world
         self.name = name
@@ -99,7 +114,19 @@ class Peer:
         self.process = world.random.randbytes(16)
         self.store = MemoryStore()
         self.up = True
+        self.endpoint = f"https://{name}:8443"
+        self.is_hidden = False
+        """True if nobody can dial it."""
+        self.is_mute = False
+        """True if it accepts connections and never says a word."""
+        self.bytes_per_second = 10**9
+        self.latency_ms = 0
+        self.commit_ms_max = COMMIT_MS_MAX
+        self.frozen_until_ms = 0
+        self.clock_skew_ms = 0
+        self.neighbourhood: Neighbourhood | None = None
         self.targets: list[Peer] = []
+        self._dialling: set[Peer] = set()
         self.failures: Counter[Peer] = Counter()
         self.life = 0
         """Counts the starts: what was planned in an earlier life does not happen."""
@@ -109,13 +136,39 @@ class Peer:
     def _begin(self) -> None:
         self.surroundings = Surroundings(self.store, Sources())
         self.links: dict[int, Link] = {}
+        self._dialling = set()
         self.pending: list[tuple[Certificate, Run, Callable[[str | None], None]]] = []
+
+    def install(self, store: MemoryStore) -> None:
+        """Another disk, before the start."""
+        self.store = store
+        self._begin()
 
     def start(self) -> None:
         """Dial everybody, and tick."""
+        if self.is_mute:
+            return
+        if self.neighbourhood is not None:
+            self.neighbourhood.begin()
+            self.targets = []
+        self._dial_all()
+        self.soon(self.world.random.randint(1, TICK_MS) if self.neighbourhood else TICK_MS, self.tick)
+
+    def retarget(self, targets: "list[Peer]") -> None:
+        """Dial these whenever there is no link, and nobody else."""
+        self.targets = targets
+        self._dial_all()
+
+    def _dial_all(self) -> None:
         for target in self.targets:
-            self.soon(0, lambda target=target: self.dial(target))
-        self.soon(TICK_MS, self.tick)
+            if target not in self._dialling:
+                self._dialling.add(target)
+                self.soon(0, lambda target=target: self.dial(target))
+
+    @property
+    def clock_ms(self) -> int:
+        """What its own clock shows."""
+        return self.world.now_ms + self.clock_skew_ms
 
     def crash(self) -> None:
         """Stop at once; what is not durable is lost."""
@@ -143,27 +196,37 @@ class Peer:
 
     def tick(self) -> None:
         """Time passes for every session."""
+        if self.frozen_until_ms > self.world.now_ms:
+            self.soon(self.frozen_until_ms - self.world.now_ms, self.tick)
+            return
         for link in list(self.links.values()):
             self.feed(link, fx.Tick())
+        if self.neighbourhood is not None:
+            self.neighbourhood.tick()
         self.soon(TICK_MS, self.tick)
 
     # Links
 
     def dial(self, target: "Peer") -> None:
         """Open a connection, or try again later."""
+        if target not in self.targets:
+            self._dialling.discard(target)
+            return
         if any(link.facts is not None and link.connection.other(self) is target for link in self.links.values()):
             self.soon(5 * TICK_MS, lambda: self.dial(target))
             return
-        if not target.up or self.world.is_parted(self, target):
+        if not target.up or self.world.is_parted(self, target) or not self.world.can_dial(self, target):
             self._dial_later(target, was_up_to_date=False)
             return
         connection = Connection(self.world, self, target)
         self.open_link(connection, dialled=target)
-        target.open_link(connection, dialled=None)
+        if not target.is_mute:
+            target.open_link(connection, dialled=None)
 
     def open_link(self, connection: Connection, dialled: "Peer | None") -> None:
         """Begin a session at this end."""
-        local = LocalSide(self.key, self.name, self.world.random.randbytes(32), self.incarnation, self.process)
+        record = self.neighbourhood.record().data if self.neighbourhood else b""
+        local = LocalSide(self.key, self.name, self.world.random.randbytes(32), self.incarnation, self.process, record)
         number = self.world.next_number()
         session = SyncSession(Handshake(local, dialled.key.peer_id if dialled else None), self.surroundings, number, self.world.now_ms)
         link = Link(number, connection, session, dialled)
@@ -182,10 +245,14 @@ class Peer:
 
     def _dial_later(self, target: "Peer", *, was_up_to_date: bool) -> None:
         self.failures[target] = failures_after(self.failures[target], was_up_to_date=was_up_to_date)
+        if self.neighbourhood is not None and self.failures[target]:
+            self.neighbourhood.not_reached(target, self.failures[target])
         self.soon(delay_ms(self.failures[target], self.world.random.random()), lambda: self.dial(target))
 
     def _established(self, link: Link, effect: fx.Established) -> None:
         link.facts = LinkFacts(link.connection.dialler.key.peer_id, link.connection.listener.key.peer_id, effect.process)
+        if self.neighbourhood is not None:
+            self.neighbourhood.established(effect.remote, effect.record)
         for old in list(self.links.values()):
             if old is not link and old.facts is not None and old.connection.other(self) is link.connection.other(self):
                 loser = old if new_link_stays(old.facts, link.facts) else link
@@ -205,7 +272,7 @@ class Peer:
         for link in list(self.links.values()):
             self.feed(link, fact)
 
-    def perform(self, link: Link, effect: fx.Effect) -> None:
+    def perform(self, link: Link, effect: fx.Effect) -> None:  # noqa: C901  (every effect in one place)
         """One effect."""
         match effect:
             case fx.SendFrame(frame):
@@ -213,7 +280,9 @@ class Peer:
                 link.connection.send(self, frame)
             case fx.CloseLink(code, _):
                 self.world.closes[code] += 1
-                link.connection.cut()
+                if code == EnoughLinksError.code and not link.is_let_go and self.neighbourhood is not None:
+                    self.neighbourhood.told_enough(link.connection.other(self).key.peer_id)
+                link.connection.finish(self)
             case fx.Established():
                 self._established(link, effect)
             case fx.StoreRun(certificate, run, _):
@@ -227,6 +296,8 @@ class Peer:
                 self.answer(link, fx.LocatorRead(effect, self.store.locator(group, log)))
             case fx.Knocked():
                 self.world.faults["knocks"] += 1
+            case fx.RecordsHeard(group, entries) if self.neighbourhood is not None:
+                self.neighbourhood.heard(link.connection.other(self).key.peer_id, group, entries)
             case fx.BackfillEnded() | fx.PhaseChanged():
                 pass
             case _:
@@ -242,7 +313,7 @@ class Peer:
         """Ask for a run to become durable."""
         self.pending.append((certificate, run, done))
         if len(self.pending) == 1:
-            self.soon(self.world.random.randint(1, COMMIT_MS_MAX), self.commit_pending)
+            self.soon(self.world.random.randint(1, self.commit_ms_max), self.commit_pending)
 
     def commit_pending(self) -> None:
         """All that waits becomes durable, and is told afterwards."""
@@ -282,7 +353,7 @@ class Peer:
         hlc = own.last.header.hlc if own.last else 0
         clocked = []
         for draft in drafts:
-            hlc = next_hlc(hlc, 0, self.world.now_ms)
+            hlc = next_hlc(hlc, self.store.highest_hlc, self.clock_ms)
             clocked.append((draft, hlc))
         run = write_run(own.key, own.certificate, own.last, clocked)
         own.last = run.last

@@ -8,12 +8,13 @@ import hashlib
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
 from peer.core.group import Genesis
+from peer.core.run import RUN_EVENTS_MAX
 from tests.simulation.checks import Checks
 from tests.simulation.shell import Connection, Peer
 
@@ -29,6 +30,10 @@ class World:
     delay_ms_max: int = 80
     tamper_chance: float = 0.0
     page_size_max: int = 16 * 1024
+    installed: bool = False
+    """True if everybody has the decisions on members already: a thousand rosters take long to sync."""
+    kinds: Mapping[str, type[Peer]] = field(default_factory=dict)
+    """Of those who are no simple peers, by name."""
     now_ms: int = 1_800_000_000_000
     faults: Counter[str] = field(default_factory=Counter)
     closes: Counter[str] = field(default_factory=Counter)
@@ -39,16 +44,26 @@ class World:
         self._numbers = 0
         self._trace = hashlib.blake2b()
         self._parted: set[frozenset[Peer]] = set()
+        self.no_way: set[tuple[Peer, Peer]] = set()
+        """Who cannot dial whom, whatever happens; the reverse may work."""
         self.connections: list[Connection] = []
         self.checks = Checks(self)
-        self.peers = [Peer(self, name) for name in self.names]
+        self.peers = [self.kinds.get(name, Peer)(self, name) for name in self.names]
+        self.by_endpoint = {peer.endpoint: peer for peer in self.peers}
         owner = self.peers[0]
         self.genesis = Genesis("lab", (owner.key.peer_id,), self.random.randbytes(32), self.now_ms, {})
         self.group = self.genesis.group
         for peer in self.peers:
             peer.store.create_group(self.genesis)
-        added = [peer for peer in self.peers[1:] if peer.name not in self.late]
-        owner.write(self.group, LogKind.CONTROL, [member_set(peer.key.peer_id, peer.name, Role.WRITER) for peer in added])
+        added = [member_set(peer.key.peer_id, peer.name, Role.WRITER) for peer in self.peers[1:] if peer.name not in self.late]
+        if not self.installed:
+            owner.write(self.group, LogKind.CONTROL, added)
+            return
+        for start in range(0, len(added), RUN_EVENTS_MAX):
+            owner.write(self.group, LogKind.CONTROL, added[start : start + RUN_EVENTS_MAX])
+            owner.commit_pending()
+        for peer in self.peers[1:]:
+            peer.install(owner.store.copy())
 
     def connect(self, dialler: "Peer", listener: "Peer") -> None:
         """From the start on, `dialler` dials `listener`; both operators know of it, unless the dialler is a late one."""
@@ -100,6 +115,10 @@ class World:
         """True if no connection can stand between them now."""
         return frozenset((one, other)) in self._parted
 
+    def can_dial(self, dialler: "Peer", listener: "Peer") -> bool:
+        """True if there is a way from one to the other at all."""
+        return not listener.is_hidden and (dialler, listener) not in self.no_way
+
     def live_connections(self) -> list[Connection]:
         """Those that stand."""
         found = {link.connection: None for peer in self.peers for link in peer.links.values() if link.connection.alive}
@@ -131,9 +150,9 @@ class World:
 
     @property
     def members(self) -> list[Peer]:
-        """Those who are in the group by what the owner holds."""
+        """Those who are in the group by what the owner holds, and follow the protocol."""
         roster = self.peers[0].store.groups[self.group].roster
-        return [peer for peer in self.peers if roster.role(peer.key.peer_id) is not Role.NONE]
+        return [peer for peer in self.peers if peer.is_honest and not peer.is_mute and roster.role(peer.key.peer_id) is not Role.NONE]
 
     def converged(self) -> bool:
         """True if all members are up, nothing waits, and all offer the same."""
