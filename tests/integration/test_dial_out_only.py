@@ -50,3 +50,27 @@ async def test_an_admin_that_nobody_can_dial_invites_through_a_member_that_can_b
 
     assert read_invitation(str(made["invitation"])).member.hex() == office.peer_id
     assert (joined["role"], len(joined["members"])) == ("reader", 3)
+
+
+async def test_a_site_that_nobody_can_dial_keeps_links_to_two_relays_and_either_is_enough(tmp_path: Path) -> None:
+    """And it leaves the group over whichever is left."""
+    bag = tmp_path / "late.mcap"
+    write_sample(bag, SIZE, 1)
+    async with running_peer(tmp_path / "office", "office") as office, running_peer(tmp_path / "field", "field", listen="none") as field:
+        async with running_peer(tmp_path / "annex", "annex") as annex:
+            await office.post(GROUPS, {"name": "lab"})
+            for joiner in (annex, field):
+                made = await office.post(f"{GROUPS}/lab/invitations", {"role": "writer", "expires_in_ms": 60_000})
+                await joiner.post(f"{GROUPS}/join", {"invitation": made["invitation"]})
+            await field.post(PEERS, {"name": "annex", "peer_id": annex.peer_id, "sync_endpoint": annex.listen, "shared_groups": ["lab"]})
+            await field.until("/api/v1/status", lambda status: [_good(link) for link in status["links"]] == [True, True])
+        await field.until("/api/v1/status", lambda status: sorted(_good(link) for link in status["links"]) == [False, True])
+        await field.post(RECORDINGS, {"paths": [str(bag)]})
+        await office.until(f"{RECORDINGS}/late", lambda recording: recording["state"] == "local")
+        async with field.http.delete(f"{field.url}{GROUPS}/lab") as answer:
+            assert answer.status == 200, await answer.text()
+        await office.until(f"{GROUPS}/lab", lambda group: len(group["members"]) == 2)
+
+
+def _good(link: dict[str, object]) -> bool:
+    return link["state"] == "up_to_date" and link["dialled_by_us"] is True
