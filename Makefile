@@ -23,7 +23,7 @@ help:
 	@echo "make check                 format, lint, types, layers"
 	@echo "make format                put the format right"
 	@echo "make bench                 measure"
-	@echo "make simulate SEEDS=1000   run the protocol under that many seeds"
+	@echo "make simulate SEEDS=1000   what events cost with 10, 100 and 1000 peers; then the protocol under that many seeds of each kind"
 	@echo "make fuzz FUZZ_SECONDS=60  coverage-guided input for everything that reads bytes from elsewhere, so long for each reader"
 	@echo "make fuzz-engine           set up what that needs, and nothing else does"
 	@echo "make requirements          pin the requirements anew"
