@@ -16,7 +16,9 @@ COST_INVALID = 10
 COST_STRANGER = 2
 """A record of somebody who is no member: their roster may be ahead of ours."""
 COST_UNREACHABLE = 2
-"""Addresses at which nobody answered. Networks differ: this alone shuts out nobody who tells of some that are there."""
+"""Addresses at which nobody answered."""
+LEFT_BY_SILENCE = 20
+"""Points that this leaves to whoever told of somebody that was reached: networks differ, and sites are switched off."""
 COST_WRONG_KEY = 10
 """Addresses at which another key answered."""
 EARNED = 5
@@ -35,6 +37,8 @@ class _Account:
     points: int
     updated_ms: int
     paused_until_ms: int | None = None
+    was_right: bool = False
+    """Whether anybody was reached of whom it told."""
 
 
 class Credit:
@@ -53,22 +57,24 @@ class Credit:
         account = self._accounts.get(peer)
         return CREDIT_START if account is None else self._updated(account, now_ms).points
 
-    def spend(self, peer: PeerId, points: int, now_ms: int) -> bool:
-        """Take `points` from `peer`; True if it has none left since then."""
+    def spend(self, peer: PeerId, points: int, now_ms: int, *, is_silence: bool = False) -> bool:
+        """Take `points` from `peer`, some of them at most where it is only that nobody answered; True if it has none left since then."""
         account = self._account(peer, now_ms)
         if account.paused_until_ms is not None:
             return False
-        account.points = max(0, account.points - points)
+        least = min(account.points, LEFT_BY_SILENCE) if is_silence and account.was_right else 0
+        account.points = max(least, account.points - points)
         if account.points:
             return False
         account.paused_until_ms = now_ms + PAUSE_MS
         return True
 
-    def earn(self, peer: PeerId, now_ms: int) -> None:
+    def earn(self, peer: PeerId, points: int, now_ms: int) -> None:
         """What `peer` told was true."""
         account = self._account(peer, now_ms)
+        account.was_right = True
         if account.paused_until_ms is None:
-            account.points = min(CREDIT_MAX, account.points + EARNED)
+            account.points = min(CREDIT_MAX, account.points + points)
 
     def paused(self, now_ms: int) -> Mapping[PeerId, int]:
         """From whom nothing is taken, and for how many ms."""

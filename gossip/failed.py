@@ -26,12 +26,12 @@ class FailedOut:
         self._failed: dict[PeerId, _Failed] = {}
 
     def add(self, peer: PeerId, seq: int, now_ms: int, *, was_reached: bool) -> bool:
-        """`peer` failed out with this record; True if it had not done so before, lately."""
+        """`peer` failed out with this record; True if it is not remembered that it did so before."""
         before = self._failed.pop(peer, None)
         self._failed[peer] = _Failed(seq, now_ms, was_reached)
         while len(self._failed) > FAILED_MAX:
             del self._failed[next(iter(self._failed))]
-        return before is None or now_ms - before.failed_ms >= SAME_RECORD_MS
+        return before is None
 
     def refuses(self, peer: PeerId, seq: int, now_ms: int) -> bool:
         """Whether a record of `peer` with this seq comes too early."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gossip.credit import COST_INVALID, COST_STRANGER, COST_UNREACHABLE, COST_WRONG_KEY, Credit
+from gossip.credit import COST_INVALID, COST_STRANGER, COST_UNREACHABLE, COST_WRONG_KEY, EARNED, Credit
 from gossip.dials import DialBudget
 from gossip.failed import FailedOut
 from gossip.record import SignedRecord, read_record
@@ -148,7 +148,7 @@ class GossipTable:
         if self._told[key].signed.record.endpoints != told.signed.record.endpoints:
             contact.failures = 0
             contact.failed.clear()
-            contact.may_be_dialled = contact.good_until_ms is not None
+            contact.may_be_dialled = False  # Also of a peer that was reached: it could have us dial whatever it likes, as often as it likes.
         self._told[key] = told
         self.changes += 1
 
@@ -191,9 +191,9 @@ class GossipTable:
 
     def _met(self, peer: PeerId, contact: Contact, data: bytes, now_ms: int) -> None:
         told = self._of(peer)
-        if contact.good_until_ms is None:
-            for informant in {each.learned_from for _, each in told} - {peer}:
-                self.credit.earn(informant, now_ms)
+        points = EARNED if contact.good_until_ms is None else 0
+        for informant in {each.learned_from for _, each in told} - {peer}:
+            self.credit.earn(informant, points, now_ms)
         contact.is_linked = True
         contact.failures, contact.met_wrong_key = 0, False
         contact.failed.clear()
@@ -219,7 +219,6 @@ class GossipTable:
         newest = max((each for _, each in self._of(peer)), key=lambda each: each.rank, default=None)
         contact.reached_ms = now_ms
         contact.good_until_ms = now_ms + (newest.signed.record.valid_for_s if newest else 0) * MS_PER_S
-        contact.may_be_dialled = True
 
     def tried(self, peer: PeerId, endpoint: str, code: str, now_ms: int) -> None:
         """Nobody proved at `endpoint` to be `peer`. It counts as a failure when this holds for all its addresses."""
@@ -247,7 +246,7 @@ class GossipTable:
             self._forget(key)
         if is_first and not was_reached:
             for informant in sorted(informants):
-                self._charge(informant, COST_WRONG_KEY if contact.met_wrong_key else COST_UNREACHABLE, now_ms)
+                self._charge(informant, COST_WRONG_KEY if contact.met_wrong_key else COST_UNREACHABLE, now_ms, is_silence=not contact.met_wrong_key)
 
     def tick(self, now_ms: int) -> None:
         """Forget what has expired, and let a few more be dialled."""
@@ -331,9 +330,9 @@ class GossipTable:
         del self._told[key]
         self.changes += 1
 
-    def _charge(self, informant: PeerId, points: int, now_ms: int) -> None:
+    def _charge(self, informant: PeerId, points: int, now_ms: int, *, is_silence: bool = False) -> None:
         """Let `informant` pay; with its last point goes whatever it told of and nobody reached."""
-        if not self.credit.spend(informant, points, now_ms):
+        if not self.credit.spend(informant, points, now_ms, is_silence=is_silence):
             return
         self.shut_out.append(informant)
         for key, told in list(self._told.items()):

@@ -269,6 +269,22 @@ def test_addresses_are_let_go_a_few_in_a_minute_and_of_each_informant_its_share(
     assert len(view.dialled()) > DIALS_PER_MINUTE_MAX
 
 
+def test_who_was_reached_cannot_have_us_dial_new_addresses_without_end() -> None:
+    """Neither while its link stands nor by coming and going: each new address waits for its share of the minute."""
+    view = View(red="bob dan")
+    view.hear("bob", (record("dan"), 2))
+    view.link("dan")
+    assert view.dialled() == {"dan"}
+    dialled = set()
+    for seq in range(2, 100):
+        view.hear("dan", (record("dan", seq, endpoints=(f"https://victim.example:{seq}",)), 2))
+        view.link(*(("dan",) if seq % 2 else ()))
+        view.table.tick(view.now_ms)
+        dialled |= {endpoint for each in view.table.placed() for endpoint in each.endpoints}
+
+    assert 1 < len(dialled) <= DIALS_PER_INFORMANT_MAX
+
+
 def test_what_is_forged_costs_until_nothing_is_taken_any_more() -> None:
     view = View(red="bob dan erin")
     view.hear("bob", (record("dan"), 2))
@@ -304,6 +320,36 @@ def test_addresses_where_nobody_is_cost_a_little_and_peers_that_are_there_earn_i
     assert view.table.credit.points(bob, 0) == credit.CREDIT_START - credit.COST_UNREACHABLE + credit.EARNED
 
 
+def test_who_told_of_somebody_that_is_there_is_not_shut_out_because_others_do_not_answer() -> None:
+    """Half of a mesh may be behind firewalls, or have no power."""
+    view = View(red=f"bob erin {MANY}", rules=GossipRules(max_gossip_peers=500))
+    view.hear("bob", (record("erin"), 2))
+    view.link("erin")
+    for number in range(100):
+        view.hear("bob", (record(f"p{number}"), 2))
+        for _ in range(RULES.max_failures):
+            view.fails(f"p{number}")
+    assert view.table.credit.points(peer_id("bob"), 0) == credit.LEFT_BY_SILENCE
+    view.hear("bob", (forged("erin"), 2), (forged("erin"), 2))
+
+    assert view.table.shut_out == [peer_id("bob")], "a lie is a lie"
+
+
+def test_a_site_that_stays_away_is_paid_for_once() -> None:
+    """Whoever reached it tells of it for an hour; nobody is to pay for a power cut again and again."""
+    view, paid = View(red="bob dan"), []
+    for _ in range(6):
+        view.hear("bob", (record("dan"), 2))
+        assert view.known()
+        before = view.table.credit.points(peer_id("bob"), view.now_ms)
+        for _ in range(RULES.max_failures):
+            view.fails("dan")
+        paid.append(before - view.table.credit.points(peer_id("bob"), view.now_ms))
+        view.now_ms += SAME_RECORD_MS
+
+    assert paid == [credit.COST_UNREACHABLE, 0, 0, 0, 0, 0]
+
+
 def test_another_key_at_an_address_costs_more_and_once() -> None:
     """A peer can put the address of another into its own record, again and again: who hands that on in good faith pays once."""
     view = View(red="bob dan")
@@ -321,7 +367,7 @@ def test_credit_comes_back_with_time_and_has_an_end() -> None:
     account.spend(bob, 10, 0)
     assert account.points(bob, 5 * credit.REGAINED_MS) == credit.CREDIT_START - 5
     for _ in range(100):
-        account.earn(bob, 0)
+        account.earn(bob, credit.EARNED, 0)
 
     assert account.points(bob, 0) == credit.CREDIT_MAX
 
@@ -330,7 +376,7 @@ def test_few_accounts_are_remembered_and_those_that_owe_first() -> None:
     account, bad = credit.Credit(), PeerId(bytes(32))
     account.spend(bad, credit.CREDIT_START, 0)
     for number in range(1, 2 * credit.INFORMANTS_MAX):
-        account.earn(PeerId(number.to_bytes(32, "big")), 0)
+        account.earn(PeerId(number.to_bytes(32, "big")), credit.EARNED, 0)
 
     assert not account.is_good(bad, 0)
     assert len(account._accounts) == credit.INFORMANTS_MAX
