@@ -90,10 +90,10 @@ class Joining:
 
         A repetition changes nothing. Raises `InvitationRefusedError` that says why not, `NoAdminReachedError` if that is for others to decide.
         """
+        view = self._replica.groups.get(group)
+        if view is None:  # Looked at before the lock is made: strangers name as many groups as they like, and nothing is kept of these.
+            raise InvitationRefusedError("this site is not in that group", fix="ask for a new invitation")
         async with self._deciding[group]:
-            view = self._replica.groups.get(group)
-            if view is None:
-                raise InvitationRefusedError("this site is not in that group", fix="ask for a new invitation")
             if view.roster.role(peer) is not Role.NONE and view.roster.role(self._peer) >= Role.ADMIN:
                 self._check_use(view, key, peer)
                 return
