@@ -28,6 +28,7 @@ from peer.sync.effects import Knocked
 from peer.sync.handshake import NO_CHANNEL_KEY, Handshake
 from peer.sync.session import SyncSession
 from peer.sync.surroundings import about_one_group
+from peer.transport.bodies import BODY_PLACE
 from peer.transport.exchange import Outcome, exchange
 from peer.transport.links import PeerLinks
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier
@@ -150,7 +151,8 @@ class FormRoutes:
         group = _group(request)
 
         async def answer(caller: PeerId, body: bytes) -> list[bytes]:
-            return [await self._links.ask_to_join(caller, _read_join(body, group), join_nonce(request[NONCE]))]
+            join, nonce = _read_join(body, group), join_nonce(request[NONCE])
+            return [await self._links.ask_to_join(caller, join, nonce, request[BODY_PLACE].free)]
 
         return await self._answer(request, group, answer)
 

@@ -1,6 +1,7 @@
 """A request to join that waits for its answer, as a joiner on a link does: decided here, or by an admin that is reached over links."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from peer.core.identity import PeerId
@@ -28,10 +29,11 @@ class CallOwner(Protocol):
 class JoinCall:
     """One of them."""
 
-    def __init__(self, asking: AskingOnce, owner: CallOwner) -> None:
-        """Needs a running event loop."""
+    def __init__(self, asking: AskingOnce, owner: CallOwner, waits: Callable[[], None]) -> None:
+        """`waits` is called once it has to wait for others. Needs a running event loop."""
         self._asking = asking
         self._owner = owner
+        self._waits = waits
         self._ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._deciding: asyncio.Task[None] | None = None
 
@@ -59,6 +61,7 @@ class JoinCall:
                 case fx.DecideJoin():
                     self._deciding = asyncio.create_task(self._decide(effect))
                 case fx.PassJoin(asked):
+                    self._waits()
                     self._owner.pass_on(fx.JoinPassed(asked), self)
                 case fx.SendFrame(frame) if not self._ended.done():
                     self._ended.set_result(frame)

@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from peer.core.certificate import LogKind
 from peer.core.group import Invitation
@@ -204,14 +204,14 @@ class PeerLinks:
         replica = self._parts.replica
         return peer in self._dialling.targets or any(replica.shares(group, peer) for group in replica.groups)
 
-    async def ask_to_join(self, caller: PeerId, join: Join, nonce: bytes) -> bytes:
+    async def ask_to_join(self, caller: PeerId, join: Join, nonce: bytes, waits: Callable[[], None]) -> bytes:
         """`caller`, who signed a request, asks to be let in: the frame that says that it is. `nonce` is what the invitation's key signed.
 
-        Raises `RequestError` with the code of what stands against it.
+        `waits` is called once others have to decide. Raises `RequestError` with the code of what stands against it.
         """
         self._numbers += 1
         number, handshake = self._numbers, Handshake(self.local_side(NO_CHANNEL_KEY)._replace(nonce=nonce), None)
-        self._calls[number] = JoinCall(AskingOnce(self._surroundings, handshake, number), self)
+        self._calls[number] = JoinCall(AskingOnce(self._surroundings, handshake, number), self, waits)
         try:
             return await self._calls[number].answer(caller, join)
         finally:

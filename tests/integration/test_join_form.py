@@ -14,6 +14,9 @@ from peer.core.group import Invitation, join_bytes, read_invitation
 from peer.core.hashing import hash_bytes
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.sync import limits, messages
+from peer.sync.joining import Joins
+from peer.sync.sources import LinkToken
+from peer.transport import bodies
 from peer.transport.signatures import NONCE_HEADER, Request, sign_request
 from tests.integration.running_peer import RunningPeer, running_peer
 from tests.samples import key_pair
@@ -120,5 +123,32 @@ async def test_who_waits_for_an_admin_is_answered_when_the_peer_stops(tmp_path: 
         waiting = asyncio.create_task(Joiner(http, door, key_pair("one")).join(invitation))
         done, _ = await asyncio.wait([waiting], timeout=1.0)
         assert not done
+    async with asyncio.timeout(20):
+        assert await waiting == (503, "shutting_down")
+
+
+async def test_who_waits_for_an_admin_takes_no_room_from_requests_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one body at a time may come from an address: sites beside it there, and links that are polled, go on."""
+    monkeypatch.setattr(limits, "JOIN_WAIT_MS", 3_600_000)
+    monkeypatch.setattr(bodies, "BODIES_PER_ADDRESS_MAX", 1)
+    waits, wait = asyncio.Event(), Joins.wait
+
+    def waiting_from_now_on(joins: Joins, link: LinkToken) -> bool:
+        waits.set()
+        return wait(joins, link)
+
+    monkeypatch.setattr(Joins, "wait", waiting_from_now_on)
+    async with aiohttp.ClientSession() as http, running_peer(tmp_path / "b", "b") as door:
+        async with running_peer(tmp_path / "a", "a") as site:
+            await site.post(GROUPS, {"name": "lab"})
+            made = await site.post(f"{GROUPS}/lab/invitations", {"role": "writer", "expires_in_ms": 60_000})
+            await door.post(f"{GROUPS}/join", {"invitation": made["invitation"], "wait": True, "timeout_ms": 20_000})
+            invitation = await invited(site)
+        waiting = asyncio.create_task(Joiner(http, door, key_pair("one")).join(invitation))
+        async with asyncio.timeout(20):
+            await waits.wait()
+            stranger = Joiner(http, door, key_pair("two"))
+            assert await stranger.join(invitation._replace(group=GroupId(bytes(32)))) == (403, "invitation_refused")
+        assert not waiting.done()
     async with asyncio.timeout(20):
         assert await waiting == (503, "shutting_down")
