@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from gossip.site import SiteStatus, frontier_digest, sign_status
-from gossip.sites import VALID_INTERVALS, HeardStatus, SiteTable, as_entries, interval_ms
+from gossip.site import NUMBER_MAX, VALID_FOR_MAX_S, SiteStatus, frontier_digest, sign_status
+from gossip.sites import VALID_INTERVALS, HeardStatus, SiteTable, interval_ms
 from peer.core.frontier import height
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.interfaces import GroupView, Replica
@@ -56,7 +56,6 @@ class SiteService(NoNeighbours):
         self._table = SiteTable(key.peer_id, self._is_member)
         self._told_ms: dict[GroupId, int] = {}
         self._greeted: set[tuple[GroupId, PeerId]] = set()
-        self._seq = 0
 
     def hear_sites(self, peer: PeerId, group: GroupId, entries: Told) -> None:
         """`peer` told of others: what is new goes on over all other links."""
@@ -95,18 +94,18 @@ class SiteService(NoNeighbours):
                 continue
             own = [(self._own(group, view), 0)]
             for peer in peers if due else strangers:
-                known = as_entries(self._table.of_group(group, now_ms)) if peer in strangers else []
+                known = self._table.to_tell(peer, group, now_ms) if peer in strangers else []
                 self._links().tell_sites(peer, group, own + known)
                 self._greeted.add((group, peer))
             if due:
                 self._told_ms[group] = now_ms
 
     def _own(self, group: GroupId, view: GroupView) -> bytes:
-        self._seq = max(self._seq + 1, self._clocks.unix_ms(), self._table.own_seq_seen + 1)
+        seq = self._table.own_seq_seen = min(NUMBER_MAX, max(self._clocks.unix_ms(), self._table.own_seq_seen + 1))
         free, total = self._disk()
         events = sum(height(tips) for tips in view.tips.values())
-        valid_for_s = interval_ms(len(view.roster.members)) * VALID_INTERVALS // 1000
-        status = SiteStatus(group, self._key.peer_id, self._seq, valid_for_s, self._version, events, frontier_digest(view.tips), free, total)
+        valid_for_s = min(VALID_FOR_MAX_S, interval_ms(len(view.roster.members)) * VALID_INTERVALS // 1000)
+        status = SiteStatus(group, self._key.peer_id, seq, valid_for_s, self._version, events, frontier_digest(view.tips), free, total)
         return sign_status(self._key, status).data
 
     def _is_member(self, group: GroupId, peer: PeerId) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.site import NUMBER_MAX, STATUS_CONTEXT, STATUS_SIZE_MAX, SiteStatus, frontier_digest, peek_status, read_status, sign_status
-from gossip.sites import HOPS_MAX, SEQ_REMEMBERED_MS, SiteTable, as_entries
+from gossip.sites import HOPS_MAX, MINUTE_MS, SEQ_REMEMBERED_MS, TAKEN_PER_MINUTE_MAX, SiteTable
 from peer.core.encoding import encode
 from peer.core.frontier import Tip
 from peer.core.identity import EventId, GroupId, KeyPair, LogId
@@ -87,7 +87,7 @@ def test_what_is_new_goes_on_with_one_more_link_and_nothing_goes_on_twice() -> N
     assert sites.hear(ALICE.peer_id, GROUP, [(status(ALICE, 2), 0)], 5) == [(status(ALICE, 2), 1)]
     (heard,) = sites.of_group(GROUP, 10)
     assert (heard.via, heard.hops, heard.signed.status.seq) == (ALICE.peer_id, 1, 2)
-    assert as_entries([heard]) == [(status(ALICE, 2), 1)]
+    assert sites.to_tell(BOB.peer_id, GROUP, 10) == [(status(ALICE, 2), 1)]
 
 
 def test_a_status_expires_and_an_old_one_does_not_bring_it_back() -> None:
@@ -100,6 +100,33 @@ def test_a_status_expires_and_an_old_one_does_not_bring_it_back() -> None:
     assert not sites.of_group(GROUP, 70_001)
     sites.of_group(GROUP, SEQ_REMEMBERED_MS + 1)
     assert sites.hear(BOB.peer_id, GROUP, [(status(ALICE, 4), 0)], SEQ_REMEMBERED_MS + 2)  # Its disk was put back, and its clock with it.
+
+
+def test_nobody_makes_all_links_carry_more_than_a_few_of_its_statuses_a_minute() -> None:
+    """Each goes over every link of the mesh. Others go on meanwhile."""
+    sites = table()
+    told = [(status(ALICE, seq), 0) for seq in range(4 * TAKEN_PER_MINUTE_MAX)]
+
+    assert len(sites.hear(ALICE.peer_id, GROUP, told[:5], 0)) == 5
+    assert len(sites.hear(ALICE.peer_id, GROUP, told, MINUTE_MS - 1)) == TAKEN_PER_MINUTE_MAX - 5
+    assert sites.hear(ALICE.peer_id, GROUP, [(status(BOB, 1), 0)], MINUTE_MS - 1)
+    assert len(sites.hear(ALICE.peer_id, GROUP, told, MINUTE_MS)) == TAKEN_PER_MINUTE_MAX
+
+
+def test_a_forger_uses_up_nothing_of_anybodys_minute() -> None:
+    sites = table()
+    fields = [(1, GROUP, ALICE.peer_id, seq, *GOOD[4:]) for seq in range(2 * TAKEN_PER_MINUTE_MAX)]
+    sites.hear(BOB.peer_id, GROUP, [(encode([encode(list(each)), bytes(64)]), 0) for each in fields], 0)
+
+    assert sites.hear(BOB.peer_id, GROUP, [(status(ALICE, 1), 0)], 0)
+
+
+def test_a_site_that_comes_anew_hears_its_own_last_status_however_old() -> None:
+    """Its clock may have been put back: for a day nobody would listen to it."""
+    sites = table()
+    sites.hear(BOB.peer_id, GROUP, [(status(ALICE, 5), 0), (status(BOB, 5), 0)], 0)
+
+    assert sites.to_tell(ALICE.peer_id, GROUP, 3_600_000) == [(status(ALICE, 5), 1)]
 
 
 def test_strangers_other_groups_forgeries_and_circles_are_passed_over() -> None:
