@@ -10,6 +10,7 @@ import pytest
 
 from peer.core.identity import BlobId, KeyPair
 from peer.core.interfaces import BlobFacts
+from peer.core.relaying import WantedPart
 from peer.transport import blob_routes
 from peer.transport.signatures import NONCE_HEADER, NONCES_SPENT_MAX, Request, sign_request
 from peer.transport.tls import server_context
@@ -110,3 +111,28 @@ async def test_asking_for_nonces_leaves_nothing_behind(site: Site, facts: BlobFa
     answer = await readers[0].ask(facts.blob)
     assert len(await answer.read()) == SIZE
     assert 1 == len(site.routes._verifier._nonces._spent) < NONCES_SPENT_MAX
+
+
+@pytest.mark.parametrize("there", [0, 1000])
+async def test_what_passes_through_and_is_shorter_than_somebody_says_ends_the_answer(
+    site: Site, readers: tuple[Reader, Reader], monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    """Whoever asked does not wait for bytes that nobody has, nor takes the next answer for them."""
+    blob = BlobId(b"b" * 32)
+
+    class Relay:
+        async def size(self, *_: object) -> int:
+            return 2000
+
+        async def read(self, part: WantedPart) -> bytes:
+            return bytes(there)[part.start : part.start + part.size]
+
+    site.in_group.add((GROUP, blob))
+    monkeypatch.setattr(site.routes, "_relay", Relay())
+    async with asyncio.timeout(DEADLINE_S):
+        answer = await readers[0].ask(blob)
+        if there:
+            with pytest.raises((aiohttp.ClientPayloadError, ConnectionError)):
+                await answer.read()
+        else:
+            assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
