@@ -75,12 +75,11 @@ def measure(count: int, seed: int = 1, events: int = EVENTS) -> Row:
         world.run(10_000)
         checks = world.checks
         copies, slowest_ms = Counter(checks.copies.values()), checks.slowest_ms
+        spread, everything = _degrees(world, hidden=False), _degrees(world, hidden=True)
         checks.frontier_bytes.clear()
         for connection in world.random.sample(world.live_connections(), FRONTIERS):
             connection.cut()
         world.run(20_000)
-    spread = _degrees(world, hidden=False)
-    everything = _degrees(world, hidden=True)
     return Row(
         count,
         events,
