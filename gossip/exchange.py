@@ -48,11 +48,17 @@ class Exchange:
         return None if told is None else told.ttl
 
     def entries(self, hearer: PeerId, group: GroupId, own: bytes, now_ms: int, turn: int = 0) -> list[tuple[bytes, int]]:
-        """What `hearer` is told in `group`: our own record, if there is one, with the TTL that is stored for the hearer, then those of others."""
+        """What `hearer` is told in `group`: our own record, if there is one, with the TTL that is stored for the hearer, then those of others.
+
+        Of itself it is told if it has lost count of its records.
+        """
         if not self._is_member(group, self._me) or not self._is_member(group, hearer):
             return []
         standing = self.standing(group, hearer)
         first = [(own, standing or 0)] if own else []
+        held = self._table.get(group, hearer)
+        if held is not None and held.is_ahead:
+            first.append((held.signed.data, 0))
         others = [] if standing is None else list(self._others(hearer, group, self._hops_to(hearer, standing), now_ms))
         room = RECORDS_TOLD_MAX - len(first)
         start = turn * room % len(others) if len(others) > room else 0

@@ -47,6 +47,8 @@ class Hearsay:
     learned_from: PeerId
     told_ms: int
     """When somebody told of it last."""
+    is_ahead: bool = False
+    """Whether its own peer has told an older record since: it has lost count, and nobody takes what it says before it hears of this one."""
 
     @property
     def rank(self) -> tuple[int, bytes]:
@@ -133,6 +135,7 @@ class GossipTable:
                 self.changes += 1
             return
         if told.rank < held.rank:
+            held.is_ahead |= told.learned_from == key[1]
             return
         if told.rank > held.rank:
             self._replace(key, told)
@@ -320,6 +323,7 @@ class GossipTable:
         if good_for_ms is not None:
             contact.good_until_ms = max(contact.good_until_ms or 0, now_ms + good_for_ms)
             contact.may_be_dialled = True
+        told.ttl = min(told.ttl, self._rules.default_ttl)
         self._told[group, peer] = told
         self.changes += 1
 

@@ -29,6 +29,24 @@ def test_somebody_of_whom_nothing_is_known_yet_hears_who_we_are_and_no_more() ->
     assert view.tells("bob", own=OWN) == [(OWN, 2), (record("carol"), 2)]
 
 
+def test_who_lost_count_of_its_records_is_told_the_last_one_until_it_goes_above_it() -> None:
+    """After a restored backup and a clock that was put back nobody would take where it is now."""
+    view = View(red="bob carol")
+    view.name(carol=2)
+    view.hear("bob", (record("bob", 9), 2))
+    view.link("bob")
+    view.hear("carol", (record("bob", 4), 2))
+    assert view.tells("bob", own=OWN) == [(OWN, 2)], "that Carol is behind says nothing of Bob"
+    view.hear("bob", (record("bob", 5), 2))
+    assert view.tells("bob", own=OWN) == [(OWN, 2), (record("bob", 9), 0)]
+    theirs = View("bob", red="me")
+    theirs.hear("me", *view.tells("bob", own=OWN))
+    assert theirs.table.own_seq_seen == 9
+    view.hear("bob", (record("bob", 10), 2))
+
+    assert view.tells("bob", own=OWN) == [(OWN, 2)]
+
+
 def test_ttl_0_is_used_and_not_passed_on() -> None:
     view = View(red="bob carol")
     view.name(bob=2)

@@ -156,6 +156,16 @@ async def test_a_damaged_file_is_told_of_and_begins_anew(damage: bytes) -> None:
     assert (len(scene.reports), scene.service.placed()) == (1, [])
 
 
+async def test_what_is_kept_goes_no_further_than_the_operator_allows_now() -> None:
+    scene = Scene(rules=GossipRules(default_ttl=5))
+    scene.service.hear_records(peer_id("bob"), RED, [(record("carol"), 5)])
+    scene.links.linked[RED] = ["bob", "carol"]
+    await scene.run_until(lambda: scene.links.told)
+    again = Scene(kept=scene.written[-1], rules=GossipRules(default_ttl=1))
+
+    assert [each.ttl for each in again.service.placed()] == [1]
+
+
 async def test_a_kept_record_that_was_changed_is_not_taken() -> None:
     scene = Scene()
     scene.service.hear_records(peer_id("bob"), RED, [(record("carol"), 2)])
