@@ -25,6 +25,9 @@ from peer.failpoints import failpoint
 THREADS_MAX = 4
 """Files that are hashed, copied or received at once."""
 
+READERS_MAX = 2
+"""Parts that are read at once, beside these: who waits for one does not wait for whole files."""
+
 INCOMING = "incoming"
 PARTIAL_SUFFIX = ".partial"
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -49,6 +52,7 @@ class FileBlobStore:
         self.free_floor = free_floor
         self.incoming = folder / INCOMING
         self.threads = ThreadPoolExecutor(THREADS_MAX, "blobs")
+        self._readers = ThreadPoolExecutor(READERS_MAX, "parts of blobs")
         with disk_errors("blobs"):
             self.incoming.mkdir(parents=True, exist_ok=True)
             sync_folder(folder)
@@ -56,6 +60,7 @@ class FileBlobStore:
     def close(self) -> None:
         """Let the threads end. Nothing may be called afterwards."""
         self.threads.shutdown()
+        self._readers.shutdown()
 
     def path(self, blob: BlobId) -> Path:
         """Where the bytes are, or would be."""
@@ -72,7 +77,7 @@ class FileBlobStore:
 
     async def read(self, blob: BlobId, start: int, size: int) -> bytes | None:
         """That part of a blob, shorter at its end; None if it is not here."""
-        return await in_thread(self.threads, lambda _: _read_part(self.path(blob), start, size))
+        return await in_thread(self._readers, lambda _: _read_part(self.path(blob), start, size))
 
     async def ingest(self, path: Path, *, take: str) -> BlobFacts:
         """Hash and store a file; `take` is `copy` (a reflink where possible), `link` or `move`. Durable when it returns.

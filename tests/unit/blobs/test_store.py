@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from peer.blobs.store import BlobCheck, FileBlobStore
+from peer.blobs.store import THREADS_MAX, BlobCheck, FileBlobStore
 from peer.core.identity import BlobId
 from peer.errors import DiskFullError, FileUnreadableError, RequestError
 from tests.blob_site import MIB, write_file
@@ -303,3 +303,16 @@ async def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     for take in ("copy", "link"):
         large = await peak_kib(300 * MIB, take)
         assert large - small < 16 * 1024
+
+
+async def test_a_part_is_read_while_every_thread_is_busy_with_whole_files(store: FileBlobStore, tmp_path: Path) -> None:
+    """Recordings that are added take minutes; those who ask for bytes over a link give up sooner."""
+    facts = await store.ingest(write_file(tmp_path / "source", 100), take="copy")
+    may_end = threading.Event()
+    busy = [store.threads.submit(may_end.wait, PATIENCE_S) for _ in range(THREADS_MAX)]
+    try:
+        async with asyncio.timeout(PATIENCE_S / 2):
+            assert await store.read(facts.blob, 10, 20) == store.path(facts.blob).read_bytes()[10:30]
+    finally:
+        may_end.set()
+    assert all(each.result(PATIENCE_S) for each in busy)
