@@ -27,7 +27,10 @@ class BlobSide:
         """How many parts of ours are being read for them."""
 
     def want(self, fact: WantBlob) -> None:
-        """Somebody here wants a part."""
+        """Somebody here wants a part. What was given up here is still being read there, and counts: one too many would end the link."""
+        if len(self._asked) >= limits.BLOB_READS_MAX:
+            self._outbox.ask(BlobArrived(fact.number, LimitExceededError.code, b""))
+            return
         self._asked[fact.number] = fact.part.size
         self._outbox.send(BlobWant(fact.number, *fact.part))
 

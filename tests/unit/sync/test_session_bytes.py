@@ -79,3 +79,18 @@ def test_what_was_wanted_here_is_given_to_who_wanted_it(end: LinkEnd, group: Sam
         messages.BlobWant(2, group.id, BLOB, 4, 4, relay=False),
     ]
     assert [effect for effect in end.effects if isinstance(effect, fx.BlobArrived)] == [(2, "not_found", b""), (1, None, b"data")]
+
+
+def test_no_more_is_wanted_at_once_than_the_other_side_takes(end: LinkEnd, group: SampleGroup) -> None:
+    """Whoever wants more is told at once; a part that comes, asked for by whomever, makes room."""
+    for number in range(limits.BLOB_READS_MAX + 1):
+        end.feed(fx.WantBlob(number, WantedPart(group.id, BLOB, 0, 4, relay=False)))
+
+    assert len(end.heard(messages.BlobWant)) == limits.BLOB_READS_MAX
+    assert [effect for effect in end.effects if isinstance(effect, fx.BlobArrived)] == [(limits.BLOB_READS_MAX, "limit_exceeded", b"")]
+
+    end.receive(messages.BlobPart(0, "", b"data"))
+    end.feed(fx.WantBlob(99, WantedPart(group.id, BLOB, 0, 4, relay=False)))
+
+    assert len(end.heard(messages.BlobWant)) == limits.BLOB_READS_MAX + 1
+    assert end.closed is None
