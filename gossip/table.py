@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gossip.credit import COST_INVALID, COST_STRANGER, COST_UNREACHABLE, COST_WRONG_KEY, EARNED, Credit
 from gossip.dials import DialBudget
 from gossip.failed import FailedOut
+from gossip.reading import ReadingBudget
 from gossip.record import SignedRecord, read_record
 from gossip.resting import Resting
 from gossip.rules import GossipRules
@@ -85,6 +86,7 @@ class GossipTable:
         self._failed = FailedOut()
         self._resting = Resting[tuple[Key, Hearsay]]()
         self._dials = DialBudget()
+        self._reading = ReadingBudget()
         self.credit = Credit()
         self.named: Mapping[PeerId, int] = {}
         """Whom the operator or a hub named, with the TTL that these start with: they take no room here, and none of them is forgotten."""
@@ -102,7 +104,7 @@ class GossipTable:
         if not self._is_member(group, informant):
             return
         for data, told_ttl in entries:
-            if not self.credit.is_good(informant, now_ms):
+            if not self.credit.is_good(informant, now_ms) or not self._reading.take(informant, now_ms):
                 return
             self._hear(informant, group, data, told_ttl, now_ms)
 

@@ -320,36 +320,6 @@ def test_addresses_where_nobody_is_cost_a_little_and_peers_that_are_there_earn_i
     assert view.table.credit.points(bob, 0) == credit.CREDIT_START - credit.COST_UNREACHABLE + credit.EARNED
 
 
-def test_who_told_of_somebody_that_is_there_is_not_shut_out_because_others_do_not_answer() -> None:
-    """Half of a mesh may be behind firewalls, or have no power."""
-    view = View(red=f"bob erin {MANY}", rules=GossipRules(max_gossip_peers=500))
-    view.hear("bob", (record("erin"), 2))
-    view.link("erin")
-    for number in range(100):
-        view.hear("bob", (record(f"p{number}"), 2))
-        for _ in range(RULES.max_failures):
-            view.fails(f"p{number}")
-    assert view.table.credit.points(peer_id("bob"), 0) == credit.LEFT_BY_SILENCE
-    view.hear("bob", (forged("erin"), 2), (forged("erin"), 2))
-
-    assert view.table.shut_out == [peer_id("bob")], "a lie is a lie"
-
-
-def test_a_site_that_stays_away_is_paid_for_once() -> None:
-    """Whoever reached it tells of it for an hour; nobody is to pay for a power cut again and again."""
-    view, paid = View(red="bob dan"), []
-    for _ in range(6):
-        view.hear("bob", (record("dan"), 2))
-        assert view.known()
-        before = view.table.credit.points(peer_id("bob"), view.now_ms)
-        for _ in range(RULES.max_failures):
-            view.fails("dan")
-        paid.append(before - view.table.credit.points(peer_id("bob"), view.now_ms))
-        view.now_ms += SAME_RECORD_MS
-
-    assert paid == [credit.COST_UNREACHABLE, 0, 0, 0, 0, 0]
-
-
 def test_another_key_at_an_address_costs_more_and_once() -> None:
     """A peer can put the address of another into its own record, again and again: who hands that on in good faith pays once."""
     view = View(red="bob dan")
