@@ -51,6 +51,7 @@ _STATUS = {
     "invitation_refused": 403,
     "no_admin_reached": 503,
     "shutting_down": 503,
+    "local_protocol": 500,
 }
 NONCE = web.RequestKey("nonce", str)
 """Of a request that was verified: what this peer gave for it."""

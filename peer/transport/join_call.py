@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from peer.core.identity import PeerId
-from peer.errors import MeshError, RequestError, StoreError
+from peer.errors import LocalProtocolError, MeshError, RequestError, StoreError
 from peer.sync import effects as fx
 from peer.sync.asking import AskingOnce
 from peer.sync.messages import Join
@@ -23,6 +23,10 @@ class CallOwner(Protocol):
 
     def failed(self, error: StoreError) -> None:
         """The disk is not to be written any more."""
+        ...
+
+    def report(self, error: Exception) -> None:
+        """A bug of ours ended it: tell the operator."""
         ...
 
 
@@ -47,9 +51,13 @@ class JoinCall:
                 await asyncio.gather(self._deciding, return_exceptions=True)
 
     def feed(self, fact: fx.Fact) -> None:
-        """Something happened."""
-        if not self._ended.done():
+        """Something happened. Raises nothing: who tells of a commit has others to tell."""
+        if self._ended.done():
+            return
+        try:
             self._obey(self._asking.handle(fact, now_ms()))
+        except Exception as error:  # noqa: BLE001  (a bug of ours must not end more than this request)
+            self._broke(error)
 
     def close(self, code: str, text: str) -> None:
         """Wait no longer."""
@@ -81,7 +89,14 @@ class JoinCall:
             if not self._ended.done():
                 self._ended.set_exception(error)
             return
+        except Exception as error:  # noqa: BLE001  (see `feed`)
+            self._broke(error)
+            return
         self.feed(fx.JoinDecided(effect, code, text))
+
+    def _broke(self, error: Exception) -> None:
+        self._owner.report(error)
+        self.close(LocalProtocolError.code, "an error of this peer; its log says more")
 
 
 def _refusal(code: str, text: str) -> MeshError:
