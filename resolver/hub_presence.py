@@ -47,8 +47,8 @@ class KeyFile(NamedTuple):
 
     load: Callable[[], str]
     """Empty if there is none."""
-    save: Callable[[str], None]
-    """Durable, readable by this user alone."""
+    save: Callable[[str], bool]
+    """Durable, readable by this user alone. False if that did not work, which is reported."""
 
 
 class HubPresence:
@@ -59,6 +59,8 @@ class HubPresence:
         self._client, self._ours, self._keys = client, ours, keys
         self._preauth = credential if credential.startswith(PREAUTH_PREFIX) else ""
         client.key = credential if not self._preauth else keys.load()
+        self._is_kept = True
+        """False for a key that is nowhere but in memory: the pre-auth key that got it is used up."""
         self.swarm: str | None = None
         self.joined: frozenset[str] = frozenset()
         """Hives that this site has joined by itself, also in an earlier run."""
@@ -80,6 +82,8 @@ class HubPresence:
         """Be an agent and a swarm there, with the address and record of now. Raises a `ResolveError`."""
         if self._preauth and not self._client.key:
             await self._become_agent()
+        if not self._is_kept:
+            self._is_kept = self._keys.save(self._client.key)
         said = (self._address(), self._ours.endpoint() or "")
         if self.swarm is not None and said == self._said and time.monotonic() - self._said_s < RENEW_S:
             return
@@ -123,9 +127,8 @@ class HubPresence:
             answer = await self._client.call("POST", "/agents/register", body, keyed=False)
         if not answer.is_ok:
             raise self._refusal(answer, "registering with the pre-auth key")
-        key = read_api_key(answer.document)
-        self._keys.save(key)
-        self._client.key = key
+        self._client.key = read_api_key(answer.document)
+        self._is_kept = False
 
     async def _become_swarm(self) -> None:
         body = self._body()

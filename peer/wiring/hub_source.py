@@ -142,8 +142,13 @@ def _key_file(path: Path, hub: str) -> KeyFile:
             case _:
                 return ""
 
-    def save(key: str) -> None:
-        write_durably(path, json.dumps({"hub": hub, "key": key}).encode())
+    def save(key: str) -> bool:
+        try:
+            write_durably(path, json.dumps({"hub": hub, "key": key}).encode())
+        except OSError as error:
+            _log.warning("the key that the hub gave cannot be kept, and is lost when this peer stops", error=error.strerror)
+            return False
+        return True
 
     return KeyFile(load, save)
 

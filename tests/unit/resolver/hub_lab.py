@@ -83,6 +83,7 @@ class Site:
     pace: Pace = QUICK
     operator: FixedSource = field(default_factory=lambda: FixedSource([]))
     errors: list[Exception] = field(default_factory=list)
+    is_disk_full: bool = False
 
     @property
     def cache(self) -> Path:
@@ -95,7 +96,7 @@ class Site:
     def make(self) -> HubPeerResolver:
         client = HubClient(self.url, Outside(spki_sha256, retry_after_ms))
         ours = Ours(self.key.peer_id, self.name, lambda: self.endpoint, lambda: record_of(self.key, *([self.endpoint] if self.endpoint else [])))
-        keys = KeyFile(lambda: self.key_file.read_text() if self.key_file.exists() else "", lambda key: _write(self.key_file, key.encode()))
+        keys = KeyFile(lambda: self.key_file.read_text() if self.key_file.exists() else "", self._keep_key)
         cache = CacheFile(lambda: self.cache.read_bytes() if self.cache.exists() else None, lambda data: _write(self.cache, data))
         known = Known(self.groups, self.operator, lambda _event, error: self.errors.append(error))  # type: ignore[arg-type]
         return HubPeerResolver(client, HubPresence(client, self.credential, ours, keys), known, cache, pace=self.pace, ttl=1)
@@ -111,6 +112,11 @@ class Site:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         assert self.errors == []
+
+    def _keep_key(self, key: str) -> bool:
+        if not self.is_disk_full:
+            _write(self.key_file, key.encode())
+        return not self.is_disk_full
 
     def expects(self, peer: PeerId, *names: str) -> None:
         """The operator names `peer` for groups that are not here."""

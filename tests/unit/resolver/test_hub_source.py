@@ -186,11 +186,24 @@ async def test_a_preauth_key_gets_a_key_once(scene: Scene) -> None:
         async with scene.alpha.asking() as resolver:
             looks = scene.hub.calls["GET /map/peers/{id}"]
             await until(lambda looks=looks: scene.hub.calls["GET /map/peers/{id}"] > looks)
-            assert resolver.states() == [SourceState("hub", "ok")]
+            await until(lambda resolver=resolver: resolver.states() == [SourceState("hub", "ok")])  # Once the answer is read.
 
     assert scene.hub.calls["POST /agents/register"] == 1
     assert scene.hub.bodies[0]["preauth_key"] == PREAUTH
     assert scene.alpha.key_file.read_text() not in scene.alpha.cache.read_text()
+
+
+async def test_a_key_that_the_disk_has_no_room_for_is_used_and_kept_later(scene: Scene) -> None:
+    """The pre-auth key is used up by then: nobody gets another one with it."""
+    scene.alpha.credential, scene.alpha.is_disk_full = PREAUTH, True
+    async with scene.alpha.asking() as resolver:
+        await until(lambda: scene.hub.calls["GET /map/peers/{id}"])
+        assert not scene.alpha.key_file.exists()
+        scene.alpha.is_disk_full = False
+        await until(lambda: scene.alpha.key_file.exists() and scene.alpha.key_file.read_text() in scene.hub.keys)
+        assert resolver.states() == [SourceState("hub", "ok")]
+
+    assert scene.hub.calls["POST /agents/register"] == 1
 
 
 async def test_a_key_that_is_revoked_is_got_anew_under_another_name(scene: Scene) -> None:
