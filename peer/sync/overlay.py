@@ -18,7 +18,8 @@ SMALL_GROUP_MAX = 16
 
 LINKS_MIN = 4
 LINKS_MAX = 6
-"""Links of a larger group, to peers that somebody can dial. Others come on top: they need us, and are of no use to anybody for finding a way."""
+"""Links of a larger group, to peers that somebody can dial. Others come on top: they need us, and are of no use to anybody for finding a way. So do
+those that come back soon after they were let go: an address of theirs is known, but whoever comes back so soon has found nobody else to dial."""
 
 CHOSEN_MIN = 2
 """How many of these are dialled by us."""
@@ -89,6 +90,10 @@ class Overlay:
         """Whom we did not reach, and until when others come first."""
         self._seen_ms: dict[int, int] = {}
         """When each link that stands was first seen."""
+        self._let_go: dict[PeerId, int] = {}
+        """Whose links we have ended lately, and when."""
+        self._needed: dict[int, PeerId] = {}
+        """Links that stand by which somebody came back too soon: it has found nobody else."""
         self._let_go_ms: int | None = None
         self._turn = -1
         self._places: dict[PeerId, bytes] = {}
@@ -123,7 +128,10 @@ class Overlay:
         for group, peers in large.items():
             there = [link for link in links if group in link.groups and link.peer in dialable]
             dialled |= self._to_dial((peers & dialable) - left_alone, there, dialled, resting)
+        dialable -= {*self._needed.values()}
         let_go = self._too_many(large.keys(), [link for link in links if link.peer in dialable], always, now_ms)
+        if let_go is not None:
+            self._let_go[let_go] = now_ms
         return Choice(frozenset(dialled - {self._me}), let_go)
 
     def _to_dial(self, candidates: set[PeerId], there: Sequence[OpenLink], dialled: Collection[PeerId], resting: Collection[PeerId]) -> set[PeerId]:
@@ -134,6 +142,8 @@ class Overlay:
         chosen = {link.peer for link in there if link.we_dialled} | (reached & set(dialled))
         wanted = {self._next(reached, place) for place in self._rings} if reached else set()
         chosen |= wanted - linked
+        if not linked and (there_lately := candidates & set(resting)):
+            chosen.add(self._next(there_lately, self._place))  # Of the others nobody knows whether they can be reached.
         for peer in sorted(free, key=lambda peer: (peer in resting, peer in self._failed, *self._distance(peer, self._place))):
             if len(linked | chosen) >= LINKS_MIN and len(chosen) >= CHOSEN_MIN:
                 break
@@ -192,6 +202,10 @@ class Overlay:
     def _remember_only(self, known: Sequence[Known], links: Sequence[OpenLink], now_ms: int, turn: int) -> None:
         """Forget what is over, and whoever is not known any more."""
         peers = {each.peer for each in known}
+        self._let_go = {peer: at_ms for peer, at_ms in self._let_go.items() if now_ms - at_ms < REST_MIN_MS}
+        back = {peer for peer, at_ms in self._let_go.items() if now_ms - at_ms >= REST_NEEDED_MS}  # Sooner it was under way already.
+        came = {link.number: link.peer for link in links if link.number not in self._seen_ms and not link.we_dialled and link.peer in back}
+        self._needed = {link.number: link.peer for link in links if link.number in self._needed} | came
         self._seen_ms = {link.number: self._seen_ms.get(link.number, now_ms) for link in links}
         self._resting = {peer: rest for peer, rest in self._resting.items() if peer in peers and now_ms < rest.until_ms + REST_MAX_MS}
         self._failed = {peer: until_ms for peer, until_ms in self._failed.items() if peer in peers and now_ms < until_ms}

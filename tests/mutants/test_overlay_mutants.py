@@ -60,6 +60,11 @@ def count_those_whom_nobody_can_dial(patch: pytest.MonkeyPatch) -> None:
     change(patch, Overlay.choose, ("[link for link in links if link.peer in dialable], always", "links, always"))
 
 
+def let_go_of_who_needs_us(patch: pytest.MonkeyPatch) -> None:
+    """Whoever comes back because it has found nobody else is one too many again."""
+    change(patch, Overlay.choose, ("dialable -= {*self._needed.values()}", "pass"))
+
+
 def never_switch_the_source(patch: pytest.MonkeyPatch) -> None:
     """Who told of a log first is waited for, for ever."""
     patch.setattr(limits, "SOURCE_SILENT_MS", 10**9)
@@ -92,6 +97,7 @@ MUTANTS = (
         count_those_whom_nobody_can_dial,
         lambda _: overlay_tests.test_a_site_that_nobody_can_dial_is_never_let_go_and_takes_nobodys_place(Overlay(ME)),
     ),
+    Mutant(let_go_of_who_needs_us, lambda _: overlay_tests.test_whoever_comes_back_at_once_is_kept_and_drives_nobody_away(Overlay(ME))),
     Mutant(never_switch_the_source, lambda _: check_silent_sources(1)),
     Mutant(switch_the_source_at_once, _small_mesh),
     Mutant(ask_in_vain_for_ever, lambda _: check_silent_sources(3)),

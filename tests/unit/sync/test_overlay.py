@@ -26,7 +26,7 @@ from peer.sync.overlay import (
 LARGE, SMALL = GroupId(b"l" * 32), GroupId(b"s" * 32)
 chance = random.Random(5)
 PEERS = [PeerId(chance.randbytes(32)) for _ in range(60)]
-ME = PEERS[0]
+ME, OTHER = PEERS[0], PEERS[-1]
 QUIET_MS = 60_000
 SETTLE_MS_MAX = 24 * 60 * 60 * 1000
 
@@ -173,7 +173,7 @@ def test_whoever_has_enough_is_left_alone_for_longer_each_time(overlay: Overlay)
     for _ in range(6):
         overlay.told_enough(enough, now_ms)
         began = now_ms
-        while enough not in choose(overlay, known(), now_ms=now_ms).dialled:
+        while enough not in choose(overlay, known(), links(inbound=[OTHER]), now_ms=now_ms).dialled:
             now_ms += 60_000
         rests.append(now_ms - began)
 
@@ -194,7 +194,54 @@ def test_whoever_knows_nobody_else_comes_back_sooner(overlay: Overlay) -> None:
 
     assert not choose(overlay, known([PEERS[3]]), now_ms=REST_NEEDED_MS - 1).dialled
     assert choose(overlay, known([PEERS[3]]), now_ms=REST_NEEDED_MS).dialled == {PEERS[3]}
-    assert PEERS[3] not in choose(overlay, known(), now_ms=REST_NEEDED_MS).dialled
+    assert PEERS[3] not in choose(overlay, known(), links(inbound=[OTHER]), now_ms=REST_NEEDED_MS).dialled
+
+
+def test_whoever_has_no_link_at_all_goes_back_to_one_that_is_there(overlay: Overlay) -> None:
+    """The others that it knows may all be behind firewalls: trying them takes minutes."""
+    overlay.told_enough(PEERS[3], 0)
+
+    assert PEERS[3] not in choose(overlay, known(), now_ms=REST_NEEDED_MS - 1).dialled
+    assert PEERS[3] in choose(overlay, known(), now_ms=REST_NEEDED_MS).dialled
+
+
+def test_whoever_comes_back_at_once_is_kept_and_drives_nobody_away(overlay: Overlay) -> None:
+    """It has found nobody else, whatever address it says that it has."""
+    stand = links(inbound=PEERS[1:8])
+    gone = choose(overlay, known(), stand).let_go
+    stand = [link for link in stand if link.peer != gone]
+    assert gone is not None
+    assert choose(overlay, known(), stand, now_ms=REST_MIN_MS // 2).let_go is None
+    stand.append(OpenLink(gone, (LARGE,), 99, we_dialled=False))
+    for now_ms in range(REST_MIN_MS // 2, 4 * REST_MAX_MS, REST_MIN_MS):
+        assert choose(overlay, known(), stand, now_ms=now_ms).let_go is None
+    stand = [*stand[:-1], OpenLink(gone, (LARGE,), 100, we_dialled=False)]
+
+    assert choose(overlay, known(), stand, now_ms=5 * REST_MAX_MS).let_go is not None, "another link, long after"
+
+
+def test_where_nobody_but_one_can_be_dialled_everybody_stays_linked_to_it() -> None:
+    """All have addresses, as a site in a private network does; all but one are dialled in vain."""
+    relay, *others = PEERS[:20]
+    overlays = {peer: Overlay(peer) for peer in PEERS[:20]}
+    stand: dict[PeerId, OpenLink] = {}
+    away = 0
+    for number, now_ms in enumerate(range(0, 4 * REST_MIN_MS, 5_000)):
+        for peer in others:
+            to_relay = [stand[peer]._replace(peer=relay, we_dialled=True)] if peer in stand else []
+            seen = [Known(relay, is_dialable=True, is_manual=True), *known([other for other in others if other != peer])]
+            for dialled in overlays[peer].choose({LARGE: PEERS[:20]}, seen, to_relay, now_ms, 0).dialled:
+                if dialled == relay and peer not in stand:
+                    stand[peer] = OpenLink(peer, (LARGE,), len(PEERS) * number + others.index(peer), we_dialled=False)
+                elif dialled != relay:
+                    overlays[peer].failed(dialled, now_ms)
+        let_go = overlays[relay].choose({LARGE: PEERS[:20]}, known(others), [*stand.values()], now_ms, 0).let_go
+        if let_go is not None:
+            del stand[let_go]
+            overlays[let_go].told_enough(relay, now_ms)
+        away += (len(others) - len(stand)) * (now_ms > REST_MIN_MS)
+
+    assert away == 0
 
 
 def test_whoever_is_not_reached_is_dialled_after_all_others(overlay: Overlay) -> None:
