@@ -39,7 +39,7 @@ def take_a_nonce_twice(patch: pytest.MonkeyPatch) -> None:
 def take_a_request_for_another_peer(patch: pytest.MonkeyPatch) -> None:
     """A request that somebody else was sent may be passed on."""
     destination = "result.covered_components[f'\"{DESTINATION_HEADER.lower()}\"'] != self._me.hex()"
-    change(patch, RequestVerifier.verify, (destination, "False"))
+    change(patch, RequestVerifier.identify, (destination, "False"))
 
 
 def take_any_certificate(patch: pytest.MonkeyPatch) -> None:
