@@ -112,5 +112,6 @@ async def _polling(http: aiohttp.ClientSession, dialled: Dialled, upgrades: Upgr
         if failure is not None and not says_more and (isinstance(error, RemoteProtocolError) or error.code in SILENCE):
             raise failure from error
         raise
-    upgrades.refused(str(dialled.endpoint), now_ms())
+    if failure is not None:  # Else none was tried now, and one is when that time is over, however often polling begins anew.
+        upgrades.refused(str(dialled.endpoint), now_ms())
     return polling

@@ -12,10 +12,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from peer.core.identity import PeerId
 from peer.errors import ChannelKeyMismatchError, LinkBrokenError, MeshError
 from peer.transport import bodies, poll
-from peer.transport.carrier import Carrier
+from peer.transport.carrier import Carrier, CarrierKind
 from peer.transport.channel import CODE_HEADER, NO_RULES
+from peer.transport.connection import now_ms
+from peer.transport.opening import UPGRADE_REFUSED_MS, Upgrades, opened_carrier
 from peer.transport.pinning import Dialled
 from peer.transport.poll_batches import BATCH_BYTES_MAX, POLL_BODY_SIZE_MAX, POLL_PATH, Batch, decode_batch, encode_batch
 from peer.transport.poll_end import PollEnd
@@ -354,3 +357,15 @@ async def test_a_listener_that_goes_away_ends_the_connection() -> None:
         async with asyncio.timeout(DEADLINE_S):
             with contextlib.suppress(LinkBrokenError):
                 assert await carrier.receive() is None
+
+
+async def test_polling_that_begins_anew_does_not_put_off_the_next_upgrade() -> None:
+    """Where links often end, that would be for ever, also when a WebSocket would pass again."""
+    upgrades = Upgrades()
+    async with listening() as (there, _), asyncio.timeout(DEADLINE_S):
+        upgrades.refused(there.endpoint, now_ms() - UPGRADE_REFUSED_MS + 60_000)
+        for _ in range(2):
+            async with opened_carrier(Dialled(PeerId(bytes(32)), there.endpoint, NO_RULES), upgrades) as carrier:
+                assert carrier.kind is CarrierKind.POLL
+
+        assert not upgrades.are_refused(there.endpoint, now_ms() + 60_000)
