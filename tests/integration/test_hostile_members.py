@@ -37,7 +37,7 @@ from tests.wrong_inputs import changed, signed_run
 GROUPS = "/api/v1/sync/groups"
 RECORDINGS = "/api/v1/recordings"
 SIZE = 64 * 1024
-REQUESTS = 6000 if LONG else 400
+REQUESTS = 6000 if LONG else 600
 
 
 class Scene(NamedTuple):
