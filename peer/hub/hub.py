@@ -5,6 +5,7 @@ A key with one use lets one in, however many ask at once, because no change begi
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from peer.errors import StoreError
@@ -56,6 +57,7 @@ class Hub:
         self._lock = asyncio.Lock()
         self._listeners: list[Listener] = []
         self._state = State()
+        self._is_failing = False
 
     async def open(self) -> None:
         """Begin with what was kept. Raises `StoreCorruptError`."""
@@ -80,20 +82,29 @@ class Hub:
             now = self._now()
             change = work(self._state, now)
             if change.is_durable:
-                await self._keeper.save(change.state)
+                await self._save(change.state)
             self._state = change.state
         for listener in self._listeners:
             listener.announce(change.announcements, now.ms)
         return change
 
+    async def _save(self, state: State) -> None:
+        """Raises `StoreError`; the first of several is reported: a full disk stays full, and agents come again and again."""
+        try:
+            await self._keeper.save(state)
+        except StoreError as error:
+            if not self._is_failing:
+                self._report("the hub cannot write", error)
+            self._is_failing = True
+            raise
+        self._is_failing = False
+
     async def run(self) -> None:
         """Look again and again who has fallen silent."""
         while True:
             await asyncio.sleep(self._interval_s)
-            try:
+            with suppress(StoreError):
                 await self.change(lambda state, now: go_stale(state, now, self._stale_after_ms))
-            except StoreError as error:
-                self._report("the hub cannot write who is offline", error)
 
     async def make_key(self, hive: str | None, uses: int, expires_in_ms: int | None, created_by: str) -> tuple[Key, str]:
         """A new pre-auth key with its secret, for the hive with this id. Raises `RefusedError`."""

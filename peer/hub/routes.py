@@ -11,7 +11,7 @@ from aiohttp import web
 from peer.errors import StoreError
 from peer.hub import answers, limits
 from peer.hub.budgets import Allowance, Budgets
-from peer.hub.hub import Hub, Report
+from peer.hub.hub import Hub
 from peer.hub.keys import AGENT_PREFIX, digest_of, new_id, new_secret
 from peer.hub.orders import AgentOrder, HiveOrder, Joining, Json, KeyOrder, M, SwarmChange, SwarmOrder, check, read_json
 from peer.hub.records import Agent, Hive, Swarm
@@ -49,7 +49,6 @@ class Surroundings(NamedTuple):
     """The name of the admin's token with this secret, if it is one that counts here."""
     record: Callable[[web.Request, str, int], None]
     """Write down that this admin changed something, and with which status."""
-    report: Report
 
 
 class HubRoutes:
@@ -94,8 +93,7 @@ class HubRoutes:
                 return await handler(request)
             except RefusedError as error:
                 return _refusal(self._counted(request, error))
-            except StoreError as error:
-                self._surroundings.report("the hub cannot write", error)
+            except StoreError:
                 return _refusal(RefusedError(503, "STORE_FAILED", "The hub cannot write at the moment", retry_after_s=60))
 
         return serve

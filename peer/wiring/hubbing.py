@@ -103,4 +103,4 @@ def make_hub_routes(hub: Hub | None, crowding: Crowding, tokens: TokenService, a
     def source_of(request: web.Request) -> str:
         return crowding.source_of(socket_addresses(request.transport)[1]) or ""
 
-    return HubRoutes(hub, Surroundings(source_of, admin_named, record, report))
+    return HubRoutes(hub, Surroundings(source_of, admin_named, record))
