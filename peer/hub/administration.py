@@ -7,7 +7,7 @@ from peer.errors import AmbiguousError, HubDisabledError, NotFoundError, Request
 from peer.hub.answers import names
 from peer.hub.hub import Hub
 from peer.hub.limits import KEY_HOURS_MAX, USES_MAX
-from peer.hub.records import OPERATOR, Agent, Json, Key, State, Swarm
+from peer.hub.records import OPERATOR, Agent, Hive, Json, Key, State, Swarm
 from peer.hub.refusal import RefusedError
 
 EXPIRES_MS_MAX = KEY_HOURS_MAX * 3600 * 1000
@@ -39,7 +39,7 @@ class HubAdministration:
         return [_key(hub.state, key, now_ms) for key in sorted(hub.state.keys.values(), key=lambda key: (key.created_ms, key.id))]
 
     async def create_key(self, hive: str | None, uses: int, expires_in_ms: int) -> Json:
-        """A new one with its secret, which is told this once. A hive that is not there is made, as a private one.
+        """A new one with its secret, which is told this once. A hive that is not there is made, as a private one; one that an agent made is refused.
 
         Raises `HubDisabledError`, `RequestError`.
         """
@@ -52,6 +52,8 @@ class HubAdministration:
             raise RequestError("a key is good for up to a year", fix="write --expires 30d")
         try:
             identifier = None if hive is None else await hub.hive_for(hive)
+            if identifier is not None:
+                _check_ours(hub.state, hub.state.hives[identifier])
             key, secret = await hub.make_key(identifier, uses, expires_in_ms, OPERATOR)
         except RefusedError as error:
             raise RequestError(error.text, fix="revoke keys with `recmesh hub key revoke`, or forget peers with `recmesh hub forget`") from error
@@ -87,6 +89,16 @@ class HubAdministration:
         if self._hub is None:
             raise HubDisabledError("this peer is no hub", fix="set `enabled = true` in the section [hub] of config.toml, then start the peer again")
         return self._hub
+
+
+def _check_ours(state: State, hive: Hive) -> None:
+    """Raise `RequestError` for a hive that an agent made: whoever comes with a key for it would be seen by those whom that agent let in."""
+    if hive.owner == OPERATOR:
+        return
+    who = state.agents[hive.owner].name if hive.owner in state.agents else "an agent that is gone"
+    what = "every agent may join it, without a key for it" if hive.is_public else "who is in it is not for you to say"
+    fix = "choose another name, make a key without --hive, or forget whoever made it with `recmesh hub forget`"
+    raise RequestError(f"the hive {hive.name} was made by {who}: {what}", fix=fix)
 
 
 def _key(state: State, key: Key, now_ms: int) -> Json:

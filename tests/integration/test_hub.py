@@ -299,6 +299,20 @@ async def test_a_key_that_cannot_be_is_refused(lab: HubLab, order: dict[str, obj
     assert (await lab.peer.call("POST", KEYS, json=order, status=400))["code"] == "request_invalid"
 
 
+@pytest.mark.parametrize("is_public", [True, False])
+async def test_a_key_is_made_for_no_hive_that_an_agent_made(lab: HubLab, *, is_public: bool) -> None:
+    """Who takes a name first would see everybody who comes with the operator's keys for it."""
+    mallory = await lab.agent("mallory")
+    await mallory.good("POST", f"{API}/hives", {"name": "lab", "is_public": is_public})
+    problem = await lab.peer.call("POST", KEYS, json={"hive": "lab"}, status=400)
+    assert problem["code"] == "request_invalid"
+    assert "mallory" in problem["detail"]
+
+    await lab.peer.call("DELETE", f"/api/v1/hub/peers/{mallory.id}")
+    here = await lab.agent("here", "lab")
+    assert (await here.good("GET", f"{API}/hives/lab"))["is_public"] is False
+
+
 def test_a_site_that_nobody_dials_is_no_hub(tmp_path: Path) -> None:
 
     (tmp_path / "config.toml").write_text('listen = "none"\n[hub]\nenabled = true\n')
