@@ -40,10 +40,10 @@ class Resting(Generic[T]):
         while len(self._rests) > RESTING_MAX:
             del self._rests[next(iter(self._rests))]
 
-    def due(self, now_ms: int) -> list[tuple[PeerId, Sequence[T], int]]:
-        """Who is to be tried once more now: with what was known, and until when that is valid."""
+    def due(self, now_ms: int, *, is_alone: bool = False) -> list[tuple[PeerId, Sequence[T], int]]:
+        """Who is to be tried once more now: with what was known, and until when that is valid. Who `is_alone` never waits for long."""
         self._rests = {peer: rest for peer, rest in self._rests.items() if now_ms < rest.good_until_ms}
-        found = [(peer, rest) for peer, rest in self._rests.items() if now_ms >= rest.next_ms]
+        found = [(peer, rest) for peer, rest in self._rests.items() if now_ms >= rest.next_ms - (rest.wait_ms - FIRST_WAIT_MS) * is_alone]
         for _, rest in found:
             rest.wait_ms = min(2 * rest.wait_ms, LONGEST_WAIT_MS)
             rest.next_ms = now_ms + rest.wait_ms

@@ -271,7 +271,8 @@ class GossipTable:
 
     def _try_again(self, known: set[PeerId], now_ms: int) -> None:
         """Those who have rested for a while, once."""
-        for peer, told, good_until_ms in self._resting.due(now_ms):
+        is_alone = not any(contact.is_linked for contact in self._contacts.values())
+        for peer, told, good_until_ms in self._resting.due(now_ms, is_alone=is_alone):
             for key, hearsay in told if peer not in known else ():
                 self.restore(key[0], hearsay, good_until_ms - now_ms, now_ms)
             if peer not in known and peer in self._contacts:

@@ -213,6 +213,25 @@ def test_who_was_reached_once_is_tried_again_now_and_then_though_nobody_tells_of
     assert not view.known(), "what it said is not valid any more"
 
 
+def test_who_has_no_link_at_all_tries_everybody_once_a_minute() -> None:
+    """A network that was down over night is up again in the morning, and nobody was told."""
+    view = View(red="bob dan erin")
+    view.hear("bob", (record("dan", valid_for_s=86_400), 2))
+    view.link("dan")
+    view.link("erin")
+    for _ in range(RULES.max_failures):
+        view.fails("dan")
+    for _ in range(12 * 60):
+        view.pass_time(FIRST_WAIT_MS)
+        view.fails("dan")
+    view.pass_time(FIRST_WAIT_MS)
+    assert not view.dialled(), "there are others"
+    view.link()
+    view.pass_time(FIRST_WAIT_MS)
+
+    assert view.dialled() == {"dan"}
+
+
 def test_few_rest_and_not_longer_than_an_hour() -> None:
     resting = Resting[int]()
     for number in range(2 * RESTING_MAX):
