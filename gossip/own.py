@@ -4,13 +4,16 @@ Its seq is the time of day where that grows, and above every one that was used b
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, SignedRecord, next_seq, sign_record
+from gossip.record import VALID_FOR_MAX_S, PeerRecord, Reachability, SignedRecord, is_endpoint, next_seq, sign_record
+from peer.core.endpoint import read_endpoint
 from peer.core.identity import KeyPair, PeerId
 from peer.errors import RecordInvalidError
 
 RENEWED_MS = VALID_FOR_MAX_S * 1000 // 4
 """How old a record gets."""
+PORTS = {"https": 443, "http": 80}
 DIALLED_BY_MIN = 2
 """How many peers must have dialled us before we say that others can."""
 
@@ -25,6 +28,8 @@ class OwnRecord:
         self._wall_ms = wall_ms
         self._signed: SignedRecord | None = None
         self._signed_ms = 0
+        self._stated: tuple[tuple[str, ...], Reachability] | None = None
+        """What `_signed` was made of."""
         self._dialled_by: set[PeerId] = set()
         self.seq = seq
         """The last that was used."""
@@ -42,22 +47,33 @@ class OwnRecord:
 
     def current(self, now_ms: int) -> bytes:
         """As it is told, empty if there is nothing that others would take."""
-        endpoints, reachability = self._endpoints(), self._reachability()
-        held = self._signed
-        if held is None or (held.record.endpoints, held.record.reachability) != (endpoints, reachability) or now_ms - self._signed_ms >= RENEWED_MS:
-            self._sign(endpoints, reachability, now_ms)
+        stated = self._endpoints(), self._reachability()
+        if self._signed is None or stated != self._stated or now_ms - self._signed_ms >= RENEWED_MS:
+            self._stated = stated
+            self._sign(*stated, now_ms)
         return self._signed.data if self._signed else b""
 
     def _sign(self, endpoints: tuple[str, ...], reachability: Reachability, now_ms: int) -> None:
+        """With as many of the addresses, the best first, as others would take."""
+        self._signed = None
         seq = next_seq(self.seq, self._wall_ms() - 1)
-        try:
-            self._signed = sign_record(self._key, PeerRecord(self._key.peer_id, seq, endpoints, reachability, VALID_FOR_MAX_S))
-        except RecordInvalidError:
-            self._signed = None  # An address that others would not take: they are told nothing.
-            return
-        self.seq, self._signed_ms = seq, now_ms
+        told = tuple(dict.fromkeys(each for each in map(_with_port, endpoints) if is_endpoint(each)))
+        for count in range(len(told), 0 if endpoints else -1, -1):
+            with suppress(RecordInvalidError):
+                self._signed = sign_record(self._key, PeerRecord(self._key.peer_id, seq, told[:count], reachability, VALID_FOR_MAX_S))
+                self.seq, self._signed_ms = seq, now_ms
+                return
 
     def _reachability(self) -> Reachability:
         if not self._endpoints():
             return Reachability.OUTBOUND_ONLY
         return Reachability.DIALLABLE if len(self._dialled_by) >= DIALLED_BY_MIN else Reachability.UNKNOWN
+
+
+def _with_port(text: str) -> str:
+    """An address as it stands in a record, where nothing is left to be known."""
+    try:
+        endpoint = read_endpoint(text)
+    except ValueError:
+        return text
+    return str(endpoint._replace(port=endpoint.port or PORTS[endpoint.scheme]))

@@ -54,4 +54,21 @@ def test_a_site_that_nobody_can_dial_says_so() -> None:
 
 
 def test_an_address_that_nobody_would_take_is_not_told() -> None:
-    assert OwnRecord(ME, lambda: ("https://no.port.example",), lambda: 0).current(0) == b""
+    assert OwnRecord(ME, lambda: ("ftp://no.port.example",), lambda: 0).current(0) == b""
+
+
+def test_an_address_is_told_whichever_way_the_operator_wrote_it() -> None:
+    """Behind a proxy nobody writes the port."""
+    written = ("https://lab.example", "https://Lab.Example:7850/", "https://lab.example:443", "not an address")
+    own = OwnRecord(ME, lambda: written, lambda: 0)
+
+    assert of(own).endpoints == ("https://lab.example:443", "https://lab.example:7850")
+    assert own.current(0) is own.current(1), "it is not signed anew each time"
+
+
+def test_where_not_all_addresses_fit_the_best_are_told() -> None:
+    written = tuple(f"https://{letter * 60}.example:7850#spki={'0' * 64}" for letter in "abcdefgh")
+    told = of(OwnRecord(ME, lambda: written, lambda: 0)).endpoints
+
+    assert 4 <= len(told) < len(written)
+    assert told == written[: len(told)]
