@@ -106,6 +106,7 @@ class _Connector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         if req.url.origin() != self._dialled.url.origin():
             raise TransportError(f"{self._dialled.endpoint} sends us elsewhere", fix="check the endpoint")
+        self._dialled.refused.clear()  # What a name led to earlier says nothing of now, and may be of any number.
         try:
             connected = await super()._create_connection(req, traces, timeout)
         except aiohttp.ClientConnectorError as error:

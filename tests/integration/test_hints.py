@@ -136,6 +136,16 @@ async def test_what_the_operator_entered_is_dialled_wherever_it_leads(lab: Lab) 
     await lab.wait(lambda: b.links.is_linked(a.key.peer_id) and c.links.is_linked(a.key.peer_id))
 
 
+async def test_of_what_a_hint_led_to_the_latest_is_remembered(trap: Trap) -> None:
+    """Bytes are asked for again and again by the same client: it says where it leads now, and keeps no list of all that was."""
+    async with BlobClient(key_pair("a"), key_pair("somebody").peer_id, f"http://127.0.0.1:{trap.port}", is_hint=True) as client:
+        for _ in range(3):
+            with pytest.raises(AddressNotAllowedError):
+                await anext(client.read(GROUP, BlobId(bytes(32)), 0, 100))
+
+        assert client._session.connector._dialled.refused == ["127.0.0.1"]  # type: ignore[union-attr]
+
+
 async def test_bytes_are_not_asked_for_where_a_hint_must_not_lead(trap: Trap) -> None:
     """Nor does a redirect lead there, from wherever it comes."""
     key, other = key_pair("a"), key_pair("somebody").peer_id
