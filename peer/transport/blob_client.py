@@ -92,6 +92,8 @@ class BlobClient:
 
     async def _ask(self, target: str, start: int, stop: int) -> aiohttp.ClientResponse:
         for _ in range(TRIES_MAX):
+            if self._session.closed:
+                raise TransportError(f"peer {self._peer.hex()} is not asked at {self._url} any more")
             nonce = self._nonces.popleft() if self._nonces else ""
             asked = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
             headers = sign_request(self._key, self._peer, nonce, Request("GET", target, asked))

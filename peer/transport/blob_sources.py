@@ -1,7 +1,7 @@
 """Whom to ask for bytes: the linked peers of a group, each at the addresses that are known for it."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
@@ -13,6 +13,8 @@ from peer.transport.blob_client import BlobClient
 from peer.transport.links import PeerLinks
 
 CLIENTS_MAX = 256
+"""Those beyond it that were not asked for the longest time are closed: a peer may say that it is somewhere else as often as it likes."""
+
 PARTS_AHEAD = 4
 """Parts that are asked for on a link before the first has come; with four blobs at once half of what the other side allows."""
 
@@ -73,7 +75,8 @@ class BlobSources:
         """`key` is this peer's own."""
         self._key = key
         self._links = links
-        self._clients: dict[tuple[PeerId, str, bool], BlobClient] = {}
+        self._clients: OrderedDict[tuple[PeerId, str, bool], BlobClient] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def of_group(self, group: GroupId, site: PeerId) -> Sequence[BlobSource]:
         """All that can be asked now: who has the bytes itself comes before who might get them from others. `site` made the recording."""
@@ -87,9 +90,9 @@ class BlobSources:
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._clients.values():
-            await client.close()
-        self._clients.clear()
+        while self._clients:
+            await self._clients.popitem()[1].close()
+        await asyncio.gather(*self._closing)
 
     def _ways(self, peer: PeerId, *, relay: bool) -> Sequence[BlobSource]:
         clients = [self._client(peer, endpoint) for endpoint in self._links.endpoints_of(peer)]
@@ -99,11 +102,15 @@ class BlobSources:
         return [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
 
     def _client(self, peer: PeerId, endpoint: str) -> BlobClient | None:
-        is_hint = self._links.is_hint(peer, endpoint)
-        known = self._clients.get((peer, endpoint, is_hint))
-        if known is None and len(self._clients) < CLIENTS_MAX:
+        key = (peer, endpoint, self._links.is_hint(peer, endpoint))
+        if key not in self._clients:
             try:
-                known = self._clients[peer, endpoint, is_hint] = BlobClient(self._key, peer, endpoint, self._links.channel_rules, is_hint=is_hint)
+                self._clients[key] = BlobClient(self._key, peer, endpoint, self._links.channel_rules, is_hint=key[2])
             except MeshError:
                 return None  # An address that must not be dialled: the peer said so, not we.
-        return known
+        self._clients.move_to_end(key)
+        while len(self._clients) > CLIENTS_MAX:
+            closing = asyncio.create_task(self._clients.popitem(last=False)[1].close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+        return self._clients[key]
