@@ -26,7 +26,12 @@ KNOWN_MAX = GossipRules().max_gossip_peers
 CHOOSE_INTERVAL_MS = 5_000
 SETTLE_MS_MAX = 30 * 60_000
 QUIET_MS = 30_000
-CROWDED_SHARE = 100
+CROWDED_SHARE = 150
+"""Of so many peers one may have a link too many."""
+
+CHANGING_SHARE = 100
+"""Of so many links one may come and go."""
+
 FRONTIERS = 5
 """Links that are made anew at the end, to see what is said first on them."""
 
@@ -127,7 +132,7 @@ def _settle(world: World) -> None:
         world.run(QUIET_MS)
         links = {link.number for peer in world.peers for link in peer.links.values() if link.facts is not None}
         crowded = sum(degree > LINKS_MAX for degree in _degrees(world, hidden=False).values()) if len(world.peers) > SMALL_GROUP_MAX else 0
-        if len(links ^ before) <= len(links) // 500 and crowded <= len(world.peers) // CROWDED_SHARE:
+        if len(links ^ before) <= len(links) // CHANGING_SHARE and crowded <= len(world.peers) // CROWDED_SHARE:
             return
         before = links
     raise BrokenPromiseError("the links do not come to rest")
