@@ -6,13 +6,14 @@ What links tell is taken down at once and worked off in the one task of `run`, s
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from gossip.exchange import Exchange, Rounds
 from gossip.kept import Kept, KeptPeer, read_kept
 from gossip.own import OwnRecord
 from gossip.rules import GossipRules
-from gossip.table import GossipTable, Placed
+from gossip.table import MS_PER_S, Contact, GossipTable, Hearsay, Placed
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.interfaces import DialTarget, Replica
 from peer.core.neighbours import NO_NEIGHBOURS, Neighbours, Told
@@ -22,6 +23,8 @@ TICKS_PER_INTERVAL = 4
 HURRY_S = 3.0
 """How long after a link came up it is looked often whether groups are spoken about on it."""
 HURRIED_TICK_S = 0.05
+STEP_GAP_S = 0.03
+"""How long what happens is collected before it is worked off: that takes the same time however much it is."""
 WRITE_GAP_S = 5.0
 """How long after a change the file is written; what changes meanwhile is written with it."""
 MS_PER_MINUTE = 60_000
@@ -122,7 +125,6 @@ class GossipService:
     def hear_records(self, peer: PeerId, group: GroupId, entries: Told) -> None:
         """Take what is worth anything."""
         if self._rules.enabled:
-            self._name()
             self._table.hear(peer, group, entries, self._now_ms())
             self._wake.set()
 
@@ -182,11 +184,10 @@ class GossipService:
             self._step()
             hurried = self._now_ms() < self._hurry_until_ms
             tick_s = min(TICK_S, self._rules.exchange_interval_ms / 1000 / TICKS_PER_INTERVAL)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(min(tick_s, HURRIED_TICK_S) if hurried else tick_s):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
+                    await asyncio.sleep(STEP_GAP_S)
 
     def _step(self) -> None:
         """Look at the links, forget what is over, tell what is due."""
@@ -249,7 +250,7 @@ class GossipService:
             return
         now_ms = self._now_ms()
         peers = [
-            KeptPeer(group, told, max(0, contact.good_until_ms - now_ms) if contact.good_until_ms is not None else None)
+            KeptPeer(group, told, _good_for_ms(told, contact, now_ms))
             for group in sorted(self._parts.replica.groups)
             for _, told, contact in self._table.of_group(group)
         ]
@@ -261,3 +262,10 @@ class GossipService:
             self._write_failed = True
             return
         self._write_failed, self._kept_changes = False, changes
+
+
+def _good_for_ms(told: Hearsay, contact: Contact, now_ms: int) -> int | None:
+    """How long what is known of a peer would be valid if we stopped now; None if it was never reached."""
+    if contact.is_linked:
+        return told.signed.record.valid_for_s * MS_PER_S
+    return None if contact.good_until_ms is None else max(0, contact.good_until_ms - now_ms)

@@ -36,7 +36,7 @@ class NeighbourSide:
         """Take what a member says of a group; more than a link is for in a minute, and what strangers say, is passed over."""
         if now_ms - self._minute_ms >= MINUTE_MS:
             self._minute_ms, self._heard = now_ms, 0
-        self._heard += len(message.entries)
+        self._heard += max(1, len(message.entries))
         if self._heard > limits.NEIGHBOURS_PER_MINUTE_MAX or message.group not in self._shared():
             return
         kind = RecordsHeard if isinstance(message, Records) else SitesHeard

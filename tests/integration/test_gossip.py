@@ -151,7 +151,7 @@ async def test_a_peer_that_starts_again_finds_those_of_whom_it_was_told(tmp_path
     names = ("a", "b", "c")
     async with peers_named(tmp_path, names) as peers:
         await chain(peers, names)
-        await peers[0].until("/api/v1/status", lambda status: learned(status).keys() == {"b", "c"})
+        await peers[0].until("/api/v1/status", lambda status: learned(status).get("c") == ("gossip", "b", 1))
         where = peers[2].listen.removeprefix("http://")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running_peer(tmp_path / "c", "c", **gossip(enabled=False), listen=where))
@@ -175,7 +175,7 @@ async def test_what_was_kept_and_is_damaged_begins_anew(tmp_path: Path) -> None:
 async def test_a_script_without_a_link_tells_and_is_told(tmp_path: Path) -> None:
     """A heartbeat brings records after its hello, and is answered with those that its sender may hear: as far as the introduction goes."""
     async with a_member(tmp_path, **gossip()) as (site, caller, group, other):
-        me = sign_record(caller.key, PeerRecord(caller.key.peer_id, 1, ("https://script.example:1",), Reachability.UNKNOWN, 3600)).data
+        me = sign_record(caller.key, PeerRecord(caller.key.peer_id, 2**50, ("https://script.example:1",), Reachability.UNKNOWN, 3600)).data
         await admit(site, "friend", "mine")
         friend = messages.Records(group, ((me, 2), (record("friend"), 2)))
         status, frames = await caller.send("POST", "/sync/v1/heartbeat", [caller.hello(), messages.encode_message(friend)])

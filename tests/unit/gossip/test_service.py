@@ -106,6 +106,27 @@ async def test_a_new_link_is_told_who_we_are_as_soon_as_a_group_is_spoken_about(
     assert (peer, group, ttl, read_record(data).record.peer) == (peer_id("bob"), RED, 2, peer_id("me"))
 
 
+async def test_many_small_messages_are_worked_off_together() -> None:
+    """What is to be done after one takes long where many peers are known: a member that sends little and often must not keep us at it."""
+    scene, asked = Scene(), 0
+
+    def named() -> list[Any]:
+        nonlocal asked
+        asked += 1
+        return []
+
+    scene.service._parts = scene.service._parts._replace(named=named)
+    scene.links.linked[RED] = ["bob"]
+    task = asyncio.create_task(scene.service.run())
+    for _ in range(500):
+        scene.service.hear_records(peer_id("bob"), RED, [])
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert 1 <= asked < 100
+
+
 async def test_where_it_is_off_nothing_is_told_taken_or_kept() -> None:
     scene = Scene(rules=GossipRules(enabled=False))
     scene.links.linked[RED] = ["bob"]
@@ -154,6 +175,21 @@ async def test_a_damaged_file_is_told_of_and_begins_anew(damage: bytes) -> None:
     scene = Scene(kept=damage)
 
     assert (len(scene.reports), scene.service.placed()) == (1, [])
+
+
+async def test_who_is_linked_is_kept_as_long_as_it_says_however_long_ago_the_link_was_made() -> None:
+    """After a day its record is as good as on the first."""
+    scene = Scene()
+    scene.links.linked[RED] = ["bob", "carol"]
+    scene.service.hear_records(peer_id("bob"), RED, [(record("carol"), 2)])
+    await scene.run_until(lambda: scene.links.told)
+    scene.now_ms = 25 * 3_600_000
+    scene.service.hear_records(peer_id("bob"), RED, [(record("carol", 2), 2)])
+    await scene.run_until(scene.service.placed)
+    kept = read_kept(scene.written[-1], 0)
+
+    assert kept is not None
+    assert [each.good_for_ms for each in kept.peers] == [3_600_000]
 
 
 async def test_what_is_kept_goes_no_further_than_the_operator_allows_now() -> None:

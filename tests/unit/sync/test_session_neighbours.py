@@ -48,3 +48,11 @@ def test_more_than_a_link_is_for_is_passed_over(end: LinkEnd, group: SampleGroup
 
     assert len(heard(end)) == limits.NEIGHBOURS_PER_MINUTE_MAX // limits.NEIGHBOURS_MAX
     assert end.closed is None
+
+
+def test_what_says_nothing_counts_as_well(end: LinkEnd, group: SampleGroup) -> None:
+    """Each message wakes whoever hears it."""
+    for _ in range(limits.NEIGHBOURS_PER_MINUTE_MAX + 10):
+        end.receive(messages.Records(group.id, ()))
+
+    assert len(heard(end)) == limits.NEIGHBOURS_PER_MINUTE_MAX
