@@ -91,6 +91,9 @@ class CountingProxy:
                 self._pass(reader, inner_writer, _Frames(crossing, "in") if is_link else None),
                 self._pass(inner_reader, writer, _Frames(crossing, "out", after_head=True) if is_link else None),
             )
+        except asyncio.CancelledError:
+            inner_writer.transport.abort()
+            raise
         finally:
             for each in (writer, inner_writer):
                 each.close()
@@ -194,6 +197,8 @@ async def counting_proxy(endpoint: str) -> AsyncIterator[CountingProxy]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         await asyncio.gather(task, return_exceptions=True)
+        if task.cancelled():
+            writer.transport.abort()  # Whatever it waited for, and whatever was still to be written.
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
@@ -205,6 +210,8 @@ async def counting_proxy(endpoint: str) -> AsyncIterator[CountingProxy]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # They close what they had in the next round of the loop.
+        await asyncio.sleep(0)
 
 
 @contextmanager
