@@ -55,6 +55,8 @@ def test_loopback_is_for_those_whose_own_listener_is_there(address: str) -> None
         "fe80::1%eth0",
         "fec0::1",
         "ff02::1",
+        "fd00:42::42",
+        "fd00:c1::a9fe:a9fe",
         "fd00:ec2::254",
         "fd20:ce::254",
     ],
