@@ -69,7 +69,7 @@ class Site:
         self.asked: list[Asked] = []
         self.requests = 0
         self.endpoint = ""
-        self.routes = BlobRoutes(ReplicaOfSite(members), store, self._blob_in_group, RequestVerifier(SERVER.peer_id))
+        self.routes = BlobRoutes(ReplicaOfSite(members), store, (self._blob_in_group, self._blob_in_group), RequestVerifier(SERVER.peer_id))
 
     async def add(self, path: Path, group: GroupId = GROUP) -> BlobFacts:
         facts = await self.store.ingest(path, take="copy")

@@ -7,7 +7,7 @@ however many wait for it, and who goes away ends nothing. What is wrong is neith
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +81,7 @@ class _Piece(NamedTuple):
 class PieceRelay:
     """A `BlobRelay` that keeps pieces in a cache."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (its collaborators)
         self,
         cache: PieceCache,
         blobs: BlobStore,
@@ -89,14 +89,19 @@ class PieceRelay:
         sources: Sources,
         *,
         is_coming: Callable[[BlobId], bool],
+        may_give: Callable[[GroupId, BlobId], Awaitable[bool]],
         report: Callable[[str, StoreError], None],
     ) -> None:
-        """`is_coming` says whether this site is fetching a blob for itself: then nothing of it is got twice. `report` hears why nothing is kept."""
+        """`is_coming` says whether this site is fetching a blob for itself: then nothing of it is got twice.
+
+        `may_give` says what of `blobs` is for a group. `report` hears why nothing is kept.
+        """
         self._cache = cache
         self._blobs = blobs
         self._files = files
         self._sources = sources
         self._is_coming = is_coming
+        self._may_give = may_give
         self._report = report
         self._threads = ThreadPoolExecutor(1, "cache")
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -155,7 +160,7 @@ class PieceRelay:
             only = file.blob if layout.piece_count else b""
             return only if hash_bytes(only) == file.pieces else None
         piece = _Piece(file, file.pieces, file.pieces, 0, layout.list_size)
-        if self._blobs.has(file.pieces) and piece.key not in self._held:
+        if piece.key not in self._held and self._blobs.has(file.pieces) and await self._may_give(file.group, file.pieces):
             own = await in_thread(self._threads, lambda _: _read_file(self._blobs.path(file.pieces), layout.list_size))
             if hash_bytes(own) == file.pieces:
                 self._held.put(piece.key, own)

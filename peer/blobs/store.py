@@ -17,7 +17,7 @@ from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders, sync_folder
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
 from peer.blobs.threads import in_thread
 from peer.core.hashing import HASH_SIZE, hash_bytes, new_blake3
-from peer.core.identity import BlobId
+from peer.core.identity import BlobId, GroupId
 from peer.core.interfaces import BlobFacts
 from peer.errors import RequestError
 from peer.failpoints import failpoint
@@ -29,6 +29,9 @@ READERS_MAX = 2
 """Parts that are read at once, beside these: who waits for one does not wait for whole files."""
 
 INCOMING = "incoming"
+CAME = "came"
+"""Below it an empty file for each blob that members of a group gave, in a folder for each group."""
+
 PARTIAL_SUFFIX = ".partial"
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
@@ -75,6 +78,22 @@ class FileBlobStore:
         """True if all bytes are here."""
         return self.path(blob).exists()
 
+    def came(self, group: GroupId, blob: BlobId) -> bool:
+        """True if members of `group` gave these bytes to this site."""
+        return self._mark(group, blob).exists()
+
+    def note_came(self, group: GroupId, *blobs: BlobId) -> None:
+        """Members of `group` gave these: remember it, durably. For threads."""
+        with disk_errors("what came in a group"):
+            marks = [self._mark(group, blob) for blob in blobs]
+            make_folders(marks[0].parent, self.folder)
+            for mark in marks:
+                mark.touch()
+            sync_folder(marks[0].parent)
+
+    def _mark(self, group: GroupId, blob: BlobId) -> Path:
+        return self.folder / CAME / group.hex() / blob.hex()
+
     async def read(self, blob: BlobId, start: int, size: int) -> bytes | None:
         """That part of a blob, shorter at its end; None if it is not here."""
         return await in_thread(self._readers, lambda _: _read_part(self.path(blob), start, size))
@@ -109,7 +128,7 @@ class FileBlobStore:
     async def verify(self, expected: Iterable[BlobId] = ()) -> AsyncGenerator[BlobCheck, None]:
         """Hash everything again and tell of each blob how it is; of `expected` ones also if they are missing. Changes nothing."""
         for group in await in_thread(self.threads, lambda _: sorted(self.folder.iterdir())):
-            if group.name == INCOMING:
+            if group.name in (INCOMING, CAME):
                 continue
             for path in await in_thread(self.threads, lambda _, group=group: list(_files_below(group))):  # type: ignore[misc]
                 yield await in_thread(self.threads, lambda stop, path=path: self._check(path, stop))  # type: ignore[misc]

@@ -251,6 +251,7 @@ class _Fetch:
             file.path.unlink(missing_ok=True)
             raise BlobMismatchError(f"the pieces of blob {wanted.blob.hex()} are right and the whole is not: its event contradicts itself")
         await self._thread(lambda _: self._store.adopt(wanted.blob, file.path, "fetch"))
+        await self._thread(lambda _: self._store.note_came(wanted.group, wanted.blob, wanted.pieces))
 
     async def _thread(self, work: Callable[[threading.Event], T]) -> T:
         return await in_thread(self._threads, work)

@@ -71,12 +71,15 @@ class BlobRoutes:
     """The blob routes of a peer's listener."""
 
     def __init__(
-        self, replica: Replica, blobs: BlobStore, blob_in_group: BlobInGroup, verifier: RequestVerifier, relay: BlobRelay | None = None
+        self, replica: Replica, blobs: BlobStore, access: tuple[BlobInGroup, BlobInGroup], verifier: RequestVerifier, relay: BlobRelay | None = None
     ) -> None:
-        """`blob_in_group` tells whether a blob, which may be a piece list, belongs to a group here. `relay` brings what is not here."""
+        """`access` tells whether a blob, which may be a piece list, belongs to a group here, and whether it may be given there if it is here.
+
+        `relay` brings what is not, or may not.
+        """
         self._replica = replica
         self._blobs = blobs
-        self._blob_in_group = blob_in_group
+        self._blob_in_group, self._may_give = access
         self._verifier = verifier
         self._relay = relay
         self._answers: Counter[PeerId] = Counter()
@@ -96,13 +99,14 @@ class BlobRoutes:
             return _refusal(401, error.code, fresh)
         if not self._is_member(group, peer):
             return _refusal(403, "not_a_member", fresh)
-        if not await self._blob_in_group(group, blob) or not (self._blobs.has(blob) or self._relay):
+        is_here = self._blobs.has(blob) and await self._may_give(group, blob)
+        if not await self._blob_in_group(group, blob) or not (is_here or self._relay):
             return _refusal(404, "not_found", fresh)
         if self._answers.total() >= ANSWERS_MAX or self._answers[peer] >= ANSWERS_PER_PEER_MAX:
             return _refusal(503, LimitExceededError.code, {**fresh, "Retry-After": "1"})
         self._answers[peer] += 1
         try:
-            return await (self._send(request, blob, fresh) if self._blobs.has(blob) else self._pass_on(request, group, blob, fresh))
+            return await (self._send(request, blob, fresh) if is_here else self._pass_on(request, group, blob, fresh))
         finally:
             self._answers[peer] -= 1
             if not self._answers[peer]:

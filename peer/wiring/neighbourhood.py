@@ -16,7 +16,10 @@ def make_site_service(core: Core, directory: DataDirectory, links: Callable[[], 
     """`links` gives the links, which are made later."""
 
     def disk() -> Disk:
-        state = os.statvfs(directory.root)
+        try:
+            state = os.statvfs(directory.root)
+        except OSError:
+            return Disk(0, 0)  # What a disk has that does not answer; it is told of where it is written.
         return Disk(state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize)
 
     clocks = Clocks(link_time_ms, lambda: time.time_ns() // 1_000_000)

@@ -8,6 +8,7 @@ from peer.blobs.relay import PieceRelay
 from peer.config import Config
 from peer.core.relaying import WantedPart
 from peer.operations.fetching import Fetching
+from peer.operations.provenance import Provenance
 from peer.store.directory import DataDirectory
 from peer.transport.blob_sources import BlobSources
 from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
@@ -17,6 +18,7 @@ class Serving(NamedTuple):
     """What members are given bytes by."""
 
     core: Core
+    provenance: Provenance
     cache: PieceCache
     relay: PieceRelay | None
     """None where nothing may pass through."""
@@ -25,17 +27,18 @@ class Serving(NamedTuple):
         """A part of a blob of a group, for a member of it, as a `ReadBlobCall`."""
         if not await self.core.views.has_blob(part.group, part.blob):
             return None
-        if self.core.blobs.has(part.blob) or self.relay is None:
+        if self.core.blobs.has(part.blob) and await self.provenance.may_give(part.group, part.blob):
             return await self.core.blobs.read(part.blob, part.start, part.size)
-        return await self.relay.read(part)
+        return await self.relay.read(part) if self.relay is not None else None
 
 
 def make_serving(stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, movers: tuple[BlobSources, Fetching]) -> Serving:
     """Begin to serve; ends with `stack`. What an earlier process kept for a while goes where `cache_bytes` is 0."""
     sources, fetching = movers
     cache = PieceCache(directory.cache, config.cache_bytes, free_floor=FREE_FLOOR_BYTES)
+    provenance = Provenance(core.key.peer_id, core.store.replica, core.views, core.blobs)
     if not config.cache_bytes:
-        return Serving(core, cache, None)
-    relay = PieceRelay(cache, core.blobs, core.views, sources.holders, is_coming=fetching.is_coming, report=report)
+        return Serving(core, provenance, cache, None)
+    relay = PieceRelay(cache, core.blobs, core.views, sources.holders, is_coming=fetching.is_coming, may_give=provenance.may_give, report=report)
     stack.push_async_callback(relay.close)
-    return Serving(core, cache, relay)
+    return Serving(core, provenance, cache, relay)

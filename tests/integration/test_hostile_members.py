@@ -1,5 +1,6 @@
 """Members that ask for more than is theirs, at whole peers: bytes of another group, writes of a reader, requests with one thing changed."""
 
+import asyncio
 import base64
 import json
 import random
@@ -15,12 +16,14 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from materializer.bodies import recording_create
+from materializer.bodies import attachment_add, recording_create
 from materializer.edits import recording_tag
+from peer.blobs.plan import PIECE_SIZE_MIN
 from peer.cli.sample import write_sample
 from peer.core.encoding import encode
 from peer.core.group import Invitation, read_invitation
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
+from peer.core.interfaces import BlobFacts
 from peer.sync import messages
 from peer.sync.messages import BlobPart, BlobWant, Joined, encode_message
 from peer.transport.listener import PeerListener
@@ -265,6 +268,36 @@ async def test_a_signed_request_in_another_group_or_for_a_blob_of_another(scene:
             nonce = (await send(http, endpoint, "GET", path, {})).nonce
             answer = await send(http, endpoint, "GET", path, sign_request(key, peer, nonce, Request("GET", path, {})))
             assert (answer.status, code in answer.body) == (status, True)
+
+
+async def events_in_view(peer: RunningPeer) -> int:
+    """How many events of the group show at a site."""
+    groups = (await peer.get("/api/v1/status"))["groups"]
+    return int(next(each["view_events"] for each in groups if each["name"] == "shared"))
+
+
+@pytest.mark.parametrize("named_as", ["blob", "pieces"])
+async def test_naming_a_blob_of_another_group_in_ones_own_event_brings_it_out_nowhere(scene: Scene, named_as: str) -> None:
+    """Mallory knows its id, from a time when she was in that group, and may write in this one: her word is no reason to give it to her."""
+    async with AsyncExitStack() as stack:
+        mallory = await joined(scene, stack)
+        log, before = SampleLog("mallory", scene.group), await events_in_view(scene.alice)
+        create = log.write(recording_create(create_body("claimed")))
+        await mallory.give(log, create)
+        ours = BlobFacts(scene.ours, bytes(32), SIZE, PIECE_SIZE_MIN, scene.ours)
+        facts = ours._replace(**{named_as: scene.secret})  # type: ignore[arg-type]
+        await mallory.give(log, log.write(attachment_add(create.last.id, "notes.txt", facts)))
+        async with asyncio.timeout(20):
+            while await events_in_view(scene.alice) < before + 2:  # noqa: ASYNC110  (the admin API is asked)
+                await asyncio.sleep(0.01)
+
+        part = await part_of(mallory, 1, scene.group, scene.secret)
+        assert (part.code, part.data) == ("not_found", b"")
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        peer, path = PeerId(bytes.fromhex(scene.alice.peer_id)), f"/sync/v1/groups/{scene.group.hex()}/blobs/{scene.secret.hex()}"
+        nonce = (await send(http, scene.alice.listen, "GET", path, {})).nonce
+        answer = await send(http, scene.alice.listen, "GET", path, sign_request(key_pair("mallory"), peer, nonce, Request("GET", path, {})))
+        assert (answer.status, b"not_found" in answer.body) == (404, True)
 
 
 def some_body(chance: random.Random, scene: Scene, key: KeyPair) -> bytes:

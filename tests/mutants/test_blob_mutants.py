@@ -13,12 +13,14 @@ from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.core.interfaces import BlobFacts
 from peer.errors import BlobMismatchError
+from peer.operations.provenance import Provenance
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.signatures import Nonces, RequestVerifier
 from tests.blob_site import MIB, Site, serving, write_file
 from tests.integration import test_blob_access as access
 from tests.integration import test_blob_transfer as transfers
 from tests.mutants.planting import Check, Mutant, assert_caught, change, name_of
+from tests.unit.operations import test_provenance as provenance
 
 
 def serve_a_blob_to_a_non_member(patch: pytest.MonkeyPatch) -> None:
@@ -28,7 +30,13 @@ def serve_a_blob_to_a_non_member(patch: pytest.MonkeyPatch) -> None:
 
 def serve_a_blob_of_another_group(patch: pytest.MonkeyPatch) -> None:
     """A member of one group is given whatever is stored."""
-    change(patch, BlobRoutes.answer, ("not await self._blob_in_group(group, blob) or not", "not"))
+    checks = ("not await self._blob_in_group(group, blob) or not", "not"), (" and await self._may_give(group, blob)", "")
+    change(patch, BlobRoutes.answer, *checks)
+
+
+def give_what_came_in_another_group(patch: pytest.MonkeyPatch) -> None:
+    """Who names bytes in a group of its own is given them."""
+    change(patch, Provenance.may_give, ("if any(file.site == self._peer for file in files) or", "if files or"))
 
 
 def take_a_nonce_twice(patch: pytest.MonkeyPatch) -> None:
@@ -85,6 +93,10 @@ def asked(test: Callable[[access.Asker, BlobFacts], Awaitable[None]]) -> Check:
     return check
 
 
+async def named_elsewhere(folder: Path) -> None:
+    await provenance.test_what_this_site_added_is_given_where_it_did_whatever_others_name(FileBlobStore(folder))
+
+
 async def other_groups(folder: Path) -> None:
     """What came here in another group is not there."""
     async with asking(folder) as (site, asker, facts):
@@ -131,6 +143,7 @@ async def wrong_names(folder: Path) -> None:
 MUTANTS = (
     Mutant(serve_a_blob_to_a_non_member, asked(access.test_a_stranger_learns_nothing)),
     Mutant(serve_a_blob_of_another_group, other_groups),
+    Mutant(give_what_came_in_another_group, named_elsewhere),
     Mutant(take_a_nonce_twice, asked(access.test_a_replayed_request_is_refused)),
     Mutant(take_a_request_for_another_peer, asked(access.test_unsigned_requests_and_those_for_another_peer_are_refused_with_a_nonce)),
     Mutant(take_any_certificate, access.test_a_listener_with_another_key_gets_no_request),
