@@ -131,7 +131,7 @@ class Checks:
             self._broken(f"{peer.name} tells {other.name}, a stranger, what it holds")
 
     def arrived(self, sender: "Peer", connection: "Connection", frame: bytes) -> None:
-        """What `sender` sent is at the other end: from now on it must not come back."""
+        """This frame is at the other end: what it brings must not come back from now on. A forged run brings nothing of the run it stands for."""
         for event_id in self._under_way.pop((connection, sender, frame), ()):
             self._brought.add((connection, sender, event_id))
 

@@ -72,8 +72,8 @@ class Connection:
             self.world.at(receiver.frozen_until_ms, lambda: self._deliver(sender, receiver, frame))
             return
         if self.alive and not self.silent and link is not None and receiver.up:
-            self.world.checks.arrived(sender, self, frame)
             frame = self.world.tampered(frame)
+            self.world.checks.arrived(sender, self, frame)
             self.world.trace(b"frame", sender.name, receiver.name, frame)
             receiver.feed(link, fx.FrameReceived(frame))
 

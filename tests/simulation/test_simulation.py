@@ -3,11 +3,14 @@
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
 from peer.core.certificate import LogKind
+from peer.core.identity import EventId
 from peer.core.run import Draft
+from peer.sync import messages
 from tests.simulation.checks import BrokenPromiseError
 from tests.simulation.scenario import FAULT_KINDS, run_seed
 from tests.simulation.shell import Peer
@@ -95,6 +98,35 @@ def test_a_connection_that_dies_silently_is_noticed_and_replaced() -> None:
 
     if not world.run(120_000, until=world.converged):
         raise BrokenPromiseError("nobody notices that nothing arrives")
+
+
+@pytest.mark.parametrize("is_forged", [False, True])
+def test_what_arrived_must_not_come_back_unless_it_arrived_forged(is_forged: bool) -> None:  # noqa: FBT001  (a case)
+    """Who got a forged run has nothing from its sender, and may send it what others brought."""
+    world = World(1, names=("a", "b"), delay_ms_max=30)
+    writer, other = world.peers
+    world.connect(writer, other)
+    world.start()
+    assert world.run(60_000, until=world.converged)
+    _write_one(world, writer)
+    assert world.run(20_000, until=lambda: not writer.pending)
+    assert world.run(20_000, until=world.converged)
+    world.tamper_chance = 1.0 if is_forged else 0.0
+    _write_one(world, writer)
+    world.run(5_000)
+    assert bool(world.faults["forged_runs"]) is is_forged
+    own = writer.own_log(world.group, LogKind.DATA)
+    assert own is not None
+    assert own.last is not None
+    run = writer.store.read_after(world.group, own.certificate.log, (EventId(own.last.header.previous),), 1).runs[0]
+    other.append(own.certificate, run, lambda _code: None)
+    assert world.run(5_000, until=lambda: not other.pending)
+    frame = messages.encode_message(
+        messages.Events(world.group, run.log, run.signature, tuple((event.header_bytes, event.body) for event in run.events))
+    )
+
+    with nullcontext() if is_forged else pytest.raises(BrokenPromiseError, match="sent an event back"):
+        world.checks.sent(other, world.live_connections()[0], frame)
 
 
 def _write_one(world: World, peer: Peer) -> None:
