@@ -39,8 +39,9 @@ def test_without_a_hub_one_introduction_is_enough(world: World) -> None:
     assert peers(world, "office")["yard"]["source"] == "gossip"
     (link,) = [link for link in world.status("office")["links"] if link["name"] == "yard"]
     told_by = {world.machine(name).types("recmesh id") for name in ("field", "yard")}
-    assert (link["route"], link["ttl"]) == ("direct", 1)
+    assert link["route"] == "direct"
     assert link["learned_from"] in told_by
+    assert link["ttl"] in {0, 1}  # Told by the field, or by the yard, which was itself told of the office.
     world.have(world.adds("yard"), "office", "field", "yard")
 
 
