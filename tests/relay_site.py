@@ -1,6 +1,7 @@
 """What a relay of bytes works with, in memory: what groups say, and members that have something, lie, are slow or go away."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -126,3 +127,12 @@ async def relay_lab(folder: Path, limit: int = 64 * MIB) -> AsyncIterator[RelayL
 
 async def _may(_group: GroupId, _blob: BlobId) -> bool:
     return True
+
+
+def bytes_below(folder: Path) -> int:
+    """Bytes of the disk that the files of a folder take, by the operating system; files come and go meanwhile."""
+    total = 0
+    for path in list(folder.iterdir()):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_blocks * 512
+    return total
