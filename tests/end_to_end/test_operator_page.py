@@ -27,16 +27,20 @@ def peers(world: World, name: str) -> dict[str, Any]:
     return {each["name"]: each for each in listed}
 
 
+def _is_found(world: World, one: str, other: str) -> bool:
+    shown = peers(world, one).get(other, {})
+    return (shown.get("state"), shown.get("source")) == ("up_to_date", "gossip")
+
+
 def test_without_a_hub_one_introduction_is_enough(world: World) -> None:
     *set_up, look = blocks(PAGE, "Without a hub")
     for block in set_up:
         world.does(block)
 
-    wait_until(lambda: peers(world, "office").get("yard", {}).get("state") == "up_to_date", "the office has a link to the yard")
-    wait_until(lambda: peers(world, "yard").get("office", {}).get("state") == "up_to_date", "the yard has a link to the office")
+    for one, other in (("office", "yard"), ("yard", "office")):
+        wait_until(lambda one=one, other=other: _is_found(world, one, other), f"the {one} has a link to the {other}, and was told of it")  # type: ignore[misc]
     world.does(look)
 
-    assert peers(world, "office")["yard"]["source"] == "gossip"
     (link,) = [link for link in world.status("office")["links"] if link["name"] == "yard"]
     told_by = {world.machine(name).types("recmesh id") for name in ("field", "yard")}
     assert link["route"] == "direct"
