@@ -51,7 +51,7 @@ ChangeListener = Callable[[], None]
 
 
 class PeerResolver(Protocol):
-    """One source of peer addresses, or several merged into one."""
+    """One source of peer addresses, or several merged into one. A source says only what it does otherwise than written here."""
 
     def peers(self) -> Sequence[KnownPeer]:
         """Everybody that this source knows, by peer id."""
@@ -59,11 +59,12 @@ class PeerResolver(Protocol):
 
     def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
         """Those of them that share `group`."""
-        ...
+        return [entry for entry in self.peers() if group in entry.groups]
 
     def is_online(self, peer: PeerId) -> bool | None:
         """Whether this source has heard of `peer` lately; None if it does not know. A word on a screen: it is dialled all the same."""
-        ...
+        del peer
+        return None
 
     def states(self) -> Sequence[SourceState]:
         """How each source fares."""
@@ -96,7 +97,7 @@ class Listeners:
             listener()
 
 
-class NoSource:
+class NoSource(PeerResolver):
     """A source that the operator does not want: knows nobody, and is shown as `off`."""
 
     def __init__(self, source: str) -> None:
@@ -105,16 +106,6 @@ class NoSource:
     def peers(self) -> Sequence[KnownPeer]:
         """Nobody."""
         return ()
-
-    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
-        """Nobody."""
-        del group
-        return ()
-
-    def is_online(self, peer: PeerId) -> bool | None:
-        """Not known."""
-        del peer
-        return None
 
     def states(self) -> Sequence[SourceState]:
         """Off."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from peer.core.identity import GroupId, PeerId
+from peer.core.identity import PeerId
 from resolver.base import ChangeListener, KnownPeer, PeerResolver, SourceState
 
 
-class CompositePeerResolver:
+class CompositePeerResolver(PeerResolver):
     """Several resolvers, the one with precedence first."""
 
     def __init__(self, resolvers: Sequence[PeerResolver]) -> None:
@@ -20,10 +20,6 @@ class CompositePeerResolver:
             for entry in resolver.peers():
                 found.setdefault(entry.peer, []).append(entry)
         return [merge(found[peer]) for peer in sorted(found)]
-
-    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
-        """Those that share `group` by any source's word."""
-        return [entry for entry in self.peers() if group in entry.groups]
 
     def is_online(self, peer: PeerId) -> bool | None:
         """What the first source says that knows."""

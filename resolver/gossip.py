@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 
 from gossip.service import GossipService
-from peer.core.identity import GroupId, PeerId
-from resolver.base import ChangeListener, KnownPeer, Listeners, SourceState
+from peer.core.identity import PeerId
+from resolver.base import ChangeListener, KnownPeer, Listeners, PeerResolver, SourceState
 
 SOURCE = "gossip"
 SHORT_DIGITS = 8
 MS_PER_MINUTE = 60_000
 
 
-class GossipPeerResolver:
+class GossipPeerResolver(PeerResolver):
     """What gossip knows, as a source of addresses."""
 
     def __init__(self, gossip: GossipService, name_of: Callable[[PeerId], str | None]) -> None:
@@ -36,15 +36,6 @@ class GossipPeerResolver:
             )
             for each in self._gossip.placed()
         ]
-
-    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
-        """Those who were told of in `group`."""
-        return [entry for entry in self.peers() if group in entry.groups]
-
-    def is_online(self, peer: PeerId) -> bool | None:
-        """Nothing is told of that."""
-        del peer
-        return None
 
     def states(self) -> Sequence[SourceState]:
         """From whom nothing is taken for a while, if from anybody."""

@@ -58,7 +58,7 @@ class Known(NamedTuple):
     """Takes what happened, as a constant, and the error: for the log."""
 
 
-class HubPeerResolver:
+class HubPeerResolver(PeerResolver):
     """One hub, asked now and then."""
 
     def __init__(self, client: HubClient, presence: HubPresence, known: Known, cache: CacheFile, *, pace: Pace, ttl: int) -> None:
@@ -82,10 +82,6 @@ class HubPeerResolver:
     def peers(self) -> Sequence[KnownPeer]:
         """Everybody of use that the hub told of last."""
         return self._peers
-
-    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
-        """Those that share `group`."""
-        return [entry for entry in self._peers if group in entry.groups]
 
     def is_online(self, peer: PeerId) -> bool | None:
         """What the hub said, if it did so lately."""

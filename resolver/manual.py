@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from peer.core.identity import GroupId, PeerId
-from resolver.base import ChangeListener, KnownPeer, Listeners, SourceState
+from resolver.base import ChangeListener, KnownPeer, Listeners, PeerResolver, SourceState
 
 SOURCE = "manual"
 
@@ -21,7 +21,7 @@ class PeerBook(Protocol):
         ...
 
 
-class ManualPeerResolver:
+class ManualPeerResolver(PeerResolver):
     """What was entered by hand or came with an invitation."""
 
     def __init__(self, book: PeerBook, entries: Iterable[KnownPeer], ttl: int | None = None) -> None:
@@ -34,15 +34,6 @@ class ManualPeerResolver:
     def peers(self) -> Sequence[KnownPeer]:
         """All entries, by peer id."""
         return [self._told(self._entries[peer]) for peer in sorted(self._entries)]
-
-    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
-        """Entries that name `group`."""
-        return [entry for entry in self.peers() if group in entry.groups]
-
-    def is_online(self, peer: PeerId) -> bool | None:
-        """The operator does not say."""
-        del peer
-        return None
 
     def states(self) -> Sequence[SourceState]:
         """A list kept here cannot fail."""

@@ -6,10 +6,10 @@ from peer.core.control import Role
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import Replica
 from peer.core.names import folded
-from resolver.base import ChangeListener, KnownPeer, Listeners, SourceState
+from resolver.base import ChangeListener, KnownPeer, Listeners, PeerResolver, SourceState
 
 
-class StaticPeerResolver:
+class StaticPeerResolver(PeerResolver):
     """What the configuration file says. A group that such a peer is to share is expected from it until it is here."""
 
     def __init__(self, entries: Iterable[KnownPeer], replica: Replica) -> None:
@@ -22,15 +22,6 @@ class StaticPeerResolver:
     def peers(self) -> Sequence[KnownPeer]:
         """All entries, by peer id, with the groups that are here by now."""
         return [self._told(self._entries[peer]) for peer in sorted(self._entries)]
-
-    def peers_of(self, group: GroupId) -> Sequence[KnownPeer]:
-        """Those that share `group`."""
-        return [entry for entry in self.peers() if group in entry.groups]
-
-    def is_online(self, peer: PeerId) -> bool | None:
-        """A file does not know."""
-        del peer
-        return None
 
     def states(self) -> Sequence[SourceState]:
         """None of its own: what is wrong with the file is told before the peer starts."""
