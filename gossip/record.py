@@ -9,13 +9,15 @@ counts.
 from enum import IntEnum
 from typing import NamedTuple
 
-from peer.core.encoding import Value, decode, encode
+from gossip.envelope import check_sealed, seal, unseal
+from peer.core.encoding import Value, encode
 from peer.core.endpoint import read_endpoint
-from peer.core.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, KeyPair, PeerId, check_signature
-from peer.errors import NotCanonicalError, RecordInvalidError, SignatureMismatchError
+from peer.core.identity import PUBLIC_KEY_SIZE, KeyPair, PeerId
+from peer.errors import RecordInvalidError
 
 RECORD_VERSION = 1
 RECORD_CONTEXT = b"recmesh/record/v1\0"
+WHAT = "peer record"
 RECORD_SIZE_MAX = 1024
 ENDPOINTS_MAX = 8
 VALID_FOR_MAX_S = 24 * 60 * 60
@@ -59,23 +61,14 @@ class SignedRecord(NamedTuple):
 
 def sign_record(key: KeyPair, record: PeerRecord) -> SignedRecord:
     """`record`, signed by the peer it is about. Raises `RecordInvalidError` if nobody would take it."""
-    signed = record.to_bytes()
-    return read_record(encode([signed, key.sign(RECORD_CONTEXT + signed)]))
+    return read_record(seal(key, RECORD_CONTEXT, record.to_bytes()))
 
 
 def read_record(data: bytes) -> SignedRecord:
     """The record in `data`, verified. Raises `RecordInvalidError`."""
-    if len(data) > RECORD_SIZE_MAX:
-        raise RecordInvalidError(f"a peer record of {len(data)} bytes; {RECORD_SIZE_MAX} are allowed")
-    match _canonical(data):
-        case [bytes(signed), bytes(signature)] if len(signature) == SIGNATURE_SIZE:
-            record = _read_fields(_canonical(signed))
-        case _:
-            raise RecordInvalidError("a peer record is its bytes and their signature")
-    try:
-        check_signature(record.peer, RECORD_CONTEXT + signed, signature)
-    except SignatureMismatchError as error:
-        raise RecordInvalidError("a peer record that its peer did not sign") from error
+    signed, fields, signature = unseal(data, RECORD_SIZE_MAX, WHAT)
+    record = _read_fields(fields)
+    check_sealed(record.peer, RECORD_CONTEXT, signed, signature, WHAT)
     return SignedRecord(record, data)
 
 
@@ -96,13 +89,6 @@ def is_endpoint(text: str) -> bool:
     except ValueError:
         return False
     return endpoint.port is not None and text.lower() == str(endpoint)
-
-
-def _canonical(data: bytes) -> Value:
-    try:
-        return decode(data)
-    except NotCanonicalError as error:
-        raise RecordInvalidError("a peer record that is not canonical") from error
 
 
 def _read_fields(fields: Value) -> PeerRecord:

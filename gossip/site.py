@@ -8,14 +8,16 @@ peer record it says nothing about the time of day; it is valid for `valid_for_s`
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from peer.core.encoding import Value, decode, encode
+from gossip.envelope import check_sealed, seal, unseal
+from peer.core.encoding import Value, encode
 from peer.core.frontier import Tips
 from peer.core.hashing import HASH_SIZE, hash_bytes
-from peer.core.identity import ID_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, GroupId, KeyPair, LogId, PeerId, check_signature
-from peer.errors import NotCanonicalError, RecordInvalidError, SignatureMismatchError
+from peer.core.identity import ID_SIZE, PUBLIC_KEY_SIZE, GroupId, KeyPair, LogId, PeerId
+from peer.errors import RecordInvalidError
 
 STATUS_VERSION = 1
 STATUS_CONTEXT = b"recmesh/site/v1\0"
+WHAT = "status"
 STATUS_SIZE_MAX = 1024
 VERSION_CHARACTERS_MAX = 64
 VALID_FOR_MAX_S = 24 * 60 * 60
@@ -62,40 +64,20 @@ def frontier_digest(tips: Mapping[LogId, Tips]) -> bytes:
 
 def sign_status(key: KeyPair, status: SiteStatus) -> SignedStatus:
     """`status`, signed by the site it is about. Raises `RecordInvalidError` if nobody would take it."""
-    signed = status.to_bytes()
-    return read_status(encode([signed, key.sign(STATUS_CONTEXT + signed)]))
+    return read_status(seal(key, STATUS_CONTEXT, status.to_bytes()))
 
 
 def read_status(data: bytes) -> SignedStatus:
     """The status in `data`, verified. Raises `RecordInvalidError`."""
-    status, signed, signature = _open(data)
-    try:
-        check_signature(status.peer, STATUS_CONTEXT + signed, signature)
-    except SignatureMismatchError as error:
-        raise RecordInvalidError("a status that its site did not sign") from error
+    signed, fields, signature = unseal(data, STATUS_SIZE_MAX, WHAT)
+    status = _read_fields(fields)
+    check_sealed(status.peer, STATUS_CONTEXT, signed, signature, WHAT)
     return SignedStatus(status, data)
 
 
 def peek_status(data: bytes) -> SiteStatus:
     """The status in `data`, whoever signed it: to see whether it is worth the verification. Raises `RecordInvalidError`."""
-    return _open(data)[0]
-
-
-def _open(data: bytes) -> tuple[SiteStatus, bytes, bytes]:
-    if len(data) > STATUS_SIZE_MAX:
-        raise RecordInvalidError(f"a status of {len(data)} bytes; {STATUS_SIZE_MAX} are allowed")
-    match _canonical(data):
-        case [bytes(signed), bytes(signature)] if len(signature) == SIGNATURE_SIZE:
-            return _read_fields(_canonical(signed)), signed, signature
-        case _:
-            raise RecordInvalidError("a status is its bytes and their signature")
-
-
-def _canonical(data: bytes) -> Value:
-    try:
-        return decode(data)
-    except NotCanonicalError as error:
-        raise RecordInvalidError("a status that is not canonical") from error
+    return _read_fields(unseal(data, STATUS_SIZE_MAX, WHAT)[1])
 
 
 def _read_fields(fields: Value) -> SiteStatus:

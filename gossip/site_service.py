@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from gossip.site import NUMBER_MAX, VALID_FOR_MAX_S, SiteStatus, frontier_digest, sign_status
 from gossip.sites import VALID_INTERVALS, HeardStatus, SiteTable, interval_ms
-from peer.core.frontier import height
+from peer.core.frontier import events_held
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.interfaces import GroupView, Replica
 from peer.core.neighbours import NoNeighbours, SiteSeen, Told
@@ -102,10 +102,9 @@ class SiteService(NoNeighbours):
 
     def _own(self, group: GroupId, view: GroupView) -> bytes:
         seq = self._table.own_seq_seen = min(NUMBER_MAX, max(self._clocks.unix_ms(), self._table.own_seq_seen + 1))
-        free, total = self._disk()
-        events = sum(height(tips) for tips in view.tips.values())
+        (free, total), held = self._disk(), events_held(view.tips)
         valid_for_s = min(VALID_FOR_MAX_S, interval_ms(len(view.roster.members)) * VALID_INTERVALS // 1000)
-        status = SiteStatus(group, self._key.peer_id, seq, valid_for_s, self._version, events, frontier_digest(view.tips), free, total)
+        status = SiteStatus(group, self._key.peer_id, seq, valid_for_s, self._version, held, frontier_digest(view.tips), free, total)
         return sign_status(self._key, status).data
 
     def _is_member(self, group: GroupId, peer: PeerId) -> bool:

@@ -1,9 +1,9 @@
 """Frontiers: what a peer holds of each log, one entry per branch. Two peers compare frontiers, never local positions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from peer.core.identity import EventId
+from peer.core.identity import EventId, LogId
 
 
 class Tip(NamedTuple):
@@ -30,6 +30,11 @@ def extend_tips(tips: Tips, previous: bytes, last: Tip) -> Tips:
 def height(tips: Tips) -> int:
     """Height of the highest branch, 0 for a log that is not held."""
     return max((tip.height for tip in tips), default=0)
+
+
+def events_held(frontier: Mapping[LogId, Tips]) -> int:
+    """How many events are held, exact without forks: the sum of the heights."""
+    return sum(height(tips) for tips in frontier.values())
 
 
 def events_between(tips: Tips, above: Tips) -> int:

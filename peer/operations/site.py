@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from peer.core.frontier import height
+from peer.core.frontier import events_held
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import GroupView, Links, Replica
 from peer.core.names import folded
@@ -186,7 +186,7 @@ class Site:
     def _events_held(self) -> dict[str, int]:
         """How many events that count are held of each group, by its id in hex, as sites say it of themselves."""
         groups = self._parts.replica.groups.items()
-        return {group.hex(): sum(height(tips) for tips in view.tips.values()) for group, view in groups}
+        return {group.hex(): events_held(view.tips) for group, view in groups}
 
     def _link(self, link: Mapping[str, object]) -> Json:
         """A link, with what only the group knows of it."""
