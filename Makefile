@@ -10,9 +10,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ENGINE := $(VENV)/.engine
-# A test that hangs ends itself, showing where every thread is: one that waits for ever tells nobody anything.
+# A test that hangs fails, showing where every thread is: one that waits for ever tells nobody anything. Where that does not end it, its process ends, and
+# is not replaced: the tests that it had left would be waited for without end.
 TEST_TIMEOUT_S ?= 300
-PYTEST = $(BIN)/python -m pytest -ra --timeout $(TEST_TIMEOUT_S) --timeout-method thread
+PYTEST = $(BIN)/python -m pytest -ra --timeout $(TEST_TIMEOUT_S) --timeout-method signal
+SPREAD = -n $(WORKERS) --dist loadgroup --max-worker-restart 0
 
 .PHONY: help demo test test-long check format bench simulate fuzz fuzz-engine requirements hooks clean
 
@@ -41,11 +43,11 @@ demo: $(READY)
 	$(BIN)/recmesh demo
 
 test: $(READY)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup
+	$(PYTEST) $(SPREAD)
 
 test-long: TEST_TIMEOUT_S = 14400
 test-long: $(READY)
-	RECMESH_TEST_LONG=1 $(PYTEST) -n $(WORKERS) --dist loadgroup
+	RECMESH_TEST_LONG=1 $(PYTEST) $(SPREAD)
 	$(MAKE) simulate SEEDS=$(SEEDS)
 	$(MAKE) fuzz
 

@@ -1,6 +1,7 @@
 """What all tests share: how random the random ones are, and at the end, where it is read, what could not run here and what was measured."""
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -18,6 +19,12 @@ LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
 
 LONG_STORY = 3
 
+SECOND_CHANCE = 1.3
+"""Of its limit a test has so long until its whole process ends: what is raised in a test that hangs may be swallowed, or hang again in what cleans up."""
+
+_heard = 2
+"""Standard error as it was before what tests write to it is kept apart."""
+
 settings.register_profile("short", derandomize=True, deadline=None, database=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", deadline=None, database=None, max_examples=5000, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("long" if LONG else "short")
@@ -25,6 +32,8 @@ settings.load_profile("long" if LONG else "short")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say what the markers of this project mean, and let Ctrl-C mean something: a shell that runs the tests in the background ignores it for all."""
+    global _heard  # noqa: PLW0603  (nothing is captured yet, and what is written by then must be seen)
+    _heard = os.dup(2)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "long_story: the test does many things one after the other and may take several times as long as others")
@@ -38,18 +47,29 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     seconds = limit.args[0] if limit is not None else item.config.getoption("timeout", None)
     if not seconds:
         return (yield)
-    timer = threading.Timer(0.9 * float(seconds), _show_tasks)
-    timer.daemon = True
-    timer.start()
+    timers = [threading.Timer(0.9 * float(seconds), _show_tasks), threading.Timer(SECOND_CHANCE * float(seconds), _abandon, [item.nodeid])]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     try:
         return (yield)
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
 
 
 def _show_tasks() -> None:
-    tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]
-    sys.stderr.write(f"the tasks of a test that hangs:\n{shown(tasks)}\n")
+    sys.stderr.write(_tasks())
+
+
+def _tasks() -> str:
+    return f"the tasks of a test that hangs:\n{shown([each for each in gc.get_objects() if isinstance(each, asyncio.Task)])}\n"
+
+
+def _abandon(test: str) -> None:
+    os.write(_heard, f"\n{test} did not end after its limit either.\n{_tasks()}".encode())
+    faulthandler.dump_traceback(_heard)
+    os._exit(os.EX_SOFTWARE)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
