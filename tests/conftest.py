@@ -20,7 +20,7 @@ LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
 LONG_STORY = 3
 
 SECOND_CHANCE = 1.3
-"""Of its limit a test has so long until its whole process ends: what is raised in a test that hangs may be swallowed, or hang again in what cleans up."""
+"""After so much of its limit the process of a test ends: what is raised in a test that hangs may be swallowed, or hang again in what cleans up."""
 
 _heard = 2
 """Standard error as it was before what tests write to it is kept apart."""
