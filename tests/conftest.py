@@ -31,9 +31,10 @@ settings.load_profile("long" if LONG else "short")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the markers of this project mean, and let Ctrl-C mean something: a shell that runs the tests in the background ignores it for all."""
+    """Say what the markers of this project mean, and let no surroundings help or hinder: a shell that runs the tests in the background ignores Ctrl-C."""
     global _heard  # noqa: PLW0603  (nothing is captured yet, and what is written by then must be seen)
     _heard = os.dup(2)
+    os.environ.pop("PYTHONUNBUFFERED", None)  # Where it is set, what is written to a pipe arrives even if nobody flushes it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "long_story: the test does many things one after the other and may take several times as long as others")

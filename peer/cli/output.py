@@ -36,8 +36,9 @@ def show(document: object, text: Callable[[], None]) -> None:
 
 
 def print_json(document: object) -> None:
-    """One document on standard output."""
+    """One document on standard output, at once: whoever starts `serve` waits for it at the other end of a pipe."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def print_json_line(document: object) -> None:
