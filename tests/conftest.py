@@ -31,7 +31,7 @@ settings.load_profile("long" if LONG else "short")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the markers of this project mean, and let no surroundings help or hinder: a shell that runs the tests in the background ignores Ctrl-C."""
+    """Say what the markers of this project mean, and let nothing around help or hinder: a shell that runs this in the background ignores Ctrl-C."""
     global _heard  # noqa: PLW0603  (nothing is captured yet, and what is written by then must be seen)
     _heard = os.dup(2)
     os.environ.pop("PYTHONUNBUFFERED", None)  # Where it is set, what is written to a pipe arrives even if nobody flushes it.
