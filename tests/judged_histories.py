@@ -33,8 +33,8 @@ ASSIGNED = (Role.NONE, Role.READER, Role.WRITER, Role.ADMIN)
 class DecidedHistory:
     """A group in which people write, and decide on one another: appointments, removals with and without cuts, re-adds, voids, seals."""
 
-    def __init__(self, seed: int, seen: Counter[str], size: int = 70) -> None:
-        """Everything comes from `seed`."""
+    def __init__(self, seed: int, seen: Counter[str], size: int = 70, *, forks: bool = False) -> None:
+        """Everything comes from `seed`. With `forks`, data directories are copied, and both copies used."""
         self.chance = random.Random(seed)
         self.seen = seen
         self.control = {name: SampleLog(name, kind=LogKind.CONTROL) for name in PEOPLE}
@@ -48,6 +48,8 @@ class DecidedHistory:
         for name in MEMBERS:
             self._decide("alice", name, PEOPLE[name])
         for number in range(size):
+            if forks and self.chance.random() < 0.05:
+                self._fork()
             if self.chance.random() < 0.15:
                 self._control(number)
             else:
@@ -69,6 +71,15 @@ class DecidedHistory:
             self._write(by, log_seal(log[-1].header.log, [point_at(self.chance.choice(log))]))
             self._author.story.logs[by] = SampleLog(by, label=str(number))
             self.logs.append(self._author.story.logs[by])
+
+    def _fork(self) -> None:
+        """Somebody goes on from an earlier event of a log, without what came after it."""
+        name = self.chance.choice(list(PEOPLE))
+        log = self.chance.choice([self.control[name], self._author.story.logs[name]])
+        written = [each.event for each in self.events if each.event.header.log == log.certificate.log]
+        if len(written) > 1:
+            self.seen["forks"] += 1
+            log.tip = self.chance.choice([None, *written[:-1]])
 
     def _decide(self, by: str, about: str, role: Role) -> None:
         peer = key_pair(about).peer_id
