@@ -209,9 +209,11 @@ class RandomAuthor:
             self._edit(author, creator, recording)
         elif action < 0.92:
             self._finalize(self.chance.choice([creator, creator, "carol", author]), creator, recording)
-        else:
+        elif action < 0.98:
             self.seen["poison"] += 1
             self.story.write(author, self.chance.choice(_poison(recording)))
+        else:
+            self.story.write(author, Draft("future.thing", encode({"recording": recording, "what": 1})))
 
     def _add_file(self, author: str, creator: str, recording: EventId) -> None:
         author = creator if self.chance.random() < 0.7 else author
