@@ -12,17 +12,21 @@ from materializer.fields import (
     INDEX_MAX,
     LABEL_BYTES_MAX,
     LIBRARY_BYTES_MAX,
+    PATH_BYTES_MAX,
     TIME_MAX_NS,
+    EmbeddedEntry,
     Fields,
     PoisonError,
     Reader,
     TopicEntry,
+    embedded_field,
     event_field,
     file_name_field,
     hash_field,
     line_field,
     make_draft,
     need,
+    need_fields,
     number_field,
     piece_size_field,
     read_fields,
@@ -43,10 +47,15 @@ CHUNK_TOPICS = "chunk.topics"
 ATTACHMENT_ADD = "attachment.add"
 RECORDING_FINALIZE = "recording.finalize"
 
-TOPICS_BYTES = BODY_SIZE_MAX - 8192
+TOPICS_BYTES = BODY_SIZE_MAX - 12288
 """How much of a body topics may take: the rest is for its other fields."""
 CHUNK_IDS_MAX = 1800
 """How many chunks a finalize lists by id; of more it names the hash."""
+OLDEST_MANIFEST = 1
+"""The version of a manifest whose finalize names none."""
+MANIFEST_VERSION = 2
+"""The version of the manifests that are made here."""
+MANIFEST_VERSION_MAX = 2**16 - 1
 
 
 class RecordingCreate(NamedTuple):
@@ -56,6 +65,14 @@ class RecordingCreate(NamedTuple):
     machine: str
     created_ns: int
     profile: str
+    tool: str = ""
+    """What wrote the events, with its version and where it ran."""
+    tool_version: str = ""
+    host: str = ""
+    source_path: str = ""
+    """Where the files lay on that host."""
+    operator: str = ""
+    """Who asked for it, as that host knows them."""
 
 
 class ChunkAdd(NamedTuple):
@@ -75,6 +92,10 @@ class ChunkAdd(NamedTuple):
     library: str
     profile: str
     topics: Sequence[TopicEntry]
+    dropped: int | None = None
+    """Messages that the recorder says it dropped, None if it does not say."""
+    embedded: Sequence[EmbeddedEntry] = ()
+    """What is in the file beside messages."""
 
 
 class ChunkTopics(NamedTuple):
@@ -104,6 +125,8 @@ class RecordingFinalize(NamedTuple):
     manifest_id: bytes
     chunks: Sequence[EventId] | None
     chunks_hash: bytes | None
+    manifest_version: int = OLDEST_MANIFEST
+    """By which the manifest of that id is made."""
 
 
 Fact = RecordingCreate | ChunkAdd | ChunkTopics | AttachmentAdd | RecordingFinalize
@@ -138,12 +161,14 @@ def attachment_add(recording: EventId, source_name: str, facts: BlobFacts) -> Dr
     return _draft(ATTACHMENT_ADD, AttachmentAdd(recording, source_name, *facts))
 
 
-def recording_finalize(recording: EventId, manifest_id: bytes, chunks: Sequence[EventId], replaces: Sequence[EventId] = ()) -> Draft:
+def recording_finalize(
+    recording: EventId, manifest_id: bytes, chunks: Sequence[EventId], replaces: Sequence[EventId] = (), *, version: int = MANIFEST_VERSION
+) -> Draft:
     """The event that completes a recording of `chunks`, which stand in the order of the manifest."""
     if len(chunks) <= CHUNK_IDS_MAX:
-        body = RecordingFinalize(recording, manifest_id, chunks, None)
+        body = RecordingFinalize(recording, manifest_id, chunks, None, version)
     else:
-        body = RecordingFinalize(recording, manifest_id, None, chunks_hash(chunks))
+        body = RecordingFinalize(recording, manifest_id, None, chunks_hash(chunks), version)
     return _draft(RECORDING_FINALIZE, body)._replace(refs=tuple(replaces))
 
 
@@ -155,7 +180,7 @@ def chunks_hash(chunks: Sequence[EventId]) -> bytes:
 def _draft(type_: str, body: Fact) -> Draft:
     """The draft of `body`. Raises `RequestError` for what every peer would take for poison."""
     fields = {key: value for key, value in body._asdict().items() if key not in _OPTIONAL or value is not None}
-    for key in ("chunks", "topics"):
+    for key in ("chunks", "topics", "embedded"):
         if key in fields:
             fields[key] = [list(item) if isinstance(item, tuple) else item for item in fields[key]]
     return make_draft(type_, fields, _READERS[type_])
@@ -180,20 +205,33 @@ _CREATE_FIELDS = sorted_keys(RecordingCreate._fields)
 _CHUNK_FIELDS = sorted_keys(ChunkAdd._fields)
 _TOPICS_FIELDS = sorted_keys(ChunkTopics._fields)
 _ATTACHMENT_FIELDS = sorted_keys(AttachmentAdd._fields)
-_FINALIZE_FIELDS = (sorted_keys(["recording", "manifest_id", "chunks"]), sorted_keys(["recording", "manifest_id", "chunks_hash"]))
+_LATER_CREATE_FIELDS = ("tool", "tool_version", "host", "source_path", "operator")
+_LATER_CHUNK_FIELDS = ("dropped", "embedded")
+_FINALIZE_FIELDS = sorted_keys(["recording", "manifest_id", "chunks", "manifest_version"])
+_LATER_FINALIZE_FIELDS = ("chunks", "manifest_version")
 
 
 def _read_create(fields: Fields) -> RecordingCreate:
-    need(tuple(fields) == _CREATE_FIELDS, "not the fields of a recording")
+    need_fields(fields, _CREATE_FIELDS, "a recording", _LATER_CREATE_FIELDS)
     name, machine, created_ns, profile = fields["name"], fields["machine"], fields["created_ns"], fields["profile"]
     if not isinstance(name, str) or not is_name(name):
         raise PoisonError("a recording name that cannot be a path")
-    return RecordingCreate(name, line_field(machine, LABEL_BYTES_MAX), number_field(created_ns, TIME_MAX_NS), line_field(profile, LABEL_BYTES_MAX))
+    return RecordingCreate(
+        name,
+        line_field(machine, LABEL_BYTES_MAX),
+        number_field(created_ns, TIME_MAX_NS),
+        line_field(profile, LABEL_BYTES_MAX),
+        line_field(fields.get("tool", ""), LABEL_BYTES_MAX),
+        line_field(fields.get("tool_version", ""), LABEL_BYTES_MAX),
+        line_field(fields.get("host", ""), LABEL_BYTES_MAX),
+        line_field(fields.get("source_path", ""), PATH_BYTES_MAX),
+        line_field(fields.get("operator", ""), LABEL_BYTES_MAX),
+    )
 
 
 def _read_chunk(fields: Fields) -> ChunkAdd:
-    need(tuple(fields) == _CHUNK_FIELDS, "not the fields of a chunk")
-    start_ns, end_ns = fields["start_ns"], fields["end_ns"]
+    need_fields(fields, _CHUNK_FIELDS, "a chunk", _LATER_CHUNK_FIELDS)
+    start_ns, end_ns, dropped = fields["start_ns"], fields["end_ns"], fields.get("dropped")
     if start_ns is not None or end_ns is not None:
         span_fields(start_ns, end_ns)
     return ChunkAdd(
@@ -211,16 +249,18 @@ def _read_chunk(fields: Fields) -> ChunkAdd:
         line_field(fields["library"], LIBRARY_BYTES_MAX),
         line_field(fields["profile"], LABEL_BYTES_MAX),
         topics_field(fields["topics"]),
+        None if dropped is None else number_field(dropped, COUNT_MAX),
+        embedded_field(fields.get("embedded", [])),
     )
 
 
 def _read_topics(fields: Fields) -> ChunkTopics:
-    need(tuple(fields) == _TOPICS_FIELDS, "not the fields of topics")
+    need_fields(fields, _TOPICS_FIELDS, "topics")
     return ChunkTopics(event_field(fields["recording"]), event_field(fields["chunk"]), topics_field(fields["topics"]))
 
 
 def _read_attachment(fields: Fields) -> AttachmentAdd:
-    need(tuple(fields) == _ATTACHMENT_FIELDS, "not the fields of an attachment")
+    need_fields(fields, _ATTACHMENT_FIELDS, "an attachment")
     return AttachmentAdd(
         event_field(fields["recording"]),
         file_name_field(fields["source_name"]),
@@ -233,16 +273,18 @@ def _read_attachment(fields: Fields) -> AttachmentAdd:
 
 
 def _read_finalize(fields: Fields) -> RecordingFinalize:
-    need(tuple(fields) in _FINALIZE_FIELDS, "not the fields of a finalize")
+    need_fields(fields, _FINALIZE_FIELDS, "a finalize", _LATER_FINALIZE_FIELDS)
+    need(("chunks" in fields) != ("chunks_hash" in fields), "chunks twice, or not at all")
     recording, manifest_id = event_field(fields["recording"]), hash_field(fields["manifest_id"])
+    version = number_field(fields.get("manifest_version", OLDEST_MANIFEST), MANIFEST_VERSION_MAX)
     if "chunks_hash" in fields:
-        return RecordingFinalize(recording, manifest_id, None, hash_field(fields["chunks_hash"]))
+        return RecordingFinalize(recording, manifest_id, None, hash_field(fields["chunks_hash"]), version)
     chunks = fields["chunks"]
     if not isinstance(chunks, list):
         raise PoisonError("chunks that are no list")
     ids = [event_field(chunk) for chunk in chunks]
     need(len(set(ids)) == len(ids), "a chunk that is listed twice")
-    return RecordingFinalize(recording, manifest_id, ids, None)
+    return RecordingFinalize(recording, manifest_id, ids, None, version)
 
 
 _READERS: Mapping[str, Reader[Body]] = {

@@ -11,16 +11,16 @@ from peer.core.encoding import encode
 from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import GroupId
 
-PROJECTION_VERSION = 2
+PROJECTION_VERSION = 3
 """Goes up with every change of what projections contain: another version is rebuilt, and not compared."""
 
 MODULUS = 2**256
 
 TABLES: Mapping[str, Sequence[str]] = {
-    "recordings": ("id", "site", "name", "machine", "created_ns", "profile", "hlc"),
+    "recordings": (*("id", "site", "name", "machine", "created_ns", "profile", "tool", "tool_version", "host", "source_path", "operator", "hlc"),),
     "chunks": (
         *("id", "recording", "hlc", "index", "source_name", "blob", "sha256", "size", "piece_size", "pieces", "message_count"),
-        *("start_ns", "end_ns", "library", "profile", "topics"),
+        *("start_ns", "end_ns", "library", "profile", "topics", "dropped", "embedded"),
     ),
     "chunk_topics": ("id", "recording", "hlc", "chunk", "topics"),
     "attachments": ("id", "recording", "hlc", "source_name", "blob", "sha256", "size", "piece_size", "pieces"),

@@ -1,14 +1,15 @@
 """The fields of bodies, one by one: what may stand in them, and how a body is made of them.
 
-A reader is strict: exactly the known fields in the order of the encoding, each of its type, down to the last value, and within its limits. Limits
-depend on nothing that differs between two machines, such as the Unicode tables of their Python.
+A reader is strict with the fields that it knows: each is there, of its type, down to the last value, and within its limits. Limits depend on
+nothing that differs between two machines, such as the Unicode tables of their Python. Fields that it does not know are those of a later version:
+ignored here, stored and handed on with the rest.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from peer.core.encoding import Value, decode_fields, encode
+from peer.core.encoding import Value, check_types, decode_fields, encode
 from peer.core.event import BODY_SIZE_MAX
 from peer.core.hashing import HASH_SIZE
 from peer.core.identity import ID_SIZE, EventId
@@ -29,13 +30,27 @@ VALUE_BYTES_MAX = 4096
 """Of a property or a setting."""
 NOTE_BYTES_MAX = 16 * 1024
 """Of the text of an annotation, which may have several lines."""
-TOPIC_FIELDS = 5
+PATH_BYTES_MAX = 4096
+MEDIA_TYPE_BYTES_MAX = 128
+EMBEDDED_MAX = 64
+"""Metadata and attachments inside an MCAP file that its event lists."""
+EMBEDDED_BYTES_MAX = 4096
+"""Of all of these together, as they are encoded."""
+EMBEDDED_FIELDS = 4
+EMBEDDED_KINDS = ("metadata", "attachment")
+TOPIC_FIELDS = 6
+OLD_TOPIC_FIELDS = 5
+"""Of events that say nothing of schema hashes."""
+NO_HASH = b""
+"""Of a channel without a schema, or of which an event does not say."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}\Z")
 
 Fields = Mapping[str, Value]
-TopicEntry = tuple[str, str, str, str, int]
-"""Topic, schema name, schema encoding, message encoding, message count."""
+TopicEntry = tuple[str, str, str, str, int, bytes]
+"""Topic, schema name, schema encoding, message encoding, message count, BLAKE3 of the schema's data."""
+EmbeddedEntry = tuple[str, str, str, int]
+"""Kind, name, media type and size of something in an MCAP file that is no message."""
 
 B = TypeVar("B")
 Reader = Callable[[Fields], B]
@@ -89,6 +104,17 @@ def need(condition: bool, text: str) -> None:  # noqa: FBT001  (reads like asser
     """Raise `PoisonError` with this text unless it holds."""
     if not condition:
         raise PoisonError(text)
+
+
+def need_fields(fields: Fields, names: tuple[str, ...], what: str, later: Collection[str] = ()) -> None:
+    """Raise `PoisonError` unless all of `names`, in the order of the encoding, are there but for those that came `later`. More may be there."""
+    if tuple(fields) == names:
+        return
+    try:
+        check_types(fields)  # What is not known here is not looked at again.
+    except NotCanonicalError as error:
+        raise PoisonError("not deterministic CBOR") from error
+    need(all(name in fields or name in later for name in names), f"not the fields of {what}")
 
 
 def hash_field(value: Value) -> bytes:
@@ -173,14 +199,32 @@ def topics_field(value: Value) -> list[TopicEntry]:
     return [_topic(entry) for entry in value]
 
 
+def embedded_field(value: Value) -> list[EmbeddedEntry]:
+    """What is in an MCAP file beside messages."""
+    if type(value) is not list or len(value) > EMBEDDED_MAX or len(encode(value)) > EMBEDDED_BYTES_MAX:
+        raise PoisonError("no list of what is in a file, or one that is too long")
+    return [_embedded(entry) for entry in value]
+
+
 def _topic(entry: Value) -> TopicEntry:
-    if type(entry) is not list or len(entry) != TOPIC_FIELDS:
-        raise PoisonError("a topic without its five fields")
-    topic, schema, schema_encoding, message_encoding, count = entry
+    if type(entry) is not list or len(entry) not in {OLD_TOPIC_FIELDS, TOPIC_FIELDS}:
+        raise PoisonError("a topic without its six fields")
+    topic, schema, schema_encoding, message_encoding, count = entry[:OLD_TOPIC_FIELDS]
+    schema_hash = entry[-1] if len(entry) == TOPIC_FIELDS else NO_HASH
     return (
         line_field(topic, TOPIC_BYTES_MAX),
         line_field(schema, TOPIC_BYTES_MAX),
         line_field(schema_encoding, TOPIC_BYTES_MAX),
         line_field(message_encoding, TOPIC_BYTES_MAX),
         number_field(count, COUNT_MAX),
+        schema_hash if schema_hash == NO_HASH and type(schema_hash) is bytes else hash_field(schema_hash),
     )
+
+
+def _embedded(entry: Value) -> EmbeddedEntry:
+    if type(entry) is not list or len(entry) != EMBEDDED_FIELDS:
+        raise PoisonError("something in a file without its four fields")
+    kind, name, media_type, size = entry
+    if type(kind) is not str or kind not in EMBEDDED_KINDS:
+        raise PoisonError("something in a file that is neither metadata nor an attachment")
+    return kind, line_field(name, LABEL_BYTES_MAX), line_field(media_type, MEDIA_TYPE_BYTES_MAX), number_field(size, COUNT_MAX)

@@ -6,19 +6,20 @@ JSON numbers hold 53 bits. The only module that imports `rfc8785`.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import rfc8785
 
-from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingCreate
-from materializer.fields import TopicEntry
+from materializer.bodies import MANIFEST_VERSION, OLDEST_MANIFEST, AttachmentAdd, ChunkAdd, RecordingCreate
+from materializer.fields import NO_HASH, EmbeddedEntry, TopicEntry
 from peer.core.encoding import encode
 from peer.core.hashing import hash_bytes
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.names import folded, is_name
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSIONS = (OLDEST_MANIFEST, MANIFEST_VERSION)
+"""Those that can be made here, and judged."""
 MANIFEST_CBOR = "manifest.cbor"
 MANIFEST_JSON = "manifest.json"
 RESERVED_NAMES = frozenset({MANIFEST_CBOR, MANIFEST_JSON})
@@ -51,7 +52,9 @@ class Manifest(NamedTuple):
         return rfc8785.dumps(to_json(self.fields))
 
 
-def make_manifest(facts: RecordingFacts, chunks: Iterable[ChunkAdd], attachments: Iterable[AttachmentAdd] = ()) -> Manifest:
+def make_manifest(
+    facts: RecordingFacts, chunks: Iterable[ChunkAdd], attachments: Iterable[AttachmentAdd] = (), *, version: int = MANIFEST_VERSION
+) -> Manifest:
     """The manifest of a recording with these files, in whatever order they are given. The indexes of chunks are distinct."""
     ordered = sorted(chunks, key=lambda chunk: chunk.index)
     extra = sorted(attachments)
@@ -59,7 +62,7 @@ def make_manifest(facts: RecordingFacts, chunks: Iterable[ChunkAdd], attachments
     starts = [chunk.start_ns for chunk in ordered if chunk.start_ns is not None]
     ends = [chunk.end_ns for chunk in ordered if chunk.end_ns is not None]
     fields = {
-        "version": MANIFEST_VERSION,
+        "version": version,
         "group": facts.group,
         "recording": facts.recording,
         "name": facts.create.name,
@@ -69,13 +72,13 @@ def make_manifest(facts: RecordingFacts, chunks: Iterable[ChunkAdd], attachments
         "profile": facts.create.profile,
         "chunks": [_chunk(chunk, name) for chunk, name in zip(ordered, names, strict=False)],
         "attachments": [_attachment(attachment, name) for attachment, name in zip(extra, names[len(ordered) :], strict=True)],
-        "topics": [_topic(topic) for topic in merge_topics(chunk.topics for chunk in ordered)],
         "message_count": capped(chunk.message_count for chunk in ordered),
         "size_bytes": capped(chunk.size for chunk in ordered),
         "start_time_ns": min(starts, default=None),
         "end_time_ns": max(ends, default=None),
         "dropped_message_count": None,
     }
+    fields |= _oldest(ordered) if version == OLDEST_MANIFEST else _since_second(facts.create, ordered, fields)
     cbor = encode(fields)
     return Manifest(fields, cbor, hash_bytes(cbor))
 
@@ -107,16 +110,22 @@ def folder_name(name: str, recording: EventId, *, first: bool, taken: frozenset[
 
 def merge_topics(parts: Iterable[Iterable[TopicEntry]]) -> list[TopicEntry]:
     """Topics of several files or pages as one list, sorted, with the counts of equal ones added up."""
-    counts: Counter[tuple[str, str, str, str]] = Counter()
+    counts: Counter[tuple[str, str, str, str, bytes]] = Counter()
     for topics in parts:
-        for topic, schema, schema_encoding, message_encoding, count in topics:
-            counts[topic, schema, schema_encoding, message_encoding] += count
-    return [(*key, min(count, SUM_MAX)) for key, count in sorted(counts.items())]
+        for topic, schema, schema_encoding, message_encoding, count, schema_hash in topics:
+            counts[topic, schema, schema_encoding, message_encoding, schema_hash] += count
+    return [(*key[:-1], min(count, SUM_MAX), key[-1]) for key, count in sorted(counts.items())]
 
 
 def capped(numbers: Iterable[int]) -> int:
     """The sum, or `SUM_MAX` if it is more: what others claim may not break a reader."""
     return min(sum(numbers), SUM_MAX)
+
+
+def summed(numbers: Iterable[int | None]) -> int | None:
+    """As `capped`; None if one of them is not known."""
+    known = list(numbers)
+    return None if not known or None in known else capped(number for number in known if number is not None)
 
 
 def to_json(value: Any) -> Any:  # noqa: ANN401  (any value that CBOR holds, as one that JSON holds)
@@ -131,6 +140,31 @@ def to_json(value: Any) -> Any:  # noqa: ANN401  (any value that CBOR holds, as 
 def _may_stay(name: str) -> bool:
     small = folded(name)
     return is_name(name) and small not in RESERVED_NAMES and not CHUNK_PATTERN.match(small) and not ATTACHMENT_PATTERN.match(small)
+
+
+def _oldest(chunks: Sequence[ChunkAdd]) -> dict[str, Any]:
+    """What stands in manifests of the first version only: they know no hashes of schemas."""
+    topics = ([(*topic[:-1], NO_HASH) for topic in chunk.topics] for chunk in chunks)
+    return {"topics": [_topic(topic) for topic in merge_topics(topics)]}
+
+
+def _since_second(create: RecordingCreate, chunks: Sequence[ChunkAdd], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in manifests since the second version."""
+    return {
+        "provenance": {
+            "tool": create.tool,
+            "version": create.tool_version,
+            "host": create.host,
+            "source_path": create.source_path,
+            "operator": create.operator,
+        },
+        "chunks": [
+            {**entry, "library": chunk.library, "dropped_message_count": chunk.dropped, "embedded": [_embedded(each) for each in chunk.embedded]}
+            for entry, chunk in zip(fields["chunks"], chunks, strict=True)
+        ],
+        "channels": [{**_topic(topic), "schema_hash": topic[-1] or None} for topic in merge_topics(chunk.topics for chunk in chunks)],
+        "dropped_message_count": summed(chunk.dropped for chunk in chunks),
+    }
 
 
 def _chunk(chunk: ChunkAdd, name: str) -> dict[str, Any]:
@@ -158,5 +192,10 @@ def _attachment(attachment: AttachmentAdd, name: str) -> dict[str, Any]:
 
 
 def _topic(entry: TopicEntry) -> dict[str, Any]:
-    topic, schema, schema_encoding, message_encoding, count = entry
+    topic, schema, schema_encoding, message_encoding, count, _ = entry
     return {"topic": topic, "schema": schema, "schema_encoding": schema_encoding, "encoding": message_encoding, "message_count": count}
+
+
+def _embedded(entry: EmbeddedEntry) -> dict[str, Any]:
+    kind, name, media_type, size = entry
+    return {"kind": kind, "name": name, "media_type": media_type, "size_bytes": size}

@@ -11,7 +11,7 @@ import stat
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -23,6 +23,7 @@ from mcap.records import Channel, Chunk, ChunkIndex, Footer, Header, Schema, Sta
 from mcap.stream_reader import get_chunk_data_stream
 from zstandard import ZstdError, frame_content_size
 
+from peer.core.hashing import hash_bytes
 from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -49,6 +50,8 @@ class Topic(NamedTuple):
     schema_encoding: str
     message_encoding: str
     message_count: int
+    schema_hash: bytes
+    """BLAKE3 of the schema's data, empty where there is no schema."""
 
 
 class McapIndex(NamedTuple):
@@ -61,6 +64,10 @@ class McapIndex(NamedTuple):
     message_count: int
     start_ns: int | None
     end_ns: int | None
+    dropped: int | None = None
+    """Messages that the recorder says it dropped, None if it does not say."""
+    embedded: Sequence[tuple[str, str, str, int]] = ()
+    """What is in the file beside messages: kind, name, media type, size."""
 
 
 class _Damage(Exception):  # noqa: N818  (caught in this module: a file that cannot be read on, or a summary that cannot be believed)
@@ -203,16 +210,18 @@ class _Channels:
 
     def topics(self) -> list[Topic]:
         """One entry per topic, schema and encoding. Raises `_Damage` if a number names nothing."""
-        counts: Counter[tuple[str, str, str, str]] = Counter()
+        counts: Counter[tuple[str, str, str, str, bytes]] = Counter()
+        hashes = {number: hash_bytes(schema.data) for number, schema in self.schemas.items()}
         for number, channel in self.channels.items():
             if channel.schema_id and channel.schema_id not in self.schemas:
                 raise _Damage(f"channel {number} has a schema that is not there")
             schema = self.schemas.get(channel.schema_id)
             name, encoding = (schema.name, schema.encoding) if schema else ("", "")
-            counts[channel.topic, name, encoding, channel.message_encoding] += self.counts[number]
+            schema_hash = hashes[schema.id] if schema else b""
+            counts[channel.topic, name, encoding, channel.message_encoding, schema_hash] += self.counts[number]
         if set(self.counts) - set(self.channels):
             raise _Damage("messages of a channel that is not there")
-        return [Topic(*key, count) for key, count in sorted(counts.items())]
+        return [Topic(*key[:-1], count, key[-1]) for key, count in sorted(counts.items())]
 
 
 def _from_summary(file: BinaryIO, size: int, header: Header, footer: Footer) -> McapIndex:

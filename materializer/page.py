@@ -18,7 +18,7 @@ from materializer.edits import (
     RecordingTag,
     ReviewSet,
 )
-from materializer.fields import PoisonError, TopicEntry
+from materializer.fields import EmbeddedEntry, PoisonError, TopicEntry
 from materializer.registers import FINALIZE, annotation_register, claim
 from materializer.rights import Action, may
 from materializer.settle import (
@@ -42,16 +42,18 @@ from peer.core.names import folded
 
 NAMESAKES_MAX = 1000
 FOLDED_COLUMN = 2
-HLC_COLUMN = 6
+HLC_COLUMN = 11
+SHADOW_COLUMNS = 13
+"""Those that only a recording itself fills."""
 
-_INSERT_RECORDING = "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_RECORDING = "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FILL_SHADOW = (
-    "UPDATE recordings SET site = ?, name = ?, folded = ?, machine = ?, created_ns = ?, profile = ?, hlc = ?, role = ?, counts = ? "
-    "WHERE recording_no = ?"
+    "UPDATE recordings SET site = ?, name = ?, folded = ?, machine = ?, created_ns = ?, profile = ?, tool = ?, tool_version = ?, host = ?, "
+    "source_path = ?, operator = ?, hlc = ?, role = ?, counts = ? WHERE recording_no = ?"
 )
 _LATER_NAMESAKES = "SELECT id FROM recordings WHERE folded = ? AND group_no = ? AND hlc >= ? AND counts LIMIT ?"
 _INSERTS = {
-    "chunks": "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "chunks": "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "chunk_topics": "INSERT INTO chunk_topics VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
     "attachments": "INSERT INTO attachments VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "annotations": "INSERT INTO annotations VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -200,7 +202,7 @@ class Page:
         clock = hlc_bytes(stored.event.header.hlc)
         if counts:
             self._ledger.add("recordings", place, (stored.event.id, stored.author, *body, clock))
-        return (stored.author, body.name, folded(body.name), body.machine, body.created_ns, body.profile, clock, int(stored.role), int(counts))
+        return (stored.author, body.name, folded(body.name), *body[1:], clock, int(stored.role), int(counts))
 
     def _fill(self, place: Place, holder: Holder, values: tuple[object, ...]) -> None:
         """A recording whose children came first: let those count that may."""
@@ -266,7 +268,7 @@ class Page:
         known = self._memory.recording(self._connection, group_no, recording)
         if known is None:
             known = Known(Holder(self._take_no(), None, counts=False))  # Nothing of it counts, and what is written is looked up when it does.
-            nothing = (None,) * 8
+            nothing = (None,) * SHADOW_COLUMNS
             self._connection.execute(_INSERT_RECORDING, (known.holder.no, group_no, recording, *nothing, 0))
             self._memory.remember(group_no, recording, known)
         self.touched.add((read.place.group, recording))
@@ -285,12 +287,13 @@ class Page:
 
 def _chunk(read: _Read) -> tuple[Any, ...]:
     body: ChunkAdd = read.body
-    return (*body[1:-1], _encode_topics(body.topics))
+    *fields, topics, dropped, embedded = body[1:]
+    return (*fields, _encode_entries(topics), dropped, _encode_entries(embedded))
 
 
 def _more_topics(read: _Read) -> tuple[Any, ...]:
     body: ChunkTopics = read.body
-    return (body.chunk, _encode_topics(body.topics))
+    return (body.chunk, _encode_entries(body.topics))
 
 
 def _attachment(read: _Read) -> tuple[Any, ...]:
@@ -303,5 +306,5 @@ def _annotation(read: _Read) -> tuple[Any, ...]:
     return body[1:]
 
 
-def _encode_topics(topics: Sequence[TopicEntry]) -> bytes:
-    return encode([list(topic) for topic in topics])  # Lists are encoded twice as fast as tuples.
+def _encode_entries(entries: Sequence[TopicEntry | EmbeddedEntry]) -> bytes:
+    return encode([list(entry) for entry in entries])  # Lists are encoded twice as fast as tuples.

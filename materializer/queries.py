@@ -6,14 +6,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from materializer.descriptions import is_deleted, read_annotations, read_description, read_registers, read_settings
 from materializer.digest import TABLES, export, state_digest
-from materializer.manifest import Manifest, file_names, folder_name, merge_topics
-from materializer.recordings import COMPLETE, Attachment, Chunk, final_parts, judge
+from materializer.manifest import Manifest, file_names, folder_name, merge_topics, summed
+from materializer.recordings import COMPLETE, Attachment, Chunk, Parts, final_parts, judge
 from materializer.registers import DELETED, TRUE
 from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
 from peer.core.names import folded
-from peer.core.views import AnnotationView, FileView, GroupState, RecordingView, RegisterView
+from peer.core.views import AnnotationView, FileView, GroupState, ProvenanceView, RecordingView, RegisterView
 
 SHORT_DIGITS = range(8, 65, 8)
 EMPTY_DIGEST = bytes(32)
@@ -208,34 +208,62 @@ def _recording(connection: Connection, group: GroupId, recording: EventId) -> Re
 def _view(connection: Connection, place: Place, recording_no: int) -> RecordingView:
     parts = read_parts(connection, place, recording_no)
     assert parts is not None, "only recordings that count are looked for"
+    create = parts.facts.create
     finalize = read_finalize(connection, recording_no)
     shown = (final_parts(finalize, parts) if finalize else None) or parts
-    chunks = sorted(shown.chunks, key=lambda chunk: (chunk.body.index, chunk.event_id))
-    attachments = sorted(shown.attachments, key=lambda attachment: attachment.body)
-    names = file_names([chunk.body for chunk in chunks], [attachment.body for attachment in attachments])
-    listed = {chunk.event_id for chunk in chunks}
+    listed = {chunk.event_id for chunk in shown.chunks}
+    chunks, attachments = _files(shown)
+    late_chunks, late_attachments = _files(_late(parts, shown))
     manifest = next(projected_rows(connection, "manifests", place.group_no, recording_no), None)
     description = read_description(connection, place, recording_no)
     return RecordingView(
         place.group,
         parts.facts.recording,
         parts.facts.site,
-        parts.facts.create.name,
-        parts.facts.create.machine,
-        parts.facts.create.created_ns,
+        create.name,
+        create.machine,
+        create.created_ns,
         finalized=finalize is not None,
         manifest_id=manifest[2] if manifest and manifest[3] == COMPLETE else None,
-        chunks=[_chunk(chunk, name) for chunk, name in zip(chunks, names, strict=False)],
-        attachments=[_attachment(number, each, names[len(chunks) + number]) for number, each in enumerate(attachments)],
-        topics=merge_topics([*(chunk.body.topics for chunk in chunks), *(more.topics for more in shown.topics if more.chunk in listed)]),
+        chunks=chunks,
+        attachments=attachments,
+        topics=merge_topics([*(chunk.body.topics for chunk in shown.chunks), *(more.topics for more in shown.topics if more.chunk in listed)]),
         **description._asdict(),
+        profile=create.profile,
+        provenance=ProvenanceView(create.tool, create.tool_version, create.host, create.source_path, create.operator),
+        dropped=summed(chunk.body.dropped for chunk in shown.chunks),
+        manifest_state=manifest[3] if manifest else None,
+        late_chunks=late_chunks,
+        late_attachments=late_attachments,
+    )
+
+
+def _late(parts: Parts, shown: Parts) -> Parts:
+    """What a finalize leaves out."""
+    chunks, attachments = (frozenset(each.event_id for each in files) for files in (shown.chunks, shown.attachments))
+    return Parts(
+        parts.facts,
+        [chunk for chunk in parts.chunks if chunk.event_id not in chunks],
+        (),
+        [attachment for attachment in parts.attachments if attachment.event_id not in attachments],
+    )
+
+
+def _files(parts: Parts) -> tuple[list[FileView], list[FileView]]:
+    """Chunks and attachments in their order, with the names that they have in the folder of the recording."""
+    chunks = sorted(parts.chunks, key=lambda chunk: (chunk.body.index, chunk.event_id))
+    attachments = sorted(parts.attachments, key=lambda attachment: attachment.body)
+    names = file_names([chunk.body for chunk in chunks], [attachment.body for attachment in attachments])
+    return (
+        [_chunk(chunk, name) for chunk, name in zip(chunks, names, strict=False)],
+        [_attachment(number, each, names[len(chunks) + number]) for number, each in enumerate(attachments)],
     )
 
 
 def _chunk(chunk: Chunk, name: str) -> FileView:
     body = chunk.body
     file = (body.source_name, body.blob, body.sha256, body.size, body.piece_size, body.pieces)
-    return FileView(body.index, name, *file, body.message_count, body.start_ns, body.end_ns)
+    return FileView(body.index, name, *file, body.message_count, body.start_ns, body.end_ns, body.library, body.dropped, body.embedded)
 
 
 def _attachment(number: int, attachment: Attachment, name: str) -> FileView:

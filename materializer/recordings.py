@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingFinalize, chunks_hash
 from materializer.fields import TopicEntry
-from materializer.manifest import Manifest, RecordingFacts, make_manifest, merge_topics
+from materializer.manifest import MANIFEST_VERSIONS, Manifest, RecordingFacts, make_manifest, merge_topics
 from peer.core.identity import EventId
 
 COMPLETE = "complete"
@@ -18,6 +18,8 @@ WAITING = "waiting"
 """Events that the finalize lists have not arrived."""
 MISMATCH = "mismatch"
 """The manifest of what the finalize lists has another id than it names: nobody can rely on it."""
+NEWER = "newer"
+"""The manifest is of a version that is not known here."""
 
 
 class Chunk(NamedTuple):
@@ -71,6 +73,8 @@ class Verdict(NamedTuple):
 
 def judge(finalize: Finalize, parts: Parts) -> Verdict:
     """Whether `parts` are what `finalize` says."""
+    if finalize.body.manifest_version not in MANIFEST_VERSIONS:
+        return Verdict(NEWER, None)
     final = final_parts(finalize, parts)
     if final is None:
         return Verdict(WAITING, None)
@@ -78,7 +82,7 @@ def judge(finalize: Finalize, parts: Parts) -> Verdict:
         return Verdict(MISMATCH, None)
     more = _topics_by_chunk(final.topics)
     chunks = [chunk.body._replace(topics=merge_topics([chunk.body.topics, *more.get(chunk.event_id, ())])) for chunk in final.chunks]
-    manifest = make_manifest(parts.facts, chunks, [attachment.body for attachment in final.attachments])
+    manifest = make_manifest(parts.facts, chunks, [attachment.body for attachment in final.attachments], version=finalize.body.manifest_version)
     if manifest.manifest_id != finalize.body.manifest_id:
         return Verdict(MISMATCH, None)
     return Verdict(COMPLETE, manifest)

@@ -19,10 +19,12 @@ Row = tuple[Any, ...]
 HLC_SIZE = 8
 
 _SELECTS = {
-    "recordings": "SELECT id, site, name, machine, created_ns, profile, hlc FROM recordings r WHERE counts",
+    "recordings": (
+        "SELECT id, site, name, machine, created_ns, profile, tool, tool_version, host, source_path, operator, hlc FROM recordings r WHERE counts"
+    ),
     "chunks": (
         "SELECT c.id, r.id, c.hlc, number, source_name, blob, sha256, size, piece_size, pieces, message_count, start_ns, end_ns, library, "
-        "c.profile, topics FROM recordings r JOIN chunks c USING (recording_no) WHERE c.counts"
+        "c.profile, topics, dropped, embedded FROM recordings r JOIN chunks c USING (recording_no) WHERE c.counts"
     ),
     "chunk_topics": "SELECT t.id, r.id, t.hlc, chunk, topics FROM recordings r JOIN chunk_topics t USING (recording_no) WHERE t.counts",
     "attachments": (
@@ -131,11 +133,11 @@ def read_parts(connection: Connection, place: Place, recording_no: int) -> Parts
     create = next(projected_rows(connection, "recordings", place.group_no, recording_no), None)
     if create is None:
         return None
-    recording, site, name, machine, created_ns, profile, _ = create
-    facts = RecordingFacts(place.group, EventId(recording), PeerId(site), RecordingCreate(name, machine, created_ns, profile))
+    recording, site, *said, _ = create
+    facts = RecordingFacts(place.group, EventId(recording), PeerId(site), RecordingCreate._make(said))
     chunks = [_chunk(row) for row in projected_rows(connection, "chunks", place.group_no, recording_no)]
     topics = [
-        MoreTopics(_number(hlc), EventId(chunk), _topics(data))
+        MoreTopics(_number(hlc), EventId(chunk), _entries(data))
         for _, _, hlc, chunk, data in projected_rows(connection, "chunk_topics", place.group_no, recording_no)
     ]
     attachments = [
@@ -167,13 +169,13 @@ def join_refs(refs: Iterable[EventId]) -> bytes:
 
 
 def _chunk(row: Row) -> Chunk:
-    event_id, recording, hlc, *fields, topics = row
-    return Chunk(EventId(event_id), _number(hlc), ChunkAdd._make((recording, *fields, _topics(topics))))
+    event_id, recording, hlc, *fields, topics, dropped, embedded = row
+    return Chunk(EventId(event_id), _number(hlc), ChunkAdd._make((recording, *fields, _entries(topics), dropped, _entries(embedded))))
 
 
 def _number(hlc: bytes) -> int:
     return int.from_bytes(hlc, "big")
 
 
-def _topics(data: bytes) -> list[Any]:
+def _entries(data: bytes) -> list[Any]:
     return [tuple(entry) for entry in decode(data)]  # type: ignore[union-attr,arg-type]

@@ -152,9 +152,13 @@ class Story:
         return next(read_body(each.event.header.type, each.event.body) for each in self.events if each.event.id == event_id)
 
 
+SCHEMA_HASH = hash_bytes(b"uint8 data")
+"""Of the schema of the one topic of made-up chunks."""
+
+
 def create_body(name: str) -> RecordingCreate:
     """What a recording begins with."""
-    return RecordingCreate(name, "robot-1", 1_700_000_000_000_000_000, "ros2")
+    return RecordingCreate(name, "robot-1", 1_700_000_000_000_000_000, "ros2", "recmesh", "0.1", "desk", "/bags/run", "ann")
 
 
 def facts_of(data: bytes) -> BlobFacts:
@@ -167,7 +171,9 @@ def chunk_body(recording: EventId, index: int = 0, **changes: Any) -> ChunkAdd:
     """A chunk with made-up bytes."""
     data = f"bytes of {recording.hex()} {index}".encode()
     facts = changes.pop("facts", None) or facts_of(data)
-    body = ChunkAdd(recording, index, f"bag_{index}.mcap", *facts, 10, 100 + index, 200 + index, "lib", "ros2", [("/a", "S", "ros2msg", "cdr", 10)])
+    body = ChunkAdd(
+        recording, index, f"bag_{index}.mcap", *facts, 10, 100 + index, 200 + index, "lib", "ros2", [("/a", "S", "ros2msg", "cdr", 10, SCHEMA_HASH)]
+    )
     return body._replace(**changes)
 
 
@@ -223,7 +229,7 @@ class RandomAuthor:
         if kind < 0.15:
             self.story.write(author, attachment_add(recording, "metadata.yaml", facts_of(recording)))
         elif kind < 0.25 and known:
-            many = chunk_body(recording, topics=[("/x" * 2000, "", "", "", 1)] * 30)
+            many = chunk_body(recording, topics=[("/x" * 2000, "", "", "", 1, b"")] * 30)
             self.story.write(author, chunk_topics(many, self.chance.choice(known).id)[0])
         else:
             event = self.story.add_chunk(author, recording, len(known))

@@ -48,7 +48,7 @@ def encode(value: object) -> bytes:
 def decode(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
     """The value that `data` encodes. Raises `NotCanonicalError` for anything that `encode` would not have produced."""
     value = _decode(data, depth_max, sort_keys=False)
-    _check_types(value)  # Keys, too: they are compared there, five times faster than they are sorted here.
+    check_types(value)  # Keys, too: they are compared there, five times faster than they are sorted here.
     return value  # type: ignore[return-value]
 
 
@@ -98,8 +98,8 @@ def _decode(data: bytes, depth_max: int, *, sort_keys: bool) -> object:
     return value
 
 
-def _check_types(value: object) -> None:
-    """Raise unless `value`, which was read without tags, has only the types above, and maps with sorted keys of text."""
+def check_types(value: object) -> None:
+    """Raise `NotCanonicalError` unless `value`, which was read without tags, has only the types above, and maps with sorted keys of text."""
     if type(value) is dict:
         _check_keys(list(value))
         items: Iterable[object] = value.values()
@@ -111,7 +111,7 @@ def _check_types(value: object) -> None:
         raise NotCanonicalError(f"a value of a type that is not used here: {type(value).__name__}")
     for item in items:
         if type(item) not in _SCALARS:
-            _check_types(item)
+            check_types(item)
 
 
 def _check_keys(keys: list[object]) -> None:

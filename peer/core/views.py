@@ -35,6 +35,22 @@ class FileView(NamedTuple):
     message_count: int
     start_ns: int | None
     end_ns: int | None
+    library: str = ""
+    """What wrote the file."""
+    dropped: int | None = None
+    """Messages that the recorder says it dropped, None if it does not say."""
+    embedded: Sequence[tuple[str, str, str, int]] = ()
+    """What is in it beside messages: kind, name, media type, size."""
+
+
+class ProvenanceView(NamedTuple):
+    """Who added a recording with what, from where; empty where the event does not say."""
+
+    tool: str
+    version: str
+    host: str
+    source_path: str
+    operator: str
 
 
 class RegisterWrite(NamedTuple):
@@ -105,8 +121,8 @@ class RecordingView(NamedTuple):
     chunks: Sequence[FileView]
     """By index. Of a finalized recording those that its manifest lists."""
     attachments: Sequence[FileView]
-    topics: Sequence[tuple[str, str, str, str, int]]
-    """Topic, schema, schema encoding, message encoding, message count; sorted."""
+    topics: Sequence[tuple[str, str, str, str, int, bytes]]
+    """Topic, schema, schema encoding, message encoding, message count, hash of the schema (empty if that is not known); sorted."""
     tags: Sequence[str]
     """Sorted."""
     conflicts: Sequence[RegisterView]
@@ -119,6 +135,16 @@ class RecordingView(NamedTuple):
     """True if it is hidden, and its bytes may go after a time of grace."""
     revision: bytes
     """Another one after each change of a register, 16 bytes."""
+    profile: str
+    """Of the recorder, such as ros2."""
+    provenance: ProvenanceView
+    dropped: int | None
+    """Messages that its recorder says it dropped, None if it does not say of each chunk."""
+    manifest_state: str | None
+    """What its finalize is worth: complete, waiting, mismatch or newer. None while there is none."""
+    late_chunks: Sequence[FileView]
+    """Those that the finalize does not list: they stand in no manifest."""
+    late_attachments: Sequence[FileView]
 
 
 class Views(Protocol):

@@ -52,6 +52,10 @@ class AddRequest(NamedTuple):
     tags: Sequence[str] = ()
     machine: str = ""
     take: str = "copy"
+    operator: str = ""
+    """Who asks for it, as they are known on this machine."""
+    dropped: Sequence[int] = ()
+    """Messages that the recorder dropped, for each MCAP file in its order; empty to take what the files say."""
 
 
 class _Chunk(NamedTuple):
@@ -175,6 +179,8 @@ def _chunk_body(recording: EventId, number: int, chunk: _Chunk) -> ChunkAdd:
         library=index.library,
         profile=index.profile,
         topics=[(*topic,) for topic in index.topics],
+        dropped=index.dropped,
+        embedded=index.embedded,
     )
 
 

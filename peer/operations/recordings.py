@@ -9,9 +9,10 @@ from peer.core.clock import hlc_ms
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import folded
-from peer.core.views import AnnotationView, FileView, RecordingView, Views
+from peer.core.views import AnnotationView, RecordingView, Views
 from peer.errors import NotFoundError, RequestError
 from peer.operations.adding import Adding, AddRequest
+from peer.operations.facts import describe_facts
 from peer.operations.json_form import Json, to_json
 from peer.operations.references import choose, find_group, is_prefix
 from peer.operations.registers import describe_register
@@ -179,12 +180,7 @@ class Recordings:
         annotations = await self._views.annotations(view.group, view.recording)
         return {
             **self._summary(view),
-            "chunks": [_file(chunk, is_here=self._blobs.has(chunk.blob)) for chunk in view.chunks],
-            "attachments": [_file(each, is_here=self._blobs.has(each.blob)) for each in view.attachments],
-            "topics": [
-                {"topic": topic, "schema": schema, "schema_encoding": schema_encoding, "encoding": encoding, "message_count": count}
-                for topic, schema, schema_encoding, encoding, count in view.topics
-            ],
+            **describe_facts(view, lambda file: self._blobs.has(file.blob)),
             "replicas": [{"peer_id": peer.hex(), "name": self._name(view.group, peer)} for peer in self._copies(view, self.held(view))],
             "annotations": [self.describe_annotation(view, each) for each in annotations],
             "reviews": [
@@ -206,25 +202,6 @@ class Recordings:
     def _name(self, group: GroupId, peer: PeerId) -> str:
         member = self._replica.groups[group].roster.members.get(peer)
         return member.name if member else peer.hex()[:SHORT_DIGITS]
-
-
-def _file(file: FileView, *, is_here: bool) -> Json:
-    document = to_json(
-        {
-            "index": file.number,
-            "name": file.name,
-            "source_name": file.source_name,
-            "blob_id": file.blob,
-            "sha256": file.sha256,
-            "size_bytes": file.size,
-            "message_count": file.message_count,
-            "start_time_ns": file.start_ns,
-            "end_time_ns": file.end_ns,
-            "here": is_here,
-        }
-    )
-    assert isinstance(document, dict)
-    return document
 
 
 def _fitting(filters: Mapping[str, object]) -> Callable[[RecordingView, str, str], bool]:

@@ -72,7 +72,7 @@ async def test_a_real_bag_is_shown_byte_for_byte_and_a_reader_opens_it(tmp_path:
             with (folder / original.name).open("rb") as file:
                 assert sum(1 for _ in make_reader(file).iter_messages()) == sum(read_raw(original.read_bytes()).counts.values())
         manifest = json.loads((folder / "manifest.json").read_bytes())
-        assert {topic["topic"]: topic["message_count"] for topic in manifest["topics"]} == counts
+        assert {topic["topic"]: topic["message_count"] for topic in manifest["channels"]} == counts
         view = await site.views.recording(GROUP, recording)
         assert view is not None
         assert view.manifest_id == hash_bytes((folder / "manifest.cbor").read_bytes())

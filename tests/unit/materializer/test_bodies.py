@@ -1,5 +1,6 @@
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ from peer.errors import RequestError
 from tests.histories import chunk_body, create_body, facts_of
 
 RECORDING = EventId(b"r" * 32)
+MAY_BE_NULL = ("reply_to", "dropped")
 DRAFTS = [
     recording_create(create_body("run-1")),
     chunk_add(chunk_body(RECORDING)),
@@ -62,21 +64,64 @@ DRAFTS = [
 def test_what_a_builder_makes_a_reader_reads(draft: Draft) -> None:
     body = read_body(draft.type, draft.body)
     assert body is not None
-    fields = {key: value for key, value in body._asdict().items() if value is not None or key.endswith("_ns") or key == "reply_to"}
-    for key in ("topics", "chunks"):
+    fields = {key: value for key, value in body._asdict().items() if value is not None or key.endswith("_ns") or key in MAY_BE_NULL}
+    for key in ("topics", "chunks", "embedded"):
         fields[key] = [list(item) if isinstance(item, tuple) else item for item in fields.get(key, [])]
     assert encode({key: value for key, value in fields.items() if value != [] or key in _keys(draft)}) == draft.body
 
 
-def test_a_body_without_a_field_or_with_one_more_is_poison() -> None:
+LATER = {
+    "recording.create": {"tool", "tool_version", "host", "source_path", "operator"},
+    "chunk.add": {"dropped", "embedded"},
+    "recording.finalize": {"manifest_version"},
+}
+"""Fields that bodies of earlier versions do not have."""
+
+
+def test_a_body_without_a_field_that_it_always_had_is_poison() -> None:
     checked = 0
     for draft in DRAFTS:
         fields = _fields(draft)
-        for name in fields:
+        for name in set(fields) - LATER.get(draft.type, set()):
             check_poison(draft.type, {key: value for key, value in fields.items() if key != name})
             checked += 1
-        check_poison(draft.type, {**fields, "extra": 1})
     assert checked > 30
+
+
+@pytest.mark.parametrize("draft", DRAFTS[:6], ids=lambda draft: draft.type)
+def test_a_field_of_a_later_version_is_ignored_and_one_that_is_no_canonical_cbor_is_poison(draft: Draft) -> None:
+    fields = _fields(draft)
+    for value in (1, "text", [None, {"a": b"b"}], {}):
+        assert read_body(draft.type, encode({**fields, "extra": value})) == read_body(draft.type, draft.body)
+    unsorted = {"a" * 40: 1, **fields}
+    assert (cbor2.dumps(unsorted) == encode(unsorted)) is False
+    for data in (cbor2.dumps(unsorted), encode({**fields, "extra": 1.5}), encode({**fields, "extra": {1: 2}}), encode({**fields, "z" * 40: [0.5]})):
+        with pytest.raises(PoisonError):
+            read_body(draft.type, data)
+
+
+def test_bodies_of_earlier_versions_are_read() -> None:
+    for draft in DRAFTS[:6]:
+        fields = _fields(draft)
+        older = {key: value for key, value in fields.items() if key not in LATER.get(draft.type, ())}
+        if draft.type == "chunk.add":
+            older["topics"] = [topic[:5] for topic in older["topics"]]
+        body = read_body(draft.type, encode(older))
+        assert body is not None
+        match body:
+            case RecordingCreate():
+                assert body[4:] == ("",) * 5
+            case ChunkAdd():
+                assert (body.dropped, body.embedded) == (None, [])
+                assert all(topic[5] == b"" for topic in body.topics)
+            case RecordingFinalize():
+                assert body.manifest_version == 1
+
+
+def test_a_finalize_says_in_one_way_which_chunks_it_lists() -> None:
+    fields = _fields(DRAFTS[4])
+    check_poison("recording.finalize", {**fields, "chunks_hash": bytes(32)})
+    check_poison("recording.finalize", {key: value for key, value in fields.items() if key != "chunks"})
 
 
 WRONG: list[tuple[int, str, list[Any]]] = [
@@ -94,6 +139,18 @@ WRONG: list[tuple[int, str, list[Any]]] = [
     (1, "start_ns", [None, 10_000, -1]),
     (1, "library", ["x" * 1025, "\x80"]),
     (1, "topics", [None, [[]], [["/a", "s", "e", "m", -1]], [["/a", "s", "e", "m", True]], [["/a", "s", "e", 1, 1]], [["x" * 5000, "", "", "", 0]]]),
+    (0, "tool", ["a\nb", "a" * 257, None]),
+    (0, "source_path", ["a\nb", "a" * 4097, 3]),
+    (0, "operator", ["\x1b", None]),
+    (1, "topics", [[["/a", "s", "e", "m", 1, b"x" * 31]], [["/a", "s", "e", "m", 1, None]], [["/a", "s", "e", "m", 1, ""]], [["/a"] * 7]]),
+    (1, "dropped", [-1, True, "3", 2**63]),
+    (
+        1,
+        "embedded",
+        [None, [[]], [["file", "n", "", 0]], [["metadata", "n", "", -1]], [["metadata", "a\nb", "", 0]], [["metadata", "n", "", 0]] * 65],
+    ),
+    (1, "embedded", [[["attachment", "n" * 200, "m" * 100, 0]] * 20]),
+    (4, "manifest_version", [-1, 2**16, None, "2"]),
     (4, "chunks", [None, [b"x"], [b"x" * 32, b"x" * 32], {}]),
     (6, "tag", ["", " a", "a ", "a\tb", "x" * 129, 1]),
     (6, "present", [0, 1, None, "true"]),
@@ -141,7 +198,7 @@ def test_any_bytes_are_read_or_poison(data: bytes, type_: str) -> None:
 
 
 def test_topics_that_do_not_fit_an_event_follow_in_others() -> None:
-    topics = [(f"/{'x' * 300}/{number}", "package/msg/Type", "ros2msg", "cdr", number) for number in range(1000)]
+    topics = [(f"/{'x' * 300}/{number}", "package/msg/Type", "ros2msg", "cdr", number, b"h" * 32) for number in range(1000)]
     body = chunk_body(RECORDING, topics=topics)
     chunk = EventId(b"c" * 32)
     drafts = [chunk_add(body), *chunk_topics(body, chunk)]
@@ -182,4 +239,4 @@ def _fields(draft: Draft) -> dict[str, Any]:
 def _keys(draft: Draft) -> set[str]:
     body = read_body(draft.type, draft.body)
     assert body is not None
-    return {key for key, value in body._asdict().items() if value is not None or key.endswith("_ns") or key == "reply_to"}
+    return {key for key, value in body._asdict().items() if value is not None or key.endswith("_ns") or key in MAY_BE_NULL}

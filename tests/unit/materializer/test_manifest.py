@@ -12,7 +12,7 @@ from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingCreate
 from materializer.manifest import RecordingFacts, file_names, folder_name, make_manifest
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.names import is_name
-from tests.histories import chunk_body, create_body, facts_of
+from tests.histories import SCHEMA_HASH, chunk_body, create_body, facts_of
 
 VECTOR = Path(__file__).parents[2] / "vectors" / "manifest.json"
 FACTS = RecordingFacts(GroupId(b"g" * 32), EventId(b"r" * 32), PeerId(b"p" * 32), create_body("run-1"))
@@ -25,14 +25,16 @@ def attachment(name: str, data: bytes = b"yaml") -> AttachmentAdd:
 
 def sample_files() -> tuple[list[ChunkAdd], list[AttachmentAdd]]:
     """Two chunks with one topic in common, one with a name that cannot stay, and an attachment."""
-    second = chunk_body(RECORDING, 1, source_name="../../etc/passwd", topics=[("/b", "", "", "json", 3), ("/a", "S", "ros2msg", "cdr", 7)])
+    second = chunk_body(
+        RECORDING, 1, source_name="../../etc/passwd", topics=[("/b", "", "", "json", 3, b""), ("/a", "S", "ros2msg", "cdr", 7, SCHEMA_HASH)]
+    )
     empty = chunk_body(RECORDING, 2, message_count=0, start_ns=None, end_ns=None, topics=[], size=0)
     return [chunk_body(RECORDING), second, empty], [attachment("metadata.yaml")]
 
 
 def test_the_manifest_is_that_of_the_golden_vector() -> None:
     vector = json.loads(VECTOR.read_text())
-    manifest = make_manifest(FACTS, *sample_files())
+    manifest = make_manifest(FACTS, *sample_files(), version=1)
     assert manifest.cbor.hex() == vector["cbor"]
     assert manifest.json.decode() == vector["json"]
     assert manifest.manifest_id.hex() == vector["manifest_id"]
@@ -80,7 +82,7 @@ CHANGES: dict[str, Any] = {
     "message_count": 999,
     "start_ns": 1,
     "end_ns": 999,
-    "topics": [("/c", "", "", "", 1)],
+    "topics": [("/c", "", "", "", 1, b"")],
 }
 
 

@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from mcap.writer import CompressionType
 
 from materializer.mcap_index import MAGIC, Topic, read_index
@@ -30,7 +31,7 @@ def test_the_index_agrees_with_the_raw_records(tmp_path: Path, compression: Comp
     check_against_raw_records(path)
     index = read_index(path)
     assert (index.profile, index.message_count, index.start_ns, index.end_ns) == ("ros2", 100, START_NS, START_NS + 99_000)
-    assert Topic("/topic_0", "std_msgs/msg/String", "ros2msg", "cdr", 50) in index.topics
+    assert Topic("/topic_0", "std_msgs/msg/String", "ros2msg", "cdr", 50, blake3(b"string data").digest()) in index.topics
 
 
 @pytest.mark.needs("real recordings")

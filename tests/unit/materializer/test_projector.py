@@ -174,7 +174,7 @@ def test_late_chunks_and_attachments_stand_in_no_manifest() -> None:
     story.finalize("bob", recording, [chunk])
     story.add_chunk("bob", recording, 1)
     story.write("bob", attachment_add(recording, "metadata.yaml", facts_of(b"x")))
-    story.write("bob", chunk_topics(chunk_body(recording, topics=[("/x" * 2000, "", "", "", 1)] * 30), chunk.id)[0])
+    story.write("bob", chunk_topics(chunk_body(recording, topics=[("/x" * 2000, "", "", "", 1, b"")] * 30), chunk.id)[0])
     views = views_of(story)
     assert states(views) == ["complete"]
     assert len(rows(views, "chunks")) == 2
@@ -205,7 +205,7 @@ def test_two_chunks_of_one_index_or_a_wrong_id_are_a_mismatch() -> None:
 def test_topics_and_chunks_that_take_several_events_give_the_same_manifest() -> None:
     story = Story()
     recording = story.create("bob")
-    topics = [(f"/{'x' * 300}/{number}", "S", "ros2msg", "cdr", 1) for number in range(500)]
+    topics = [(f"/{'x' * 300}/{number}", "S", "ros2msg", "cdr", 1, b"s" * 32) for number in range(500)]
     body = chunk_body(recording, 0, topics=topics)
     ids = [story.write("bob", chunk_add(body)).id]
     for draft in chunk_topics(body, ids[0]):
