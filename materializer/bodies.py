@@ -33,7 +33,7 @@ from materializer.fields import (
     span_fields,
     topics_field,
 )
-from peer.core.encoding import encode, sorted_keys
+from peer.core.encoding import Value, encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
 from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, EventId
@@ -127,6 +127,8 @@ class RecordingFinalize(NamedTuple):
     chunks_hash: bytes | None
     manifest_version: int = OLDEST_MANIFEST
     """By which the manifest of that id is made."""
+    others: Sequence[EventId] | None = None
+    """Attachments and further topics that stand in it; where they are not named, those of an earlier clock."""
 
 
 Fact = RecordingCreate | ChunkAdd | ChunkTopics | AttachmentAdd | RecordingFinalize
@@ -162,13 +164,19 @@ def attachment_add(recording: EventId, source_name: str, facts: BlobFacts) -> Dr
 
 
 def recording_finalize(
-    recording: EventId, manifest_id: bytes, chunks: Sequence[EventId], replaces: Sequence[EventId] = (), *, version: int = MANIFEST_VERSION
+    recording: EventId,
+    manifest_id: bytes,
+    chunks: Sequence[EventId],
+    replaces: Sequence[EventId] = (),
+    *,
+    others: Sequence[EventId] | None = None,
+    version: int = MANIFEST_VERSION,
 ) -> Draft:
-    """The event that completes a recording of `chunks`, which stand in the order of the manifest."""
-    if len(chunks) <= CHUNK_IDS_MAX:
-        body = RecordingFinalize(recording, manifest_id, chunks, None, version)
-    else:
-        body = RecordingFinalize(recording, manifest_id, None, chunks_hash(chunks), version)
+    """The event that completes a recording of `chunks`, which stand in the order of the manifest, and of `others`, as far as they can be named."""
+    named = chunks if len(chunks) <= CHUNK_IDS_MAX else None
+    if others is not None and len(named or ()) + len(others) > CHUNK_IDS_MAX:
+        others = None
+    body = RecordingFinalize(recording, manifest_id, named, chunks_hash(chunks) if named is None else None, version, others)
     return _draft(RECORDING_FINALIZE, body)._replace(refs=tuple(replaces))
 
 
@@ -180,7 +188,7 @@ def chunks_hash(chunks: Sequence[EventId]) -> bytes:
 def _draft(type_: str, body: Fact) -> Draft:
     """The draft of `body`. Raises `RequestError` for what every peer would take for poison."""
     fields = {key: value for key, value in body._asdict().items() if key not in _OPTIONAL or value is not None}
-    for key in ("chunks", "topics", "embedded"):
+    for key in ("chunks", "others", "topics", "embedded"):
         if key in fields:
             fields[key] = [list(item) if isinstance(item, tuple) else item for item in fields[key]]
     return make_draft(type_, fields, _READERS[type_])
@@ -200,15 +208,15 @@ def _pages(topics: Sequence[TopicEntry]) -> list[list[TopicEntry]]:
     return pages
 
 
-_OPTIONAL = ("chunks", "chunks_hash")
+_OPTIONAL = ("chunks", "chunks_hash", "others")
 _CREATE_FIELDS = sorted_keys(RecordingCreate._fields)
 _CHUNK_FIELDS = sorted_keys(ChunkAdd._fields)
 _TOPICS_FIELDS = sorted_keys(ChunkTopics._fields)
 _ATTACHMENT_FIELDS = sorted_keys(AttachmentAdd._fields)
 _LATER_CREATE_FIELDS = ("tool", "tool_version", "host", "source_path", "operator")
 _LATER_CHUNK_FIELDS = ("dropped", "embedded")
-_FINALIZE_FIELDS = sorted_keys(["recording", "manifest_id", "chunks", "manifest_version"])
-_LATER_FINALIZE_FIELDS = ("chunks", "manifest_version")
+_FINALIZE_FIELDS = sorted_keys(["recording", "manifest_id", "chunks", "manifest_version", "others"])
+_LATER_FINALIZE_FIELDS = ("chunks", "manifest_version", "others")
 
 
 def _read_create(fields: Fields) -> RecordingCreate:
@@ -277,14 +285,19 @@ def _read_finalize(fields: Fields) -> RecordingFinalize:
     need(("chunks" in fields) != ("chunks_hash" in fields), "chunks twice, or not at all")
     recording, manifest_id = event_field(fields["recording"]), hash_field(fields["manifest_id"])
     version = number_field(fields.get("manifest_version", OLDEST_MANIFEST), MANIFEST_VERSION_MAX)
+    others = _ids(fields["others"], "others") if "others" in fields else None
     if "chunks_hash" in fields:
-        return RecordingFinalize(recording, manifest_id, None, hash_field(fields["chunks_hash"]), version)
-    chunks = fields["chunks"]
-    if not isinstance(chunks, list):
-        raise PoisonError("chunks that are no list")
-    ids = [event_field(chunk) for chunk in chunks]
-    need(len(set(ids)) == len(ids), "a chunk that is listed twice")
-    return RecordingFinalize(recording, manifest_id, ids, None, version)
+        return RecordingFinalize(recording, manifest_id, None, hash_field(fields["chunks_hash"]), version, others)
+    return RecordingFinalize(recording, manifest_id, _ids(fields["chunks"], "chunks"), None, version, others)
+
+
+def _ids(value: Value, what: str) -> list[EventId]:
+    """Distinct events."""
+    if not isinstance(value, list):
+        raise PoisonError(f"{what} that are no list")
+    ids = [event_field(each) for each in value]
+    need(len(set(ids)) == len(ids), f"{what} of which one is listed twice")
+    return ids
 
 
 _READERS: Mapping[str, Reader[Body]] = {

@@ -41,6 +41,7 @@ class Attachment(NamedTuple):
 class MoreTopics(NamedTuple):
     """Topics of `chunk` that came in an event of their own."""
 
+    event_id: EventId
     hlc: int
     chunk: EventId
     topics: Sequence[TopicEntry]
@@ -89,16 +90,20 @@ def judge(finalize: Finalize, parts: Parts) -> Verdict:
 
 
 def final_parts(finalize: Finalize, parts: Parts) -> Parts | None:
-    """Those of `parts` that `finalize` completes, None if chunks that it lists are not here.
+    """Those of `parts` that `finalize` completes, None if something that it lists is not here.
 
-    What was written after it changes nothing: late chunks, topics and attachments stand in no manifest.
+    What was written after it changes nothing: late chunks, topics and attachments stand in no manifest. A finalize says itself what it has seen; where
+    it does not, clocks decide, which is right as long as all of it was written in one log.
     """
-    chunks = listed_chunks(finalize, parts.chunks)
+    chunks, others = listed_chunks(finalize, parts.chunks), finalize.body.others
     if chunks is None:
         return None
-    topics = [more for more in parts.topics if more.hlc < finalize.hlc]
-    attachments = [attachment for attachment in parts.attachments if attachment.hlc < finalize.hlc]
-    return Parts(parts.facts, chunks, topics, attachments)
+    extra: list[MoreTopics | Attachment] = [*parts.topics, *parts.attachments]
+    named = {each.event_id for each in extra if each.hlc < finalize.hlc} if others is None else set(others)
+    if not named <= {each.event_id for each in extra}:
+        return None
+    topics = [more for more in parts.topics if more.event_id in named]
+    return Parts(parts.facts, chunks, topics, [attachment for attachment in parts.attachments if attachment.event_id in named])
 
 
 def listed_chunks(finalize: Finalize, chunks: Iterable[Chunk]) -> list[Chunk] | None:

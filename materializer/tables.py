@@ -137,8 +137,8 @@ def read_parts(connection: Connection, place: Place, recording_no: int) -> Parts
     facts = RecordingFacts(place.group, EventId(recording), PeerId(site), RecordingCreate._make(said))
     chunks = [_chunk(row) for row in projected_rows(connection, "chunks", place.group_no, recording_no)]
     topics = [
-        MoreTopics(_number(hlc), EventId(chunk), _entries(data))
-        for _, _, hlc, chunk, data in projected_rows(connection, "chunk_topics", place.group_no, recording_no)
+        MoreTopics(EventId(event_id), _number(hlc), EventId(chunk), _entries(data))
+        for event_id, _, hlc, chunk, data in projected_rows(connection, "chunk_topics", place.group_no, recording_no)
     ]
     attachments = [
         Attachment(EventId(row[0]), _number(row[2]), AttachmentAdd(row[1], *row[3:]))
