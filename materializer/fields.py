@@ -199,6 +199,25 @@ def topics_field(value: Value) -> list[TopicEntry]:
     return [_topic(entry) for entry in value]
 
 
+def embedded_entry(kind: str, name: str, media_type: str, size: int) -> EmbeddedEntry:
+    """Something that is in an MCAP file, with what of its name and media type may stand in an event."""
+    return kind, tame_line(name, LABEL_BYTES_MAX), tame_line(media_type, MEDIA_TYPE_BYTES_MAX), min(size, COUNT_MAX)
+
+
+def embedded_that_fit(entries: Sequence[EmbeddedEntry]) -> list[EmbeddedEntry]:
+    """The first of `entries`, as many as an event may list."""
+    fitting = list(entries[:EMBEDDED_MAX])
+    while len(encode([list(entry) for entry in fitting])) > EMBEDDED_BYTES_MAX:
+        fitting.pop()
+    return fitting
+
+
+def tame_line(text: str, bytes_max: int) -> str:
+    """`text` as one line that may stand in an event: cut off where it is too long, with a question mark for each character that may not."""
+    line = "".join(character if is_line(character, 4) else "?" for character in text.encode(errors="replace").decode())
+    return line.encode()[:bytes_max].decode(errors="ignore")
+
+
 def embedded_field(value: Value) -> list[EmbeddedEntry]:
     """What is in an MCAP file beside messages."""
     if type(value) is not list or len(value) > EMBEDDED_MAX or len(encode(value)) > EMBEDDED_BYTES_MAX:

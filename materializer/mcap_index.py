@@ -11,33 +11,29 @@ import stat
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import BytesIO
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
-from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, ChunkIndex, Footer, Header, Schema, Statistics
 from mcap.stream_reader import get_chunk_data_stream
-from zstandard import ZstdError, frame_content_size
+from zstandard import frame_content_size
 
+from materializer.fields import EmbeddedEntry
+from materializer.mcap_embedded import Embedded, Place, indexed_place, read_embedded
+from materializer.mcap_records import FRAME_SIZE, MESSAGE_HEADER_SIZE, UNREADABLE, Damage, frames, parse
 from peer.core.hashing import hash_bytes
 from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
 
 MAGIC = b"\x89MCAP0\r\n"
-FRAME_SIZE = 9
-"""Opcode and length before the content of each record."""
 FOOTER_SIZE = FRAME_SIZE + 20
-MESSAGE_HEADER_SIZE = 22
 COMPRESSIONS = ("", "lz4", "zstd")
 SMALL_RECORD_SIZE_MAX = 64 * 1024 * 1024
 SUMMARY_SIZE_MAX = 256 * 1024 * 1024
 CHUNK_SIZE_MAX = 1024 * 1024 * 1024
 TIME_MAX_NS = 2**63 - 1
 
-_T = TypeVar("_T")
 _FRAME = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQ")
 
@@ -66,21 +62,20 @@ class McapIndex(NamedTuple):
     end_ns: int | None
     dropped: int | None = None
     """Messages that the recorder says it dropped, None if it does not say."""
-    embedded: Sequence[tuple[str, str, str, int]] = ()
-    """What is in the file beside messages: kind, name, media type, size."""
+    embedded: Sequence[EmbeddedEntry] = ()
+    """What is in the file beside messages."""
 
 
-class _Damage(Exception):  # noqa: N818  (caught in this module: a file that cannot be read on, or a summary that cannot be believed)
-    pass
+def read_index(path: Path, *, check: bool = False) -> McapIndex:
+    """The index of the file at `path`. With `check` all records are unpacked for it and their checksums looked at, whatever a summary says.
 
-
-def read_index(path: Path) -> McapIndex:
-    """The index of the file at `path`. Blocks. Raises `FileUnreadableError`, `McapEmptyError`, `NotMcapError` or `McapTruncatedError`."""
+    Blocks. Raises `FileUnreadableError`, `McapEmptyError`, `NotMcapError` or `McapTruncatedError`.
+    """
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise FileUnreadableError(f"{path} is no regular file", fix="name an MCAP file")
-            return _read_index(file, path)
+            return _read_index(file, path, check=check)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -90,7 +85,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _read_index(file: BinaryIO, path: Path) -> McapIndex:
+def _read_index(file: BinaryIO, path: Path, *, check: bool) -> McapIndex:
     size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise McapEmptyError(f"{path} is empty", fix="leave it out; nothing was recorded in it")
@@ -104,11 +99,13 @@ def _read_index(file: BinaryIO, path: Path) -> McapIndex:
         raise _truncated(path, "ends in the middle")
     try:
         header, footer = _read_header(file, size), _read_footer(file, size)
+        if check:
+            return _from_records(file, size, header)
         try:
             return _from_summary(file, size, header, footer)
-        except _Damage:
+        except Damage:
             return _from_records(file, size, header)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _truncated(path, f"is damaged: {error}" if str(error) else "is damaged") from error
 
 
@@ -130,47 +127,29 @@ def _read_frame(file: BinaryIO, end: int) -> tuple[int, int, int]:
     """Opcode, start and size of the content of the record at the file's position, which must lie before `end`."""
     frame = file.read(FRAME_SIZE)
     if len(frame) != FRAME_SIZE:
-        raise _Damage("a record is cut off")
+        raise Damage("a record is cut off")
     opcode, length = _FRAME.unpack(frame)
     start = file.tell()
     if start + length > end:
-        raise _Damage("a record is longer than the file")
+        raise Damage("a record is longer than the file")
     return opcode, start, length
 
 
 def _read_content(file: BinaryIO, size: int, size_max: int) -> bytes:
     if size > size_max:
-        raise _Damage(f"a record of {size} bytes, where at most {size_max} are read")
+        raise Damage(f"a record of {size} bytes, where at most {size_max} are read")
     data = file.read(size)
     if len(data) != size:
-        raise _Damage("a record is cut off")
+        raise Damage("a record is cut off")
     return data
-
-
-class _StrictStream(ReadDataStream):
-    """Like its base, which hands out too few bytes at the end of its input without a word."""
-
-    def read(self, length: int) -> bytes:
-        data = super().read(length)
-        if len(data) != length:
-            raise _Damage("a field is longer than its record")
-        return data
-
-
-_UNREADABLE = (_Damage, McapError, ZstdError, struct.error, ValueError, RuntimeError, EOFError, MemoryError)
-"""What the library and the decompressors raise at damaged bytes."""
-
-
-def _parse(read: Callable[[ReadDataStream], _T], data: bytes) -> _T:
-    return read(_StrictStream(BytesIO(data)))
 
 
 def _read_header(file: BinaryIO, size: int) -> Header:
     file.seek(len(MAGIC))
     opcode, _, length = _read_frame(file, size)
     if opcode != Opcode.HEADER:
-        raise _Damage("the first record is no header")
-    header: Header = _parse(Header.read, _read_content(file, length, SMALL_RECORD_SIZE_MAX))
+        raise Damage("the first record is no header")
+    header: Header = parse(Header.read, _read_content(file, length, SMALL_RECORD_SIZE_MAX))
     return header
 
 
@@ -178,8 +157,8 @@ def _read_footer(file: BinaryIO, size: int) -> Footer:
     file.seek(max(0, size - len(MAGIC) - FOOTER_SIZE))
     opcode, _, length = _read_frame(file, size)
     if opcode != Opcode.FOOTER or length != FOOTER_SIZE - FRAME_SIZE:
-        raise _Damage("there is no footer before the closing magic")
-    footer: Footer = _parse(Footer.read, _read_content(file, length, length))
+        raise Damage("there is no footer before the closing magic")
+    footer: Footer = parse(Footer.read, _read_content(file, length, length))
     return footer
 
 
@@ -188,6 +167,7 @@ class _Summary:
         self.statistics: Statistics | None = None
         self.channels = _Channels()
         self.chunks: list[ChunkIndex] = []
+        self.places: list[Place] = []
 
 
 class _Channels:
@@ -201,45 +181,60 @@ class _Channels:
     def add(self, opcode: int, data: bytes) -> None:
         """Take a schema or channel record."""
         if opcode == Opcode.SCHEMA:
-            schema = _parse(Schema.read, data)
+            schema = parse(Schema.read, data)
             self.schemas[schema.id] = schema
         elif opcode == Opcode.CHANNEL:
-            channel = _parse(Channel.read, data)
+            channel = parse(Channel.read, data)
             if self.channels.setdefault(channel.id, channel) != channel:
-                raise _Damage(f"two different channels have the number {channel.id}")
+                raise Damage(f"two different channels have the number {channel.id}")
 
     def topics(self) -> list[Topic]:
-        """One entry per topic, schema and encoding. Raises `_Damage` if a number names nothing."""
+        """One entry per topic, schema and encoding. Raises `Damage` if a number names nothing."""
         counts: Counter[tuple[str, str, str, str, bytes]] = Counter()
         hashes = {number: hash_bytes(schema.data) for number, schema in self.schemas.items()}
         for number, channel in self.channels.items():
             if channel.schema_id and channel.schema_id not in self.schemas:
-                raise _Damage(f"channel {number} has a schema that is not there")
+                raise Damage(f"channel {number} has a schema that is not there")
             schema = self.schemas.get(channel.schema_id)
             name, encoding = (schema.name, schema.encoding) if schema else ("", "")
             schema_hash = hashes[schema.id] if schema else b""
             counts[channel.topic, name, encoding, channel.message_encoding, schema_hash] += self.counts[number]
         if set(self.counts) - set(self.channels):
-            raise _Damage("messages of a channel that is not there")
+            raise Damage("messages of a channel that is not there")
         return [Topic(*key[:-1], count, key[-1]) for key, count in sorted(counts.items())]
 
 
 def _from_summary(file: BinaryIO, size: int, header: Header, footer: Footer) -> McapIndex:
-    """The index that the summary section gives. Raises `_Damage` if there is none, or if it contradicts itself or the file."""
+    """The index that the summary section gives. Raises `Damage` if there is none, or if it contradicts itself or the file."""
     footer_start = size - len(MAGIC) - FOOTER_SIZE
     if not len(MAGIC) < footer.summary_start < footer_start:
-        raise _Damage("there is no summary section")
+        raise Damage("there is no summary section")
     file.seek(footer.summary_start)
     data = _read_content(file, footer_start - footer.summary_start, SUMMARY_SIZE_MAX)
     _check_summary_crc(footer, data)
     summary = _read_summary(data)
     statistics = summary.statistics
     if statistics is None or not _is_consistent(statistics, summary):
-        raise _Damage("the summary contradicts itself")
+        raise Damage("the summary contradicts itself")
     _check_chunks(file, footer.summary_start, summary.chunks)
     summary.channels.counts.update(statistics.channel_message_counts)
     times = (statistics.message_start_time, statistics.message_end_time) if statistics.message_count else None
-    return _index(header, summary.channels, times)
+    listed = len(summary.places) == statistics.metadata_count + statistics.attachment_count
+    places = summary.places if listed else _find_places(file, footer.summary_start)
+    return _index(header, summary.channels, times, read_embedded(file, places))
+
+
+def _find_places(file: BinaryIO, end: int) -> list[Place]:
+    """Metadata and attachments that the summary counts and does not name: chunks are skipped."""
+    places = list[Place]()
+    file.seek(len(MAGIC))
+    while True:
+        opcode, start, length = _read_frame(file, end)
+        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+            return places
+        if opcode in (Opcode.METADATA, Opcode.ATTACHMENT):
+            places.append(Place(opcode, start, length))
+        file.seek(start + length)
 
 
 def _check_summary_crc(footer: Footer, data: bytes) -> None:
@@ -247,17 +242,19 @@ def _check_summary_crc(footer: Footer, data: bytes) -> None:
     if footer.summary_crc:
         tail = _FRAME.pack(Opcode.FOOTER, FOOTER_SIZE - FRAME_SIZE) + struct.pack("<QQ", footer.summary_start, footer.summary_offset_start)
         if zlib.crc32(tail, zlib.crc32(data)) != footer.summary_crc:
-            raise _Damage("the checksum of the summary does not match")
+            raise Damage("the checksum of the summary does not match")
 
 
 def _read_summary(data: bytes) -> _Summary:
     summary = _Summary()
-    for opcode, start, length in _frames(data):
+    for opcode, start, length in frames(data):
         content = data[start : start + length]
         if opcode == Opcode.STATISTICS:
-            summary.statistics = _parse(Statistics.read, content)
+            summary.statistics = parse(Statistics.read, content)
         elif opcode == Opcode.CHUNK_INDEX:
-            summary.chunks.append(_parse(ChunkIndex.read, content))
+            summary.chunks.append(parse(ChunkIndex.read, content))
+        elif opcode in (Opcode.METADATA_INDEX, Opcode.ATTACHMENT_INDEX):
+            summary.places.append(indexed_place(opcode, content))
         else:
             summary.channels.add(opcode, content)
     return summary
@@ -280,11 +277,11 @@ def _check_chunks(file: BinaryIO, end: int, chunks: Iterable[ChunkIndex]) -> Non
     """Each chunk that the summary names must be where it says, as long as it says."""
     for chunk in chunks:
         if not len(MAGIC) < chunk.chunk_start_offset < end:
-            raise _Damage("the summary names a chunk outside of the file")
+            raise Damage("the summary names a chunk outside of the file")
         frame = os.pread(file.fileno(), FRAME_SIZE, chunk.chunk_start_offset)  # Unbuffered: nine bytes of each chunk, not a page.
         is_here = len(frame) == FRAME_SIZE and _FRAME.unpack(frame) == (Opcode.CHUNK, chunk.chunk_length - FRAME_SIZE)
         if not is_here or chunk.chunk_start_offset + chunk.chunk_length > end:
-            raise _Damage("the summary names a chunk that is not there")
+            raise Damage("the summary names a chunk that is not there")
 
 
 class _Times:
@@ -301,7 +298,7 @@ class _Times:
 
 def _from_records(file: BinaryIO, size: int, header: Header) -> McapIndex:
     """The index that the records of the data section give: they end at the data end record, or at the footer."""
-    channels, times = _Channels(), _Times()
+    channels, times, places = _Channels(), _Times(), list[Place]()
     end = size - len(MAGIC)
     file.seek(len(MAGIC))
     while True:
@@ -314,19 +311,21 @@ def _from_records(file: BinaryIO, size: int, header: Header) -> McapIndex:
             _count_chunk(channels, times, _read_content(file, length, CHUNK_SIZE_MAX))
         elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
             channels.add(opcode, _read_content(file, length, SMALL_RECORD_SIZE_MAX))
+        elif opcode in (Opcode.METADATA, Opcode.ATTACHMENT):
+            places.append(Place(opcode, start, length))
         file.seek(start + length)
-    return _index(header, channels, (times.start, times.end) if times.end >= 0 else None)
+    return _index(header, channels, (times.start, times.end) if times.end >= 0 else None, read_embedded(file, places))
 
 
 def _count_chunk(channels: _Channels, times: _Times, content: bytes) -> None:
-    chunk = _parse(Chunk.read, content)
+    chunk = parse(Chunk.read, content)
     if chunk.compression not in COMPRESSIONS:
-        raise _Damage(f"compression {chunk.compression[:16]!r} is not known here")
+        raise Damage(f"compression {chunk.compression[:16]!r} is not known here")
     if chunk.uncompressed_size > CHUNK_SIZE_MAX or (chunk.compression == "zstd" and frame_content_size(chunk.data) > CHUNK_SIZE_MAX):
-        raise _Damage(f"a chunk of {chunk.uncompressed_size} bytes, where at most {CHUNK_SIZE_MAX} are read")
+        raise Damage(f"a chunk of {chunk.uncompressed_size} bytes, where at most {CHUNK_SIZE_MAX} are read")
     stream, length = get_chunk_data_stream(chunk, validate_crc=True)
     data = stream.read(length)
-    for opcode, start, size in _frames(data):
+    for opcode, start, size in frames(data):
         if opcode == Opcode.MESSAGE:
             _count(channels, times, data, start, size)
         else:
@@ -335,29 +334,16 @@ def _count_chunk(channels: _Channels, times: _Times, content: bytes) -> None:
 
 def _count(channels: _Channels, times: _Times, data: bytes, start: int, length: int) -> None:
     if length < MESSAGE_HEADER_SIZE:
-        raise _Damage("a message is too short")
+        raise Damage("a message is too short")
     channel, _, log_time = _MESSAGE.unpack_from(data, start)
     channels.counts[channel] += 1
     times.add(log_time)
 
 
-def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Opcode, start and size of the content of each record in `data`."""
-    position, end = 0, len(data)
-    while position < end:
-        if position + FRAME_SIZE > end:
-            raise _Damage("a record is cut off")
-        opcode, length = _FRAME.unpack_from(data, position)
-        position += FRAME_SIZE
-        if position + length > end:
-            raise _Damage("a record is longer than what it stands in")
-        yield opcode, position, length
-        position += length
-
-
-def _index(header: Header, channels: _Channels, times: tuple[int, int] | None) -> McapIndex:
+def _index(header: Header, channels: _Channels, times: tuple[int, int] | None, embedded: Embedded) -> McapIndex:
     topics = channels.topics()
     start, end = times or (None, None)
     if end is not None and end > TIME_MAX_NS:
-        raise _Damage("it has a message of after the year 2262")
-    return McapIndex(header.profile, header.library, topics, sum(topic.message_count for topic in topics), start, end)
+        raise Damage("it has a message of after the year 2262")
+    count = sum(topic.message_count for topic in topics)
+    return McapIndex(header.profile, header.library, topics, count, start, end, embedded.dropped, embedded.entries)
