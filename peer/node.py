@@ -34,7 +34,7 @@ from peer.wiring.hub_source import HubSourceParts, follow_hub
 from peer.wiring.hubbing import make_administration, open_hub
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
-from peer.wiring.neighbourhood import make_site_service
+from peer.wiring.neighbourhood import make_agreement, make_site_service
 from peer.wiring.relaying import make_serving
 from peer.wiring.resolving import make_resolving
 from peer.wiring.services import make_services
@@ -90,6 +90,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
     async with opened_core(directory, damage) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
         sites = make_site_service(core, directory, lambda: links)
+        agreement = make_agreement(core, lambda: links)
         gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver), sites)
         asked = HubSourceParts(config, directory, core, lambda: links, gossip.record)
         manual, book, resolver, asking = await make_resolving(config, core, upkeep.keeper, told, asked)
@@ -97,7 +98,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
         choosing = Choosing(core.key.peer_id, core.store.replica, lambda: links, lambda: resolver)
         parts = make_link_parts(core, config, (manual, joining, belonging), gossip, lambda: serving)
-        links = PeerLinks(replace(parts, ended=choosing.ended))
+        links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         movers = make_movers(stack, directory, config, core, sources)
@@ -105,8 +106,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         hub = await open_hub(stack, directory, config)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
         serving = make_serving(stack, directory, config, core, (sources, fetching))
-        neighbourhood = (links, sites, gossip, administration)
-        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving.cache))
+        neighbourhood = (links, sites, gossip, administration, agreement)
+        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, serving, config, links, services, hub)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
@@ -125,6 +126,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             fetching.run(),
             showing.run(),
             sites.run(),
+            agreement.run(),
             gossip.run(),
             follow_hub(asking, core, links),
             upkeep.run(),

@@ -126,6 +126,18 @@ class StatusProblem(Answer):
     fix: str
 
 
+class DifferenceShown(Answer):
+    """A table that is another one at a site which holds the same."""
+
+    group_id: Hex
+    group: str
+    peer_id: Hex
+    name: str
+    table: str
+    rows: list[Hex]
+    """Keys of rows that differ, or that one of both sites lacks: some of them; none while they are not known."""
+
+
 class Status(Answer):
     """This peer."""
 
@@ -144,6 +156,7 @@ class Status(Answer):
     transfers: list[Transfer]
     hub: HubSummary
     disk: Disk
+    differences: list[DifferenceShown]
     problems: list[StatusProblem]
 
 

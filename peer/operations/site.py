@@ -13,11 +13,13 @@ from peer.core.interfaces import GroupView, Links, Replica
 from peer.core.names import folded
 from peer.core.views import Views
 from peer.errors import MeshError
+from peer.operations.differing import difference_findings, difference_problems, differences_shown
 from peer.operations.fetching import Fetching
 from peer.operations.json_form import Json
 from peer.operations.problems import GroupHealth, Looked, group_problems, link_problems, pending_problems
 from peer.operations.sites import Seen, sites_shown, with_routes
 from peer.operations.verification import Verification
+from peer.sync.comparing import Difference
 
 DISK_USAGE_FRESH_S = 30.0
 WAITING_SHOWN_MAX = 100
@@ -134,6 +136,8 @@ class SiteParts(NamedTuple):
     cache: CacheUse
     hub: Callable[[], Json]
     """What this peer is as a hub for others."""
+    differences: Callable[[], Sequence[Difference]]
+    """What other sites show otherwise that hold the same."""
 
 
 class Site:
@@ -170,6 +174,7 @@ class Site:
             "gossip": self._gossip(),
             "hub": parts.hub(),
             "disk": await self._disk(),
+            "differences": self._differences(),
             "problems": self._problems(pending),
         }
 
@@ -246,8 +251,12 @@ class Site:
         return running + waiting
 
     async def verify(self, *, deep: bool) -> Json:
-        """Check what is stored."""
-        return await self._parts.verification.verify(deep=deep)
+        """Check what is stored, and say what other sites see otherwise."""
+        found = await self._parts.verification.verify(deep=deep)
+        differences = difference_findings(self._differences())
+        problems = found["problems"]
+        assert isinstance(problems, list)
+        return {**found, "ok": found["ok"] and not differences, "problems": [*problems, *differences]}
 
     async def rebuild(self) -> Json:
         """Compute the projections anew."""
@@ -269,6 +278,9 @@ class Site:
             "cache_limit_bytes": parts.cache.limit,
         }
 
+    def _differences(self) -> list[Json]:
+        return differences_shown(self._parts.replica, self._parts.differences())
+
     def _problems(self, pending: Sequence[Json]) -> list[Json]:
         parts = self._parts
         errors = (parts.failure(), parts.fetching.problem, *parts.damages(), *parts.conflicts().values())
@@ -279,6 +291,7 @@ class Site:
             *group_problems(parts.peer, looked, time.time_ns() // 1_000_000),
             *link_problems(parts.links.links()),
             *pending_problems(pending),
+            *difference_problems(self._differences()),
         ]
 
 

@@ -9,6 +9,7 @@ from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
 from peer.core.interfaces import Commit, Page
 from peer.core.relaying import WantedPart
 from peer.core.run import Run
+from peer.sync.digests import DigestMessage
 from peer.sync.membership import JoinRefused, JoinRequest
 
 
@@ -307,6 +308,18 @@ class SitesHeard(NamedTuple):
     entries: tuple[tuple[bytes, int], ...]
 
 
+class TellDigests(NamedTuple):
+    """Fact: tell them this of what projections are, if its group is spoken about and they speak of such things."""
+
+    message: DigestMessage
+
+
+class DigestsHeard(NamedTuple):
+    """Effect: a member said this of what projections are."""
+
+    message: DigestMessage
+
+
 class BackfillEnded(NamedTuple):
     """Effect: all that the other side had of this group when it told us is held here."""
 
@@ -341,6 +354,7 @@ Fact = (
     | BlobSlice
     | TellRecords
     | TellSites
+    | TellDigests
 )
 
 Effect = (
@@ -361,6 +375,7 @@ Effect = (
     | BlobArrived
     | RecordsHeard
     | SitesHeard
+    | DigestsHeard
     | JoinEnded
     | BackfillEnded
     | PhaseChanged

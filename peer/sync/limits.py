@@ -1,6 +1,6 @@
 """Every limit of the protocol, by name. What exceeds one is refused with the code `limit_exceeded` or `credit_exceeded`."""
 
-PROTOCOL_VERSIONS = (1,)
+PROTOCOL_VERSIONS = (1, 2)
 
 FRAME_SIZE_MAX = 1024 * 1024
 BLOB_PART_SIZE_MAX = 256 * 1024
@@ -48,6 +48,16 @@ NEIGHBOURS_MAX = 64
 """Peer records, or statuses, in one frame."""
 NEIGHBOURS_PER_MINUTE_MAX = 20_000
 """Of both, that one link may bring; more are passed over."""
+DIGEST_TABLES_MAX = 64
+"""Tables in one `digests` frame."""
+DIGEST_KEY_SIZE_MAX = 64
+"""Bytes of the key of a projected row."""
+DIGEST_ENTRIES_MAX = 256
+"""Rows, or next bytes of keys, in one `digest_part` frame: more rows are told of by next bytes."""
+DIGESTS_PER_MINUTE_MAX = 20_000
+"""`digests` frames that one link may bring; more are passed over."""
+DIGEST_PARTS_PER_MINUTE_MAX = 120
+"""`digest_want` and `digest_part` frames of the same; more are passed over."""
 WANT_REPEATS_MAX = 3
 """How often in a row a log is asked for again on a link after its events did not fit."""
 

@@ -15,6 +15,10 @@ from peer.core.relaying import WantedPart
 from peer.core.run import RUN_EVENTS_MAX
 from peer.errors import LimitExceededError, MalformedFrameError, NotCanonicalError
 from peer.sync import limits
+from peer.sync.digests import DIGEST_NAMES, DIGEST_READERS, digest_fields
+from peer.sync.digests import DigestPart as DigestPart  # noqa: PLC0414
+from peer.sync.digests import Digests as Digests  # noqa: PLC0414
+from peer.sync.digests import DigestWant as DigestWant  # noqa: PLC0414
 from peer.sync.fields import (
     read_bytes,
     read_bytes_up_to,
@@ -197,6 +201,9 @@ Message = (
     | BlobPart
     | Records
     | Sites
+    | Digests
+    | DigestWant
+    | DigestPart
     | Ping
     | Pong
     | Error
@@ -219,6 +226,8 @@ def encode_message(message: Message) -> bytes:
             fields = ["events", group, log, signature, [[header, body] for header, body in events]]
         case Records(group, entries) | Sites(group, entries):
             fields = [_NAMES[type(message)], group, [list(entry) for entry in entries]]
+        case Digests() | DigestWant() | DigestPart():
+            fields = [_NAMES[type(message)], *digest_fields(message)]
         case _:
             fields = [_NAMES[type(message)], *message]
     return encode(fields)
@@ -363,6 +372,7 @@ _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
     "blob_want": (6, _blob_want),
     "blob_part": (3, _blob_part),
     **HEARSAY_READERS,
+    **DIGEST_READERS,
     "ping": (1, _ping),
     "pong": (1, _pong),
     "error": (3, _error),
@@ -378,6 +388,7 @@ _NAMES: Mapping[type, str] = {
     BlobPart: "blob_part",
     Records: "records",
     Sites: "sites",
+    **DIGEST_NAMES,
     Ping: "ping",
     Pong: "pong",
     Error: "error",

@@ -162,7 +162,7 @@ class SyncSession:
                 self._established.blobs.want(fact)
             case fx.BlobSlice():
                 self._established.blobs.read(fact)
-            case fx.TellRecords() | fx.TellSites():
+            case fx.TellRecords() | fx.TellSites() | fx.TellDigests():
                 if self._parts is not None:
                     self._parts.neighbours.tell(fact)
         self._watch_phase()
@@ -244,7 +244,7 @@ class SyncSession:
                 self._established.blobs.wanted(message)
             case messages.BlobPart():
                 self._established.blobs.part(message)
-            case messages.Records() | messages.Sites():
+            case messages.Records() | messages.Sites() | messages.Digests() | messages.DigestWant() | messages.DigestPart():
                 self._established.neighbours.heard(message, now_ms)
             case messages.Ping(number):
                 self.liveness.ping(number, now_ms)
@@ -297,8 +297,8 @@ class SyncSession:
         remote = self._handshake.remote
         backfill = BackfillSide(self._replica, self._outbox, self._questions, self._surroundings.sources, self._link, remote.peer)
         speaking = Speaking(self._replica, self._outbox, remote.peer, (backfill, self._push), self._guests)
-        bytes_, neighbours = BlobSide(self._replica, self._outbox, remote.peer), NeighbourSide(self._outbox, speaking.shared)
-        self._parts = _Established(speaking, backfill, bytes_, neighbours)
+        neighbours = NeighbourSide(self._outbox, speaking.shared, self._handshake.version)
+        self._parts = _Established(speaking, backfill, BlobSide(self._replica, self._outbox, remote.peer), neighbours)
         self._outbox.ask(fx.Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
         self._enter(fx.Phase.BACKFILL)
         speaking.begin(self._named, now_ms, we_named=self._handshake.we_dialled)

@@ -27,6 +27,7 @@ from peer.errors import (
 )
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
+from peer.sync.digests import DigestMessage
 from peer.sync.session import SyncSession
 from peer.transport.carrier import Carrier
 from peer.transport.outgoing import Outgoing
@@ -94,6 +95,7 @@ class Performers(Protocol):
     read_blob: ReadBlobCall
     pace: Pace
     neighbours: Neighbours
+    hear_digests: Callable[[PeerId, DigestMessage], None]
 
 
 def now_ms() -> int:
@@ -247,6 +249,8 @@ class Connection:
                 self._performers.neighbours.hear_records(self._remote, group, entries)
             case fx.SitesHeard(group, entries):
                 self._performers.neighbours.hear_sites(self._remote, group, entries)
+            case fx.DigestsHeard(message):
+                self._performers.hear_digests(self._remote, message)
             case fx.JoinEnded(_, code, text):
                 self._join_ended(code, text)
             case fx.BackfillEnded() | fx.PhaseChanged():

@@ -7,6 +7,7 @@ from peer.core.group import Invitation
 from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.interfaces import EventStore, Replica
 from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
+from peer.sync.digests import DigestMessage
 from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.connection import DecideJoinCall, ReadBlobCall, TakeOfferCall, now_ms
 from peer.transport.pace import Pace
@@ -55,3 +56,5 @@ class LinkParts:
     """Is told whose link ended, and the code that said why, empty if none did."""
     neighbours: Neighbours = NO_NEIGHBOURS
     """Who hears what members say of others, and whom we reached."""
+    hear_digests: Callable[[PeerId, DigestMessage], None] = lambda _peer, _message: None
+    """Takes what members say of their projections. Returns at once and raises nothing."""

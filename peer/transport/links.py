@@ -60,6 +60,7 @@ class PeerLinks:
         self.channel_rules = parts.channel_rules
         self.pace = parts.pace
         self.neighbours = parts.neighbours
+        self.hear_digests = parts.hear_digests
         self.upgrades = Upgrades()
         self._parts = parts
         self._surroundings = Surroundings(parts.replica, Sources(), is_wanted=lambda peer: peer in self._dialling.targets)
@@ -264,13 +265,14 @@ class PeerLinks:
 
     def tell_records(self, peer: PeerId, group: GroupId, entries: Told) -> None:
         """Tell `peer`, if it is linked and a member, where members of `group` can be dialled: signed peer records with their TTLs."""
-        self._feed_to(peer, fx.TellRecords(group, tuple(entries)))
+        self.feed_to(peer, fx.TellRecords(group, tuple(entries)))
 
     def tell_sites(self, peer: PeerId, group: GroupId, entries: Told) -> None:
         """Tell `peer`, if it is linked and a member, how members of `group` are: signed statuses with the links that they came over."""
-        self._feed_to(peer, fx.TellSites(group, tuple(entries)))
+        self.feed_to(peer, fx.TellSites(group, tuple(entries)))
 
-    def _feed_to(self, peer: PeerId, fact: fx.Fact) -> None:
+    def feed_to(self, peer: PeerId, fact: fx.Fact) -> None:
+        """Give a fact to the session of the link to `peer`, if there is one."""
         connection = self.link_to(peer)
         if connection is not None:
             connection.feed(fact)

@@ -32,6 +32,8 @@ class Core(NamedTuple):
     views: Projections
     materializer: Materializer
     blobs: FileBlobStore
+    database: Database
+    """Of the projections."""
 
 
 def now_ms() -> int:
@@ -63,7 +65,7 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None)
                 projections = Projections(views, materializer)
                 if blobs.has_leftovers:
                     await _sweep(blobs, projections, store.replica.groups)
-                yield Core(key, store, projections, materializer, blobs)
+                yield Core(key, store, projections, materializer, blobs, views)
             finally:
                 projecting.cancel()
 

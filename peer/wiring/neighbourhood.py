@@ -5,11 +5,17 @@ import time
 from collections.abc import Callable
 
 from gossip.site_service import Clocks, Disk, SiteService
+from materializer.agreement import Agreement
 from peer import __version__
 from peer.store.directory import DataDirectory
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.links import PeerLinks
 from peer.wiring.core import Core
+
+
+def make_agreement(core: Core, links: Callable[[], PeerLinks]) -> Agreement:
+    """`links` gives the links, which are made later."""
+    return Agreement(core.database, core.store, core.store.replica, links, link_time_ms)
 
 
 def make_site_service(core: Core, directory: DataDirectory, links: Callable[[], PeerLinks]) -> SiteService:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gossip.service import GossipService
 from gossip.site_service import SiteService
+from materializer.agreement import Agreement
 from peer import __version__
 from peer.api.services import Services
 from peer.blobs.cache import PieceCache
@@ -40,12 +41,12 @@ def make_services(
     directory: DataDirectory,
     config: Config,
     core: Core,
-    neighbourhood: tuple[PeerLinks, SiteService, GossipService, HubAdministration],
+    neighbourhood: tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement],
     addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
     movers: tuple[Fetcher, Fetching, Showing, PieceCache],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (fetcher, fetching, showing, cache), (links, sites, gossip, hub) = addresses, movers, neighbourhood
+    (manual, resolver, belonging), (fetcher, fetching, showing, cache), (links, sites, gossip, hub, agreement) = addresses, movers, neighbourhood
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -72,6 +73,7 @@ def make_services(
         gossip,
         cache,
         hub.summary,
+        agreement.differences,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)

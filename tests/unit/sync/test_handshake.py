@@ -7,6 +7,7 @@ from peer.core.hashing import sha256
 from peer.core.identity import PeerId
 from peer.errors import HandshakeFailedError, VersionMismatchError
 from peer.sync.handshake import Handshake, LocalSide
+from peer.sync.limits import PROTOCOL_VERSIONS
 from peer.sync.messages import encode_message
 from tests.samples import key_pair
 
@@ -40,7 +41,7 @@ def test_two_that_follow_the_protocol_prove_themselves_to_each_other() -> None:
 
     both.dialler.check_proof(both.listener.prove())
     both.listener.check_proof(both.dialler.prove())
-    assert both.dialler.version == both.listener.version == 1
+    assert both.dialler.version == both.listener.version == max(PROTOCOL_VERSIONS)
     assert both.dialler.listener_nonce == both.listener.listener_nonce == sha256(b"nonce of bob")
 
 
@@ -62,7 +63,7 @@ def test_a_proof_cannot_be_reflected() -> None:
         {"incarnation": b"j" * 16},
         {"process": b"q" * 16},
         {"record": b"another record"},
-        {"versions": (1, 2)},
+        {"versions": (1, 2, 3)},
     ],
     ids=lambda changed: next(iter(changed)),
 )
