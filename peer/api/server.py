@@ -13,6 +13,7 @@ from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.hub_routes import HubAdminRoutes
 from peer.api.member_routes import MemberRoutes
+from peer.api.message_routes import MessageRoutes
 from peer.api.models import Health, Verified, Verify
 from peer.api.openapi import describe
 from peer.api.peer_routes import PeerRoutes
@@ -112,6 +113,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
         *EditingRoutes(services).routes(),
         *TokenRoutes(services).routes(),
     ]
+    routes += MessageRoutes(services.messages).routes()
     routes += BackupRoutes(services).routes()
     routes += HubAdminRoutes(services).routes()
     site.set_routes(routes)

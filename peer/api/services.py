@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
+from peer.core.message_order import MessageService
 from peer.errors import MeshError
 
 Json = dict[str, object]
@@ -360,3 +361,4 @@ class Services(NamedTuple):
     paths: PathService
     backups: BackupService
     hub: HubService
+    messages: MessageService

@@ -7,6 +7,7 @@ crash or the disk has spoilt is as good as not there. Nothing here is a copy tha
 import contextlib
 import os
 import re
+import threading
 from collections import OrderedDict
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def cost_of(size: int) -> int:
 
 
 class PieceCache:
-    """The folder. For threads, one at a time; `used` may be looked at by all."""
+    """The folder. For threads; `used` may be looked at by all."""
 
     def __init__(self, folder: Path, limit: int, *, free_floor: int = 0) -> None:
         """Take up what an earlier process left, as far as `limit` bytes go. `free_floor` bytes of the disk are never used. Raises `StoreError`."""
@@ -42,6 +43,7 @@ class PieceCache:
         """Bytes of the disk, never more than `limit`, not even while a piece is written."""
         self._folder = folder
         self._free_floor = free_floor
+        self._turn = threading.Lock()
         self._costs: OrderedDict[bytes, int] = OrderedDict()
         """By group and hash, the least recently used first; after a start, the oldest."""
         with disk_errors("the cache"):
@@ -51,7 +53,10 @@ class PieceCache:
 
     def get(self, group: GroupId, piece: bytes) -> bytes | None:
         """The bytes with this hash that came in `group`. What is not whole any more is thrown away."""
-        key = group + piece
+        with self._turn:
+            return self._get(group + piece, piece)
+
+    def _get(self, key: bytes, piece: bytes) -> bytes | None:
         if key not in self._costs:
             return None
         try:
@@ -75,7 +80,11 @@ class PieceCache:
 
         Raises `DiskFullError` where the disk itself has no room, or `StoreError`.
         """
-        key, cost = group + piece, cost_of(len(data))
+        with self._turn:
+            self._put(group + piece, data)
+
+    def _put(self, key: bytes, data: bytes) -> None:
+        cost = cost_of(len(data))
         if key in self._costs or cost > self.limit:
             return
         with disk_errors("a piece that passes through"):

@@ -6,6 +6,7 @@ however many wait for it, and who goes away ends nothing. What is wrong is neith
 
 import asyncio
 import contextlib
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,19 @@ Sources = Callable[[GroupId, PeerId], Sequence[BlobSource]]
 """Linked members of a group that may be asked for what they have, given who made the recording."""
 
 
+class Pace(NamedTuple):
+    """How pieces are got."""
+
+    answer_s: float = ANSWER_TIMEOUT_S
+    silence_s: float | None = None
+    """A source that says nothing for so long is given up, however much time it would have."""
+    ahead: int = AHEAD
+
+
+PASSING = Pace()
+"""For members that ask."""
+
+
 class _Piece(NamedTuple):
     """Something to be had: a piece of a file, or its piece list."""
 
@@ -91,6 +105,7 @@ class PieceRelay:
         is_coming: Callable[[BlobId], bool],
         may_give: Callable[[GroupId, BlobId], Awaitable[bool]],
         report: Callable[[str, StoreError], None],
+        pace: Pace = PASSING,
     ) -> None:
         """`is_coming` says whether this site is fetching a blob for itself: then nothing of it is got twice.
 
@@ -103,6 +118,7 @@ class PieceRelay:
         self._is_coming = is_coming
         self._may_give = may_give
         self._report = report
+        self._pace = pace
         self._threads = ThreadPoolExecutor(1, "cache")
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._getting: dict[tuple[bytes, BlobId, int, int], asyncio.Task[bytes | None]] = {}
@@ -131,11 +147,26 @@ class PieceRelay:
     async def read(self, part: WantedPart) -> bytes | None:
         """As `BlobRelay.read`. Where members say different things of a blob, what fits together counts."""
         for file in await self._files.files_with(part.group, part.blob):
-            layout = _layout(file)
-            data = await self._read(file, layout, part) if layout is not None else None
+            data = await self.read_file(file, part)
             if data is not None:
                 return data
         return None
+
+    async def read_file(self, file: WantedBlob, part: WantedPart) -> bytes | None:
+        """The same of a file of which this is said."""
+        layout = _layout(file)
+        return await self._read(file, layout, part) if layout is not None else None
+
+    async def get_ahead(self, file: WantedBlob, start: int, size: int, pieces_max: int) -> None:
+        """Begin to get the pieces of a part, `pieces_max` of them at most."""
+        layout = _layout(file)
+        hashes = await self._piece_list(file, layout, relay=True) if layout is not None else None
+        if layout is not None and hashes is not None:
+            first, last = start // layout.piece_size, (start + size - 1) // layout.piece_size
+            for index in range(first, min(last + 1, first + pieces_max)):
+                piece = _piece_of(file, layout, hashes, index)
+                if piece.key not in self._held and not self._cache.has(file.group, piece.hash):
+                    self._start(piece)
 
     async def _read(self, file: WantedBlob, layout: Layout, part: WantedPart) -> bytes | None:
         relay = part.relay and not self._is_coming(file.blob)
@@ -184,7 +215,7 @@ class PieceRelay:
         task = self._start(piece)
         if task is None:
             return None
-        await asyncio.wait([task], timeout=ANSWER_TIMEOUT_S)
+        await asyncio.wait([task], timeout=self._pace.answer_s)
         return task.result() if task.done() and not task.cancelled() else None
 
     def _start(self, piece: _Piece) -> "asyncio.Task[bytes | None] | None":
@@ -197,7 +228,7 @@ class PieceRelay:
 
     def _get_ahead(self, file: WantedBlob, layout: Layout, hashes: bytes, first: int) -> None:
         """Get the next pieces while this one is given on, where nobody else has to wait for that."""
-        for index in range(first, min(first + AHEAD, layout.piece_count)):
+        for index in range(first, min(first + self._pace.ahead, layout.piece_count)):
             piece = _piece_of(file, layout, hashes, index)
             if len(self._getting) < CONCURRENCY and piece.key not in self._held and not self._cache.has(file.group, piece.hash):
                 self._start(piece)
@@ -222,12 +253,15 @@ class PieceRelay:
     async def _ask(self, source: BlobSource, piece: _Piece) -> bytes | None:
         """What `source` says these bytes are; None if they do not come."""
         size, data = piece.stop - piece.start, bytearray()
+        time = asyncio.get_running_loop().time
+        end, silence_s = time() + SOURCE_TIMEOUT_S + size / SLOWEST_RATE, self._pace.silence_s or math.inf
         try:
             async with (
-                asyncio.timeout(SOURCE_TIMEOUT_S + size / SLOWEST_RATE),
+                asyncio.timeout_at(min(end, time() + silence_s)) as limit,
                 contextlib.aclosing(source.read(piece.file.group, piece.blob, piece.start, piece.stop)) as stream,
             ):
                 async for each in stream:
+                    limit.reschedule(min(end, time() + silence_s))
                     data += each
                     if len(data) > size:
                         break

@@ -87,6 +87,15 @@ class AdminClient:
                 if row.startswith("data:"):
                     yield json.loads(row.removeprefix("data:"))
 
+    def stream_lines(self, path: str, parameters: Parameters | None = None) -> Iterator[str]:
+        """The lines of a stream, as they come. Waits for each as long as it takes, unless --timeout was given."""
+        timeout = self._patient if options.current.timeout_s is None else self._http.timeout
+        with self._errors(), _waking(), self._http.stream("GET", path, params=parameters, timeout=timeout) as answer:
+            if answer.is_error:
+                answer.read()
+                raise _problem(answer)
+            yield from _rows(answer.iter_bytes())
+
     def _call(
         self,
         method: str,
@@ -206,6 +215,22 @@ def _read_token(path: Path) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise FileUnreadableError(f"{path}: the token cannot be read: {error.strerror}", fix="check the path and its permissions") from error
+
+
+def _rows(parts: Iterator[bytes]) -> Iterator[str]:
+    """Lines that end with a newline, and with nothing else that might end one."""
+    waiting: list[bytes] = []
+    for part in parts:
+        *ended, rest = part.split(b"\n")
+        for end in ended:
+            yield b"".join([*waiting, end]).decode()
+            waiting = []
+        waiting.append(rest)
+
+
+def stream_problem(document: Mapping[str, object]) -> PeerProblemError:
+    """The error that a stream ended with."""
+    return PeerProblemError(str(document["detail"]), fix=str(document["fix"]), code=str(document["code"]), status=200)
 
 
 def _problem(answer: "httpx.Response") -> PeerProblemError:

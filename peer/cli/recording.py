@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from peer.cli import editing, options
+from peer.cli import editing, options, reading
 from peer.cli.client import AdminClient, connect
 from peer.cli.output import hint, line, local_time, pairs, plain, print_json, print_json_line, short, show, size, table
 from peer.cli.times import parse_time_ns
@@ -29,6 +29,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("show")(show_recording)
     SECTION.command("fetch")(fetch)
     editing.add_commands(SECTION)
+    reading.add_commands(SECTION)
     TRANSFERS_SECTION.callback()(transfers)
     app.add_typer(SECTION, name="recording")
     app.add_typer(TRANSFERS_SECTION, name="transfers")

@@ -1,11 +1,15 @@
 """Bytes for other members, put together: what is kept here, and what passes through for those who cannot reach one another."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import NamedTuple
 
 from peer.blobs.cache import PieceCache
+from peer.blobs.reading import READING, BlobBytes
 from peer.blobs.relay import PieceRelay
 from peer.config import Config
+from peer.core.interfaces import WantedBlob
+from peer.core.random_access import RandomAccess
 from peer.core.relaying import WantedPart
 from peer.operations.fetching import Fetching
 from peer.operations.provenance import Provenance
@@ -22,6 +26,8 @@ class Serving(NamedTuple):
     cache: PieceCache
     relay: PieceRelay | None
     """None where nothing may pass through."""
+    reader: PieceRelay
+    """What this site reads for itself of what is elsewhere; where nothing may be kept, a little of it in memory."""
 
     async def read(self, part: WantedPart) -> bytes | None:
         """A part of a blob of a group, for a member of it, as a `ReadBlobCall`."""
@@ -31,14 +37,21 @@ class Serving(NamedTuple):
             return await self.core.blobs.read(part.blob, part.start, part.size)
         return await self.relay.read(part) if self.relay is not None else None
 
+    def open_bytes(self, file: WantedBlob) -> RandomAccess:
+        """The bytes of a file of a recording, wherever they are."""
+        return BlobBytes(file, self.core.blobs, self.reader)
+
 
 def make_serving(stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, movers: tuple[BlobSources, Fetching]) -> Serving:
     """Begin to serve; ends with `stack`. What an earlier process kept for a while goes where `cache_bytes` is 0."""
     sources, fetching = movers
     cache = PieceCache(directory.cache, config.cache_bytes, free_floor=FREE_FLOOR_BYTES)
     provenance = Provenance(core.key.peer_id, core.store.replica, core.views, core.blobs)
+    make = partial(PieceRelay, cache, core.blobs, core.views, may_give=provenance.may_give, report=report)
+    reader = make(sources.of_group, is_coming=lambda _: False, pace=READING)
+    stack.push_async_callback(reader.close)
     if not config.cache_bytes:
-        return Serving(core, provenance, cache, None)
-    relay = PieceRelay(cache, core.blobs, core.views, sources.holders, is_coming=fetching.is_coming, may_give=provenance.may_give, report=report)
+        return Serving(core, provenance, cache, None, reader)
+    relay = make(sources.holders, is_coming=fetching.is_coming)
     stack.push_async_callback(relay.close)
-    return Serving(core, provenance, cache, relay)
+    return Serving(core, provenance, cache, relay, reader)

@@ -8,7 +8,6 @@ from gossip.site_service import SiteService
 from materializer.agreement import Agreement
 from peer import __version__
 from peer.api.services import Services
-from peer.blobs.cache import PieceCache
 from peer.blobs.transfer import Fetcher
 from peer.config import Config
 from peer.hub.administration import HubAdministration
@@ -18,6 +17,7 @@ from peer.operations.events import Events
 from peer.operations.fetching import Fetching
 from peer.operations.groups import Groups
 from peer.operations.joining import Joining
+from peer.operations.messages import Messages
 from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
 from peer.operations.recordings import Recordings
@@ -33,6 +33,7 @@ from peer.transport.reaching import reach, resync
 from peer.wiring.belonging import Belonging
 from peer.wiring.checking import make_backups, make_verification
 from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
+from peer.wiring.relaying import Serving
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
 
@@ -43,10 +44,10 @@ def make_services(
     core: Core,
     neighbourhood: tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement],
     addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
-    movers: tuple[Fetcher, Fetching, Showing, PieceCache],
+    movers: tuple[Fetcher, Fetching, Showing, Serving],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (fetcher, fetching, showing, cache), (links, sites, gossip, hub, agreement) = addresses, movers, neighbourhood
+    (manual, resolver, belonging), (fetcher, fetching, showing, serving), (links, sites, gossip, hub, agreement) = addresses, movers, neighbourhood
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -71,7 +72,7 @@ def make_services(
         belonging.acquaintance.conflicts,
         sites.seen,
         gossip,
-        cache,
+        serving.cache,
         hub.summary,
         agreement.differences,
     )
@@ -91,4 +92,5 @@ def make_services(
         ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
         make_backups(directory),
         hub,
+        Messages(recordings.find, serving.open_bytes),
     )

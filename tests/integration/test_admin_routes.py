@@ -45,6 +45,7 @@ PROMISED = {
     ("get", f"{RECORDINGS}/{{id}}/manifest"): VIEWER,
     ("post", f"{RECORDINGS}/{{id}}/fetch"): OPERATOR,
     ("get", f"{RECORDINGS}/{{id}}/chunks/{{index}}"): VIEWER,
+    ("get", f"{RECORDINGS}/{{id}}/messages"): VIEWER,
     ("patch", f"{RECORDINGS}/{{id}}"): OPERATOR,
     ("delete", f"{RECORDINGS}/{{id}}"): OPERATOR,
     ("post", f"{RECORDINGS}/{{id}}/restore"): OPERATOR,

@@ -1,0 +1,100 @@
+"""Messages of a recording over HTTP: a stream of lines, each a JSON document.
+
+What goes wrong before the first of them is an answer like any other. Afterwards it is the last line, which has `error` and nothing else.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from peer.api.problems import CODE
+from peer.api.recording_routes import RECORDINGS
+from peer.api.routes import Query, Route, query_flag, whole_number
+from peer.core.access import Tier
+from peer.core.message_order import MessageOrder, MessageService
+from peer.errors import MeshError, RequestError
+
+LINES_TYPE = "application/x-ndjson"
+NS_PER_S = 1_000_000_000
+QUERIES = (
+    Query("topic", "A topic that is wanted; without one, all are", repeated=True),
+    Query("start", "From this time on: nanoseconds, or RFC 3339"),
+    Query("end", "Up to, and not with, this time"),
+    Query("limit", "How many messages at most", "integer"),
+    Query("raw", "1 for payloads as they are", "integer"),
+)
+
+
+class MessageRoutes:
+    """Handlers, for this service."""
+
+    def __init__(self, messages: MessageService) -> None:
+        """Does nothing yet."""
+        self._messages = messages
+
+    def routes(self) -> Sequence[Route]:
+        """All routes of this file."""
+        return (
+            Route(
+                "GET",
+                f"{RECORDINGS}/{{id}}/messages",
+                self.messages,
+                "Its messages in the order of time, one a line; of a recording that is elsewhere only what holds them is brought here",
+                query=QUERIES,
+                content=(LINES_TYPE,),
+                tier=Tier.VIEWER,
+            ),
+        )
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        """The stream. It goes as fast as it is read, and ends when nobody reads it."""
+        limit = request.query.get("limit")
+        if limit is not None and not whole_number(limit, "limit"):
+            raise RequestError("limit is 1 or more", fix="leave it out to have all")
+        order = MessageOrder(
+            request.query.getall("topic", []),
+            _time(request, "start"),
+            _time(request, "end"),
+            None if limit is None else whole_number(limit, "limit"),
+            query_flag(request, "raw"),
+        )
+        lines = self._messages.lines(request.match_info["id"], order)
+        response = web.StreamResponse(headers={"Content-Type": LINES_TYPE, "Cache-Control": "no-store"})
+        try:
+            async for some in lines:
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(some)
+            if not response.prepared:
+                await response.prepare(request)
+        except (ConnectionResetError, ConnectionAbortedError):
+            pass  # They have seen enough.
+        except MeshError as error:
+            if not response.prepared:
+                raise
+            request[CODE] = error.code
+            await response.write(_last_line(error))
+        finally:
+            await lines.aclose()
+        return response
+
+
+def _last_line(error: MeshError) -> bytes:
+    document = {"error": {"code": error.code, "detail": error.text, "fix": error.fix}}
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def _time(request: web.Request, name: str) -> int | None:
+    """A time of the query in nanoseconds. Raises `RequestError`."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if text.isdecimal():
+        return whole_number(text, name)
+    try:
+        moment = datetime.fromisoformat(text)
+        return max(0, int(moment.replace(tzinfo=moment.tzinfo or UTC, microsecond=0).timestamp()) * NS_PER_S + moment.microsecond * 1000)
+    except (ValueError, OverflowError, OSError) as error:
+        raise RequestError(f"{name} is no time", fix="write nanoseconds, or 2026-11-20T08:30:00Z") from error

@@ -1,0 +1,81 @@
+"""Reading the messages of recordings, wherever their bytes are."""
+
+import base64
+import json
+import sys
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from peer.cli import options
+from peer.cli.client import connect, stream_problem
+from peer.cli.output import line
+from peer.cli.times import parse_moment_ns
+from peer.errors import ConfigError
+
+RECORDINGS = "/api/v1/recordings"
+HEX_BYTES = 32
+"""Bytes of a payload that are shown where it cannot be read."""
+
+
+def add_commands(section: typer.Typer) -> None:
+    """Put the commands of this file into those about recordings."""
+    section.command("cat")(cat)
+
+
+def cat(
+    recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")],
+    topic: Annotated[list[str] | None, typer.Option(help="Messages on this topic; may be repeated. Default: all.")] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="T", help="From this time on: RFC 3339, a date, 2d (ago), +12.5s (into the recording).")
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="T", help="Before this time.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many messages at most.")] = None,
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="Payloads as they are, in hexadecimal digits; with --json in base64.")] = False,
+) -> None:
+    """Messages in the order of time, one a line. Of a recording that is elsewhere only what holds them is brought here."""
+    parameters: dict[str, str | int | list[str]] = {"topic": topic} if topic else {}
+    if limit is not None:
+        parameters["limit"] = limit
+    if raw:
+        parameters["raw"] = 1
+    path = f"{RECORDINGS}/{quote(recording, safe='')}"
+    with connect() as client:
+        if start is not None or end is not None:
+            first = client.get(path)["start_time_ns"]
+            for name, value in (("start", start), ("end", end)):
+                if value is not None:
+                    parameters[name] = str(_moment(value, first))
+        for row in client.stream_lines(f"{path}/messages", parameters):
+            message = json.loads(row)
+            if "error" in message:
+                raise stream_problem(message["error"])
+            if options.current.json:
+                sys.stdout.write(row + "\n")
+            else:
+                line(_text(message))
+            sys.stdout.flush()
+
+
+def _moment(text: str, first: str | None) -> int:
+    moment = parse_moment_ns(text, first)
+    if moment < 0:
+        raise ConfigError(f"{text!r} is a time before 1970", fix="write a later one")
+    return moment
+
+
+def _text(message: dict[str, Any]) -> str:
+    payload = message["data"]
+    if message["data_encoding"] == "base64":
+        data = base64.b64decode(payload)
+        is_all = options.current.verbose or len(data) <= HEX_BYTES
+        shown = data.hex() if is_all else f"{data[:HEX_BYTES].hex()}... ({len(data)} bytes)"
+    elif isinstance(payload, dict) and list(payload) == ["data"] and isinstance(payload["data"], str):
+        shown = payload["data"]
+    else:
+        shown = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    time = message["log_time"] or f"{message['log_time_ns']} ns"
+    # What cannot be written down as text may stand in a payload.
+    return f"{time}  {message['topic']}  {shown}".encode(errors="replace").decode().replace("\n", "\N{SYMBOL FOR NEWLINE}")
