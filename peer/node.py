@@ -107,7 +107,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
         serving = make_serving(stack, directory, config, core, (sources, fetching))
         neighbourhood = (links, sites, gossip, administration, agreement)
-        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving.cache))
+        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, serving, config, links, services, hub)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
