@@ -33,6 +33,7 @@ from materializer.fields import (
     span_fields,
     topics_field,
 )
+from materializer.receipts import RECEIPT_READERS, BlobReceipt, BlobRelease
 from peer.core.encoding import Value, encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
 from peer.core.hashing import hash_bytes
@@ -132,7 +133,7 @@ class RecordingFinalize(NamedTuple):
 
 
 Fact = RecordingCreate | ChunkAdd | ChunkTopics | AttachmentAdd | RecordingFinalize
-Body = Fact | Edit
+Body = Fact | Edit | BlobReceipt | BlobRelease
 
 
 def read_body(type_: str, body: bytes) -> Body | None:
@@ -307,4 +308,5 @@ _READERS: Mapping[str, Reader[Body]] = {
     ATTACHMENT_ADD: _read_attachment,
     RECORDING_FINALIZE: _read_finalize,
     **EDIT_READERS,
+    **RECEIPT_READERS,
 }

@@ -1,27 +1,50 @@
-"""What registers and annotations say, read from `views.db`: settings of a group, tags, properties, reviews, what was said about a recording."""
+"""What registers and annotations say, read from `views.db`: settings of a group, machines, tags, properties, reviews, notes on recordings."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from materializer.bodies import RECORDING_FINALIZE, RecordingFinalize, read_body
-from materializer.registers import DELETED, FINALIZE, PROPERTY_PREFIX, REVIEW_PREFIX, SETTING_PREFIX, TAG_PREFIX, TRUE, annotation_register
+from materializer.registers import (
+    DELETED,
+    FINALIZE,
+    MACHINE_PREFIX,
+    OPINION_PREFIX,
+    PROPERTY_PREFIX,
+    REVIEW_PREFIX,
+    SETTING_PREFIX,
+    TAG_PREFIX,
+    TRUE,
+    annotation_register,
+    edit_register,
+)
+from materializer.reviews import TAKEN_BACK, average, is_value
 from materializer.tables import Connection, Place, Row, find_recording, projected_rows
 from peer.core.control import Role
 from peer.core.encoding import Value, decode
 from peer.core.hashing import hash_bytes
 from peer.core.identity import EventId, PeerId
-from peer.core.views import AnnotationView, RegisterView, RegisterWrite, ReviewView
+from peer.core.views import AnnotationView, MachineView, RegisterView, RegisterWrite, ReviewView
 
 REVISION_SIZE = 16
+NO_VALUE = ""
+"""What a property or setting holds that was taken away."""
 _HOLDS = "SELECT EXISTS (SELECT 1 FROM registers WHERE holder = ? AND register = ? AND wins AND value = ?)"
+
+_WINNER = "SELECT author, hlc, value FROM registers WHERE holder = ? AND register = ? AND wins"
+_RECORDED = (
+    "SELECT machine, count(*) FROM recordings r WHERE group_no = ? AND counts AND machine <> '' AND NOT EXISTS "
+    "(SELECT 1 FROM registers w WHERE w.holder = r.recording_no AND register = ? AND wins AND value = ?) GROUP BY machine"
+)
 
 
 class Description(NamedTuple):
     """What the registers of a recording say together."""
 
     tags: list[str]
-    properties: dict[str, str]
+    properties: dict[str, Value]
     reviews: list[ReviewView]
+    review_count: int
+    review_average: str | None
     conflicts: list[RegisterView]
     deleted: bool
     revision: bytes
@@ -30,18 +53,18 @@ class Description(NamedTuple):
 def read_description(connection: Connection, place: Place, recording_no: int) -> Description:
     """What the registers of a recording say."""
     registers = read_registers(connection, place, recording_no)
+    reviews = [review for register in registers.values() if (review := _review(register)) is not None]
+    counted = [review.value for review in reviews if review.annotation is None and is_value(review.value)]
     return Description(
         tags=[name.removeprefix(TAG_PREFIX) for name, register in registers.items() if name.startswith(TAG_PREFIX) and register.value is True],
         properties={
-            name.removeprefix(PROPERTY_PREFIX): str(register.value)
+            name.removeprefix(PROPERTY_PREFIX): register.value
             for name, register in registers.items()
-            if name.startswith(PROPERTY_PREFIX) and register.value
+            if name.startswith(PROPERTY_PREFIX) and register.value != NO_VALUE
         },
-        reviews=[
-            ReviewView(register.writes[0].author, register.writes[0].hlc, str(register.value))
-            for name, register in registers.items()
-            if name.startswith(REVIEW_PREFIX) and register.value
-        ],
+        reviews=sorted(reviews, key=lambda review: (review.annotation or b"", review.author, review.person)),
+        review_count=len(counted),
+        review_average=average(counted),
         conflicts=[register for register in registers.values() if register.is_conflict],
         deleted=DELETED in registers and registers[DELETED].value is True,
         revision=hash_bytes(b"".join(sorted(write.event_id for register in registers.values() for write in register.writes)))[:REVISION_SIZE],
@@ -56,8 +79,17 @@ def read_registers(connection: Connection, place: Place, recording_no: int) -> d
 
 def read_settings(connection: Connection, place: Place) -> list[RegisterView]:
     """The settings of a group, by key."""
-    found = _grouped(projected_rows(connection, "settings", place.group_no))
-    return [register._replace(name=name.removeprefix(SETTING_PREFIX)) for name, register in found.items()]
+    return list(_group_registers(connection, place, SETTING_PREFIX).values())
+
+
+def read_machines(connection: Connection, place: Place) -> list[MachineView]:
+    """The machines of a group by name: those that somebody described, and those that recordings name."""
+    described: dict[str, list[RegisterView]] = {}
+    for name, register in _group_registers(connection, place, MACHINE_PREFIX).items():
+        key, _, machine = name.partition(":")
+        described.setdefault(machine, []).append(register._replace(name=key))
+    recorded = dict(connection.execute(_RECORDED, (place.group_no, DELETED, TRUE)).fetchall())
+    return [MachineView(place.group, name, described.get(name, []), recorded.get(name, 0)) for name in sorted({*described, *recorded})]
 
 
 def read_annotations(connection: Connection, place: Place, recording_no: int | None) -> list[AnnotationView]:
@@ -67,7 +99,8 @@ def read_annotations(connection: Connection, place: Place, recording_no: int | N
         parent = find_recording(connection, place.group_no, recording)
         assert parent is not None, "an annotation counts only where its recording does"
         if not _holds(connection, parent[0], annotation_register(EventId(annotation))):
-            found.append(AnnotationView(EventId(annotation), EventId(recording), PeerId(author), int.from_bytes(hlc, "big"), *said))
+            view = AnnotationView(EventId(annotation), EventId(recording), PeerId(author), int.from_bytes(hlc, "big"), *said)
+            found.append(_edited(connection, parent[0], view))
     return sorted(found, key=lambda each: (each.recording, -1 if each.start_ns is None else each.start_ns, each.hlc, each.annotation))
 
 
@@ -80,6 +113,46 @@ def _holds(connection: Connection, recording_no: int, register: str) -> bool:
     """True if a register of a recording says yes."""
     (holds,) = connection.execute(_HOLDS, (recording_no, register, TRUE)).fetchone()
     return bool(holds)
+
+
+def _edited(connection: Connection, recording_no: int, view: AnnotationView) -> AnnotationView:
+    """An annotation as it was changed last, if it was."""
+    row = connection.execute(_WINNER, (recording_no, edit_register(view.annotation))).fetchone()
+    if row is None:
+        return view
+    author, hlc, data = row
+    said: Any = decode(data)
+    return view._replace(
+        label=said["label"],
+        text=said["text"],
+        start_ns=said["start_ns"],
+        end_ns=said["end_ns"],
+        edited_by=PeerId(author),
+        edited_person=said["person"],
+        edited_hlc=int.from_bytes(hlc, "big"),
+    )
+
+
+def _review(register: RegisterView) -> ReviewView | None:
+    """The review that a register holds, None if it holds none."""
+    kind, _, name = register.name.partition(":")
+    if f"{kind}:" not in {REVIEW_PREFIX, OPINION_PREFIX}:
+        return None
+    said: Any = register.value
+    if said["value"] == TAKEN_BACK:
+        return None
+    annotation = None
+    if f"{kind}:" == OPINION_PREFIX:
+        digits, _, name = name.partition(":")
+        annotation = EventId(bytes.fromhex(digits))
+    write = register.writes[0]
+    return ReviewView(write.author, write.hlc, said["value"], said["site"], name.partition(":")[2], annotation)
+
+
+def _group_registers(connection: Connection, place: Place, prefix: str) -> Mapping[str, RegisterView]:
+    """The registers of the group itself whose names begin so, by the rest of their names."""
+    found = _grouped(row for row in projected_rows(connection, "settings", place.group_no) if row[1].startswith(prefix))
+    return {name.removeprefix(prefix): register._replace(name=name.removeprefix(prefix)) for name, register in found.items()}
 
 
 def _grouped(rows: Iterable[Row]) -> dict[str, RegisterView]:

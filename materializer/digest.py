@@ -24,10 +24,11 @@ TABLES: Mapping[str, Sequence[str]] = {
     ),
     "chunk_topics": ("id", "recording", "hlc", "chunk", "topics"),
     "attachments": ("id", "recording", "hlc", "source_name", "blob", "sha256", "size", "piece_size", "pieces"),
-    "annotations": ("id", "recording", "author", "hlc", "label", "text", "start_ns", "end_ns", "reply_to"),
+    "annotations": ("id", "recording", "author", "hlc", "label", "text", "start_ns", "end_ns", "reply_to", "site", "person"),
     "registers": ("id", "recording", "register", "author", "rank", "hlc", "value", "wins"),
     "settings": ("id", "register", "author", "rank", "hlc", "value", "wins"),
     "manifests": ("recording", "finalize", "manifest_id", "state"),
+    "receipts": ("id", "author", "hlc", "release", "refs", "blobs"),
     "poison": ("id", "author", "type", "reason"),
 }
 """The projected tables with their columns; the first column is the key."""

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from materializer.bodies import RecordingCreate, read_body
-from materializer.edits import GroupSet
+from materializer.edits import GroupSet, MachineSet
 from materializer.fields import PoisonError
 from materializer.projector import find_group
-from materializer.registers import FINALIZE, annotation_register
+from materializer.receipts import BlobReceipt, BlobRelease
+from materializer.registers import FINALIZE, annotation_register, edit_register
 from materializer.rights import Action, may
 from materializer.settle import (
     find_holder,
@@ -39,6 +40,7 @@ _ROWS = {
         "SELECT write_no, w.id, rank, author FROM registers w LEFT JOIN recordings r ON r.recording_no = w.holder "
         "WHERE (r.group_no = :group OR w.holder = -:group)"
     ),
+    "receipts": "SELECT receipt_no, id, role, author FROM receipts WHERE group_no = :group",
     "poison": "SELECT poison_no, id, role, author FROM poison WHERE group_no = :group",
 }
 assert list(_ROWS) == list(NUMBERS)
@@ -148,7 +150,7 @@ class _Change:
         (recording_no,) = self._connection.execute(sql, (row.number,)).fetchone()
         self._children.setdefault((recording_no, row.table), []).append(row.number)
         if row.table == "annotations":
-            self._registers.add((recording_no, annotation_register(row.event_id)))
+            self._registers.update((recording_no, register(row.event_id)) for register in (annotation_register, edit_register))
         else:
             self._manifests.add(recording_no)
 
@@ -164,8 +166,10 @@ def _find_row(connection: Connection, place: Place, stored: StoredEvent) -> Judg
     if isinstance(body, RecordingCreate):
         recording = find_recording(connection, place.group_no, event.id)
         return None if recording is None else _row_where(connection, "recordings", place, "recording_no = :holder", {"holder": recording[0]})
-    if isinstance(body, GroupSet):
-        return _row_where(connection, "registers", place, "w.holder = :holder AND w.id = :id", {"holder": -place.group_no, "id": event.id})
+    if isinstance(body, GroupSet | MachineSet | BlobReceipt | BlobRelease):
+        table = "receipts" if isinstance(body, BlobReceipt | BlobRelease) else "registers"
+        where = "id = :id" if table == "receipts" else "w.holder = :holder AND w.id = :id"
+        return _row_where(connection, table, place, where, {"holder": -place.group_no, "id": event.id})
     recording = find_recording(connection, place.group_no, body.recording)
     if recording is None:
         return None

@@ -11,7 +11,9 @@ from materializer.bodies import AttachmentAdd, Body, ChunkAdd, ChunkTopics, Reco
 from materializer.edits import (
     AnnotationAdd,
     AnnotationDelete,
+    AnnotationEdit,
     GroupSet,
+    MachineSet,
     RecordingDelete,
     RecordingRestore,
     RecordingSet,
@@ -19,7 +21,9 @@ from materializer.edits import (
     ReviewSet,
 )
 from materializer.fields import EmbeddedEntry, PoisonError, TopicEntry
-from materializer.registers import FINALIZE, annotation_register, claim
+from materializer.holding import write_receipt
+from materializer.receipts import BlobReceipt, BlobRelease
+from materializer.registers import FINALIZE, annotation_register, claim, edit_register
 from materializer.rights import Action, may
 from materializer.settle import (
     Holder,
@@ -41,6 +45,11 @@ from peer.core.interfaces import StoredEvent
 from peer.core.names import folded
 
 NAMESAKES_MAX = 1000
+REGISTER_BODIES: Sequence[type[Body]] = (
+    *(RecordingFinalize, RecordingTag, RecordingSet, RecordingDelete, RecordingRestore),
+    *(AnnotationDelete, AnnotationEdit, ReviewSet, GroupSet, MachineSet),
+)
+"""The bodies that write a register."""
 FOLDED_COLUMN = 2
 HLC_COLUMN = 11
 SHADOW_COLUMNS = 13
@@ -56,7 +65,7 @@ _INSERTS = {
     "chunks": "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "chunk_topics": "INSERT INTO chunk_topics VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
     "attachments": "INSERT INTO attachments VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "annotations": "INSERT INTO annotations VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "annotations": "INSERT INTO annotations VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "poison": "INSERT INTO poison VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
 }
 
@@ -107,6 +116,7 @@ class Page:
         self._creates: list[_Read] = []
         self._children: dict[str, list[_Read]] = {table: [] for table in CHILD_TABLES}
         self._writes: list[_Read] = []
+        self._receipts: list[_Read] = []
         self._poison: list[tuple[object, ...]] = []
         self._by_type: Mapping[type[Body], list[_Read]] = {
             RecordingCreate: self._creates,
@@ -114,10 +124,9 @@ class Page:
             ChunkTopics: self._children["chunk_topics"],
             AttachmentAdd: self._children["attachments"],
             AnnotationAdd: self._children["annotations"],
-            **dict.fromkeys(
-                (RecordingFinalize, RecordingTag, RecordingSet, RecordingDelete, RecordingRestore, AnnotationDelete, ReviewSet, GroupSet),
-                self._writes,
-            ),
+            **dict.fromkeys(REGISTER_BODIES, self._writes),
+            BlobReceipt: self._receipts,
+            BlobRelease: self._receipts,
         }
         self._to_judge: dict[int, Place] = {}
         self._registers: dict[tuple[int, str], tuple[Place, Holder, list[WriteRow]]] = {}
@@ -155,6 +164,8 @@ class Page:
         for table, fields_of in (("chunks", _chunk), ("chunk_topics", _more_topics), ("attachments", _attachment), ("annotations", _annotation)):
             connection.executemany(_INSERTS[table], [self._child(table, read, fields_of(read)) for read in self._children[table]])
         connection.executemany(_INSERTS["poison"], self._poison)
+        for read in self._receipts:
+            write_receipt(connection, self._ledger, read.place, read.stored, read.body)
         for read in self._writes:
             self._write(read)
         self._settle_registers()
@@ -234,17 +245,17 @@ class Page:
         return (parent.holder.no, stored.author, stored.event.id, clock, *fields, int(stored.role), int(counts))
 
     def _annotated(self, read: _Read, parent: Known) -> None:
-        """Whether an annotation was taken back is a question of who wrote it, and it is here only now."""
-        register = annotation_register(read.stored.event.id)
-        if parent.registers is None or register in parent.registers:
-            self._registers.setdefault((parent.holder.no, register), (read.place, parent.holder, []))
+        """Whether an annotation was changed or taken back is a question of who wrote it, and it is here only now."""
+        for register in (annotation_register(read.stored.event.id), edit_register(read.stored.event.id)):
+            if parent.registers is None or register in parent.registers:
+                self._registers.setdefault((parent.holder.no, register), (read.place, parent.holder, []))
 
     def _write(self, read: _Read) -> None:
         """Note a write of a register; it is stored with the others of the same."""
         stored, body, place = read.stored, read.body, read.place
         event = stored.event
         said = claim(body, event.body, stored.author)
-        if isinstance(body, GroupSet):
+        if isinstance(body, GroupSet | MachineSet):
             recording, parent = None, Known(Holder(-place.group_no, None, counts=True))
         else:
             recording, parent = body.recording, self._parent(read, body.recording)

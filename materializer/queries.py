@@ -1,19 +1,22 @@
 """What the views say: for operations, the readable tree and whoever serves or fetches blobs. Reads only, a short transaction each."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from materializer.descriptions import is_deleted, read_annotations, read_description, read_registers, read_settings
+from materializer.descriptions import is_deleted, read_annotations, read_description, read_machines, read_registers, read_settings
 from materializer.digest import TABLES, export, state_digest
+from materializer.holding import read_holders
 from materializer.manifest import Manifest, file_names, folder_name, merge_topics, summed
+from materializer.own import parts_of, recording_named
 from materializer.recordings import COMPLETE, Attachment, Chunk, Parts, final_parts, judge
 from materializer.registers import DELETED, TRUE
 from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
 from peer.core.names import folded
-from peer.core.views import AnnotationView, FileView, GroupState, ProvenanceView, RecordingView, RegisterView
+from peer.core.views import AnnotationView, FileView, GroupState, MachineView, ProvenanceView, RecordingView, RegisterView
 
 SHORT_DIGITS = range(8, 65, 8)
 EMPTY_DIGEST = bytes(32)
@@ -108,6 +111,14 @@ class Projections:
         """As `Views.annotations`."""
         return await self._views.read(lambda connection: _annotations(connection, group, recording))
 
+    async def machines(self, group: GroupId) -> list[MachineView]:
+        """As `Views.machines`."""
+        return await self._views.read(lambda connection: read_machines(connection, place) if (place := _place(connection, group)) else [])
+
+    async def holders(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
+        """As `Views.holders`."""
+        return await self._views.read(lambda connection: read_holders(connection, place, blobs) if (place := _place(connection, group)) else {})
+
     async def has_blob(self, group: GroupId, blob: BlobId) -> bool:
         """True if a recording of the group has a file with these bytes, or with this piece list."""
         return await self._views.read(lambda connection: any(_files_with(connection, group, blob)))
@@ -121,6 +132,14 @@ class Projections:
         if recordings is None:
             return await self._views.read(lambda connection: _wanted(connection, group, None))
         return await self._views.read(lambda connection: [file for each in recordings for file in _wanted(connection, group, each)])
+
+    async def recording_named(self, group: GroupId, site: PeerId, name: str) -> EventId | None:
+        """The recording of that site with that name, case-folded, deleted or not; None if there is none."""
+        return await self._views.read(lambda connection: recording_named(connection, group, site, name))
+
+    async def parts_of(self, group: GroupId, recording: EventId) -> Parts | None:
+        """All of a recording that counts, finalized or not; None if it does not count."""
+        return await self._views.read(lambda connection: parts_of(connection, group, recording))
 
     async def recording_ids(self, group: GroupId) -> list[EventId]:
         """All recordings of a group that count."""

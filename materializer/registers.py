@@ -9,7 +9,17 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from materializer.bodies import RecordingFinalize
-from materializer.edits import AnnotationDelete, GroupSet, RecordingDelete, RecordingRestore, RecordingSet, RecordingTag, ReviewSet
+from materializer.edits import (
+    AnnotationDelete,
+    AnnotationEdit,
+    GroupSet,
+    MachineSet,
+    RecordingDelete,
+    RecordingRestore,
+    RecordingSet,
+    RecordingTag,
+    ReviewSet,
+)
 from materializer.rights import Action
 from peer.core.encoding import encode
 from peer.core.identity import EventId, PeerId
@@ -20,13 +30,23 @@ TAG_PREFIX = "tag:"
 PROPERTY_PREFIX = "property:"
 ANNOTATION_PREFIX = "annotation:"
 """Registers that say whether an annotation was taken back."""
+EDIT_PREFIX = "edit:"
+"""Registers with what an annotation says since it was changed."""
 REVIEW_PREFIX = "review:"
+OPINION_PREFIX = "opinion:"
+"""Registers of reviews of annotations."""
 SETTING_PREFIX = "setting:"
 """Registers of the group itself, not of a recording."""
+MACHINE_PREFIX = "machine:"
+"""Registers of the group, too: the key, then the name of the machine, which may have colons."""
 
 TRUE, FALSE = encode(True), encode(False)  # noqa: FBT003  (the values themselves)
 
-RegisterBody = RecordingFinalize | RecordingTag | RecordingSet | RecordingDelete | RecordingRestore | AnnotationDelete | ReviewSet | GroupSet
+GroupBody = GroupSet | MachineSet
+"""Writes of registers of the group itself."""
+RegisterBody = (
+    RecordingFinalize | RecordingTag | RecordingSet | RecordingDelete | RecordingRestore | AnnotationDelete | AnnotationEdit | ReviewSet | GroupBody
+)
 
 
 class Claim(NamedTuple):
@@ -67,7 +87,7 @@ def resolve(writes: Iterable[Write]) -> Standing:
     return Standing(max(live, key=_height).event_id, frozenset(write.event_id for write in live))
 
 
-def claim(body: RegisterBody, data: bytes, author: PeerId) -> Claim:  # noqa: PLR0911  (one answer for each type)
+def claim(body: RegisterBody, data: bytes, author: PeerId) -> Claim:  # noqa: C901, PLR0911  (one answer for each type)
     """What `author` writes with `body`, whose bytes are `data`."""
     match body:
         case RecordingTag():
@@ -82,10 +102,14 @@ def claim(body: RegisterBody, data: bytes, author: PeerId) -> Claim:  # noqa: PL
             return Claim(DELETED, FALSE)
         case AnnotationDelete():
             return Claim(annotation_register(body.annotation), TRUE)
+        case AnnotationEdit():
+            return Claim(edit_register(body.annotation), encode(body._asdict()))
         case ReviewSet():
-            return Claim(REVIEW_PREFIX + author.hex(), encode(body.value))
+            return Claim(review_register(author, body.person, body.annotation), encode({"value": body.value, "site": body.site}))
         case GroupSet():
             return Claim(SETTING_PREFIX + body.key, encode(body.value))
+        case MachineSet():
+            return Claim(f"{MACHINE_PREFIX}{body.key}:{body.machine}", encode(body.value))
 
 
 def annotation_register(annotation: EventId) -> str:
@@ -93,9 +117,21 @@ def annotation_register(annotation: EventId) -> str:
     return ANNOTATION_PREFIX + annotation.hex()
 
 
+def edit_register(annotation: EventId) -> str:
+    """The register with what an annotation says since it was changed."""
+    return EDIT_PREFIX + annotation.hex()
+
+
+def review_register(author: PeerId, person: str, annotation: EventId | None = None) -> str:
+    """The register with what a person at the site `author` thinks of a recording, or of an annotation of it."""
+    target = REVIEW_PREFIX if annotation is None else f"{OPINION_PREFIX}{annotation.hex()}:"
+    return f"{target}{author.hex()}:{person}"
+
+
 def annotation_of(register: str) -> EventId | None:
-    """The annotation that a register is about, None if it is about something else."""
-    return EventId(bytes.fromhex(register.removeprefix(ANNOTATION_PREFIX))) if register.startswith(ANNOTATION_PREFIX) else None
+    """The annotation that a register says something of, None if it is about something else."""
+    kind, _, name = register.partition(":")
+    return EventId(bytes.fromhex(name)) if f"{kind}:" in {ANNOTATION_PREFIX, EDIT_PREFIX} else None
 
 
 def action_of(register: str) -> Action:
@@ -109,8 +145,11 @@ _ACTIONS = {
     "tag": Action.DESCRIBE,
     "property": Action.DESCRIBE,
     "annotation": Action.UNANNOTATE,
+    "edit": Action.CHANGE_ANNOTATION,
     "review": Action.REVIEW,
+    "opinion": Action.REVIEW,
     "setting": Action.SETTING,
+    "machine": Action.MACHINE,
 }
 
 

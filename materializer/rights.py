@@ -18,9 +18,12 @@ class Action(StrEnum):
     DELETE = "delete or restore a recording"
     DESCRIBE = "give a recording a title or tag"
     ANNOTATE = "annotate a recording"
+    CHANGE_ANNOTATION = "let an annotation say something else"
     UNANNOTATE = "delete an annotation"
-    REVIEW = "review a recording"
+    REVIEW = "review a recording or an annotation"
     SETTING = "set something for the group"
+    MACHINE = "describe a machine"
+    HOLD = "say which bytes its author holds"
 
 
 class Right(NamedTuple):
@@ -39,9 +42,12 @@ RIGHTS = {
     Action.DELETE: Right(Role.WRITER, Role.ADMIN),
     Action.DESCRIBE: Right(Role.WRITER, Role.WRITER),
     Action.ANNOTATE: Right(Role.WRITER, Role.WRITER),
+    Action.CHANGE_ANNOTATION: Right(Role.WRITER, Role.ADMIN),
     Action.UNANNOTATE: Right(Role.WRITER, Role.ADMIN),
     Action.REVIEW: Right(Role.WRITER, Role.WRITER),
     Action.SETTING: Right(Role.ADMIN, Role.ADMIN),
+    Action.MACHINE: Right(Role.WRITER, Role.WRITER),
+    Action.HOLD: Right(Role.READER, Role.READER),
 }
 
 

@@ -27,7 +27,7 @@ from peer.core.judging import Changes, Judgement
 PAGE_EVENTS_MAX = 1024
 NO_EVENT = EventId(bytes(32))
 SINGLE_EVENTS_PAGE = 256
-TABLES_TO_CLEAR = ("progress", "groups", "digests", *(table for table in TABLES if table != "settings"))
+TABLES_TO_CLEAR = ("progress", "groups", "digests", "receipt_blobs", *(table for table in TABLES if table != "settings"))
 
 T = TypeVar("T")
 

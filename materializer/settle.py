@@ -116,7 +116,7 @@ def write_counts(connection: Connection, holder: Holder, register: str, author: 
     if not holder.counts:
         return False
     action = action_of(register)
-    if action is Action.UNANNOTATE:
+    if action in {Action.UNANNOTATE, Action.CHANGE_ANNOTATION}:
         owner = _annotator(connection, holder.no, register)
         return owner is not None and may(action, role, own=author == owner)
     return may(action, role, own=author == holder.site)

@@ -32,14 +32,15 @@ _SELECTS = {
         "WHERE a.counts"
     ),
     "annotations": (
-        "SELECT a.id, r.id, author, a.hlc, label, text, start_ns, end_ns, reply_to FROM recordings r JOIN annotations a USING (recording_no) "
-        "WHERE a.counts"
+        "SELECT a.id, r.id, author, a.hlc, label, text, start_ns, end_ns, reply_to, a.site, person FROM recordings r "
+        "JOIN annotations a USING (recording_no) WHERE a.counts"
     ),
     "registers": (
         "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins FROM recordings r JOIN registers w ON w.holder = r.recording_no WHERE w.live"
     ),
     "settings": "SELECT w.id, register, author, rank, hlc, value, wins FROM groups r JOIN registers w ON w.holder = -r.group_no WHERE w.live",
     "manifests": "SELECT r.id, finalize, manifest_id, state FROM recordings r JOIN manifests m USING (recording_no) WHERE 1",
+    "receipts": "SELECT id, author, hlc, release, refs, blobs FROM receipts r WHERE counts",
     "poison": "SELECT id, author, type, reason FROM poison r WHERE counts",
 }
 assert list(_SELECTS) == list(TABLES)
@@ -51,6 +52,7 @@ NUMBERS = {
     "attachments": "attachment_no",
     "annotations": "annotation_no",
     "registers": "write_no",
+    "receipts": "receipt_no",
     "poison": "poison_no",
 }
 """The tables with a row for each event, and the columns that number their rows."""

@@ -20,9 +20,12 @@ from materializer.bodies import (
 from materializer.digest import TABLES, export
 from materializer.edits import (
     AnnotationAdd,
+    AnnotationEdit,
     annotation_add,
     annotation_delete,
+    annotation_edit,
     group_set,
+    machine_set,
     recording_delete,
     recording_restore,
     recording_set,
@@ -32,6 +35,7 @@ from materializer.edits import (
 from materializer.judging import JudgedRow, apply_roles, last_numbers, read_window, windows
 from materializer.manifest import RecordingFacts, make_manifest
 from materializer.projector import Projector
+from materializer.receipts import blob_receipt, blob_release
 from materializer.tables import projected_rows
 from peer.core.certificate import LogKind
 from peer.core.control import Role
@@ -47,9 +51,12 @@ SCHEMA = Path(__file__).parents[1] / "peer" / "store" / "schema" / "views"
 PEOPLE = {"alice": Role.OWNER, "bob": Role.WRITER, "carol": Role.ADMIN, "dave": Role.READER, "mallory": Role.NONE}
 T = TypeVar("T")
 ROLES = tuple(Role)
+BLOBS = [BlobId(bytes([number]) * 32) for number in range(4)]
 TAGS = ("good", "bad", "ugly")
 KEYS = ("title", "robot.arm")
 VALUES = ("", "one", "two\u00e9", "3")
+TYPED = (*VALUES, 3, -1, True, False)
+MACHINES = ("robot-1", "arm:2")
 NAMES = ("run", "RUN", "lab", "drive")
 
 
@@ -204,7 +211,10 @@ class RandomAuthor:
         if not self._recordings or action < 0.12:
             self._recordings.append((author, self.story.create(author, self.chance.choice(NAMES))))
             return
-        if action < 0.17:
+        if action < 0.15:
+            self._group_edit(author)
+            return
+        if action < 0.19:
             key, author = self.chance.choice(KEYS), self.chance.choice(["alice", "carol", author])
             self._write(author, ("setting", key), lambda refs: group_set(key, self.chance.choice(VALUES), refs))
             return
@@ -215,11 +225,23 @@ class RandomAuthor:
             self._edit(author, creator, recording)
         elif action < 0.92:
             self._finalize(self.chance.choice([creator, creator, "carol", author]), creator, recording)
-        elif action < 0.98:
+        elif action < 0.97:
             self.seen["poison"] += 1
             self.story.write(author, self.chance.choice(_poison(recording)))
         else:
             self.story.write(author, Draft("future.thing", encode({"recording": recording, "what": 1})))
+
+    def _group_edit(self, author: str) -> None:
+        """Something that belongs to no recording: what a machine is, and who has which bytes."""
+        chance = self.chance
+        if chance.random() < 0.3:
+            machine, key, value = chance.choice(MACHINES), chance.choice(KEYS), chance.choice(TYPED)
+            self._write(author, ("machine", machine, key), lambda refs: machine_set(machine, key, value, refs))
+            return
+        blobs = chance.sample(BLOBS, chance.randrange(1, len(BLOBS)))
+        author = chance.choice(["alice", "dave"])
+        make = chance.choice([lambda _refs: blob_receipt(blobs), lambda refs: blob_release(blobs, refs)])
+        self._write(author, ("blobs", author), make)
 
     def _add_file(self, author: str, creator: str, recording: EventId) -> None:
         author = creator if self.chance.random() < 0.7 else author
@@ -237,25 +259,33 @@ class RandomAuthor:
 
     def _edit(self, author: str, creator: str, recording: EventId) -> None:
         chance, kind = self.chance, self.chance.random()
-        if kind < 0.3:
+        if kind < 0.2:
             tag, present = chance.choice(TAGS), chance.random() < 0.5
             self._write(author, (recording, tag), lambda refs: recording_tag(recording, tag, present=present, replaces=refs))
-        elif kind < 0.5:
-            key, value = chance.choice(KEYS), chance.choice(VALUES)
+        elif kind < 0.35:
+            key = chance.choice(KEYS)
+            value = chance.choice(VALUES if key == "title" else TYPED)
             self._write(author, (recording, key), lambda refs: recording_set(recording, key, value, refs))
-        elif kind < 0.65:
+        elif kind < 0.53:
             author = chance.choice([creator, "carol", author])
             make = chance.choice([recording_delete, recording_delete, recording_restore])
             self.seen["deletions"] += make is recording_delete
             self._write(author, (recording, "deleted"), lambda refs: make(recording, refs))
-        elif kind < 0.75:
-            value = chance.choice(VALUES)
-            self._write(author, (recording, "review", author), lambda refs: review_set(recording, value, refs))
-        elif kind < 0.9:
+        elif kind < 0.63:
+            value, person = chance.choice(["", "fine", 1, 4, 5]), chance.choice(["", "ann", "b:o"])
+            about = chance.choice([None, *self._annotations.get(recording, [])])
+            register = (recording, "review", author, person, about)
+            self._write(author, register, lambda refs: review_set(recording, value, refs, site=author, person=person, annotation=about))
+        elif kind < 0.82:
             start = chance.choice([None, 5, 7])
             replies = [None, *self._annotations.get(recording, [])]
-            body = AnnotationAdd(recording, "scratch", "a\nb", start, None if start is None else chance.choice([None, 9]), chance.choice(replies))
+            said = ("scratch", "a\nb", start, None if start is None else chance.choice([None, 9]))
+            body = AnnotationAdd(recording, *said, chance.choice(replies), author, chance.choice(["", "ann"]))
             self._annotations.setdefault(recording, []).append(self.story.write(author, annotation_add(body)).id)
+        elif self._annotations.get(recording) and chance.random() < 0.45:
+            annotation = chance.choice(self._annotations[recording])
+            edit = AnnotationEdit(recording, annotation, chance.choice(["dent", "hole"]), "", chance.choice([None, 3]), None, author, "ann")
+            self._write(chance.choice(["alice", "carol", author]), (recording, "edit", annotation), lambda refs: annotation_edit(edit, refs))
         elif self._annotations.get(recording):
             self.seen["annotations taken back"] += 1
             annotation = chance.choice(self._annotations[recording])
@@ -284,6 +314,10 @@ def _poison(recording: EventId) -> list[Draft]:
         Draft("recording.finalize", b"\xff\xff"),
         Draft("group.set", encode({"key": "a b", "value": "x"})),
         Draft("annotation.add", encode({**AnnotationAdd(recording, "", "", None, None, None)._asdict()})),
+        Draft("annotation.edit", encode({"recording": recording, "annotation": recording, "label": "x", "text": ""})),
+        Draft("review.set", encode({"recording": recording, "value": 6})),
+        Draft("group.set", encode({"key": "min_copies", "value": "3"})),
+        Draft("blob.receipt", encode({"blobs": []})),
     ]
 
 

@@ -24,6 +24,8 @@ class Reading(NamedTuple):
     annotations: set[bytes]
     """Those that count, taken back or not."""
     poison: set[bytes]
+    receipts: set[bytes]
+    """Receipts and releases that count."""
     registers: Mapping[tuple[object, ...], tuple[bytes, frozenset[bytes]]]
     """Of each register, by recording and what it is about, the winner and all writes that nobody replaced."""
 
@@ -56,12 +58,13 @@ def plain_reading(events: Iterable[StoredEvent]) -> Reading:
         for each in writers
         if each.type == "annotation.add" and each.body.recording in creators
     }
+    receipts = {each.stored.event.id for each in said if each.type in ("blob.receipt", "blob.release")}
     registers: dict[tuple[object, ...], list[_Said]] = {}
     for each in said:
         key = _register(each, creators, annotators)
         if key is not None:
             registers.setdefault(key, []).append(each)
-    return Reading(set(creators), files, set(annotators), poison, {key: _stand(writes) for key, writes in registers.items()})
+    return Reading(set(creators), files, set(annotators), poison, receipts, {key: _stand(writes) for key, writes in registers.items()})
 
 
 def _register(each: _Said, creators: Mapping[Any, bytes], annotators: Mapping[Any, tuple[bytes, bytes]]) -> tuple[object, ...] | None:  # noqa: PLR0911
@@ -69,7 +72,9 @@ def _register(each: _Said, creators: Mapping[Any, bytes], annotators: Mapping[An
     role, author, body = each.stored.role, each.stored.author, each.body
     if each.type == "group.set":
         return ("setting", body.key) if role >= ADMIN else None
-    if role < WRITER or body[0] not in creators:
+    if each.type == "machine.set":
+        return ("machine", f"{body.key}:{body.machine}") if role >= WRITER else None
+    if each.type in {"blob.receipt", "blob.release"} or role < WRITER or body[0] not in creators:
         return None
     owns = creators[body[0]] == author
     match each.type:
@@ -82,11 +87,12 @@ def _register(each: _Said, creators: Mapping[Any, bytes], annotators: Mapping[An
         case "recording.set":
             return (body.recording, "property", body.key)
         case "review.set":
-            return (body.recording, "review", author.hex())
-        case "annotation.delete":
+            whose = f"{author.hex()}:{body.person}"
+            return (body.recording, *(("review", whose) if body.annotation is None else ("opinion", f"{body.annotation.hex()}:{whose}")))
+        case "annotation.delete" | "annotation.edit":
             recording, annotator = annotators.get(body.annotation, (None, None))
             may = recording == body.recording and (annotator == author or role >= ADMIN)
-            return (body.recording, "annotation", body.annotation.hex()) if may else None
+            return (body.recording, "edit" if each.type == "annotation.edit" else "annotation", body.annotation.hex()) if may else None
     return None
 
 

@@ -1,6 +1,7 @@
 """What events mean together, as the projections tell it to the other parts."""
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 from peer.core.control import Role
@@ -95,14 +96,37 @@ class AnnotationView(NamedTuple):
     end_ns: int | None
     """None for a point in time."""
     reply_to: EventId | None
+    site: str
+    """What the author's site was called then; empty where an older event does not say."""
+    person: str
+    """Who wrote it there, as that site knows them."""
+    edited_by: PeerId | None = None
+    """Who let it say what it says now; None if it never said anything else."""
+    edited_person: str = ""
+    edited_hlc: int | None = None
 
 
 class ReviewView(NamedTuple):
-    """What somebody thinks of a recording."""
+    """What somebody thinks of a recording, or of an annotation of it."""
 
     author: PeerId
     hlc: int
-    value: str
+    value: int | str
+    """1 to 5; text where an older version wrote it."""
+    site: str
+    person: str
+    annotation: EventId | None
+
+
+class MachineView(NamedTuple):
+    """A machine, as the recordings of a group name it."""
+
+    group: GroupId
+    machine: str
+    registers: Sequence[RegisterView]
+    """What is said about it, by key."""
+    recordings: int
+    """How many recordings name it that are not deleted."""
 
 
 class RecordingView(NamedTuple):
@@ -127,10 +151,14 @@ class RecordingView(NamedTuple):
     """Sorted."""
     conflicts: Sequence[RegisterView]
     """Registers with more than one value that nobody replaced, by name."""
-    properties: Mapping[str, str]
+    properties: Mapping[str, Value]
     """The title, for one. By key."""
     reviews: Sequence[ReviewView]
-    """By author."""
+    """By author and person: those of the recording, then those of its annotations."""
+    review_count: int
+    """Of those that count: of the recording itself, and numbers."""
+    review_average: str | None
+    """With two decimal places; None if none counts."""
     deleted: bool
     """True if it is hidden, and its bytes may go after a time of grace."""
     revision: bytes
@@ -184,6 +212,14 @@ class Views(Protocol):
 
     async def annotations(self, group: GroupId, recording: EventId | None = None) -> Sequence[AnnotationView]:
         """What was said about the recordings of a group, or about one, and not taken back; by time in the recording."""
+        ...
+
+    async def machines(self, group: GroupId) -> Sequence[MachineView]:
+        """The machines of a group, by name: those that were described, and those that recordings name."""
+        ...
+
+    async def holders(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
+        """The sites that said of these blobs that they hold them, and have not taken it back; blobs of which nobody said so are left out."""
         ...
 
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> Sequence[WantedBlob]:

@@ -60,6 +60,7 @@ PURE = (
         "materializer.digest",
     ),
     *("materializer.fields", "materializer.edits", "materializer.rights"),
+    *("materializer.receipts", "materializer.reviews", "materializer.values"),
 )
 
 

@@ -12,7 +12,7 @@ from materializer.tables import Place, read_digests, recompute_digests
 from peer.core.encoding import encode
 from peer.core.interfaces import StoredEvent
 from tests.conftest import LONG
-from tests.histories import ROLES, MemoryViews, NoFollower, random_story, run
+from tests.histories import BLOBS, ROLES, MemoryViews, NoFollower, random_story, run
 from tests.plain_reading import Reading, plain_reading
 from tests.samples import GROUP
 
@@ -58,6 +58,7 @@ async def everything(views: MemoryViews) -> list[object]:
     found = await projections.recordings([GROUP])
     entries = [await projections.tree_entry(GROUP, view.recording) for view in found]
     said = [await projections.settings(GROUP), await projections.annotations(GROUP), await projections.recordings([GROUP], deleted=True)]
+    said += [await projections.machines(GROUP), sorted((await projections.holders(GROUP, BLOBS)).items())]
     return [found, entries, await projections.group_state(GROUP), await projections.wanted_blobs(GROUP), said]
 
 
@@ -76,6 +77,9 @@ def check_any_order(seed: int, seen: Counter[str]) -> None:
     tables = straight.export()["tables"]
     seen["conflicts"] += sum(1 for row in tables["registers"] if not row["wins"])
     seen["settings in conflict"] += sum(1 for row in tables["settings"] if not row["wins"])
+    seen["changed annotations"] += sum(each.edited_by is not None for each in run(Projections(straight, NoFollower()).annotations(GROUP)))
+    seen["copies"] += len(run(Projections(straight, NoFollower()).holders(GROUP, BLOBS)))
+    seen["releases"] += sum(row["release"] for row in tables["receipts"])
     seen["annotations"] += len(tables["annotations"])
     seen["hidden recordings"] += len(tables["recordings"]) - len(run(everything(straight))[0])
     seen.update(f"manifest {row['state']}" for row in tables["manifests"])
@@ -95,6 +99,9 @@ def test_any_order_and_any_pages_give_the_same_bytes() -> None:
         "judged anew": 1000,
         "settings in conflict": 20,
         "annotations": 50,
+        "changed annotations": 5,
+        "copies": 20,
+        "releases": 20,
         "deletions": 50,
         "hidden recordings": 20,
         "conflicts": 100,
@@ -126,12 +133,16 @@ def projected(views: MemoryViews) -> Reading:
         winner, live = registers.setdefault((*recording, *row["register"].split(":", 1)), (b"", set()))
         live.add(row["id"])
         registers[*recording, *row["register"].split(":", 1)] = (row["id"] if row["wins"] else winner, live)
-    ids = {name: {row["id"] for row in tables[name]} for name in ("recordings", "chunks", "chunk_topics", "attachments", "annotations", "poison")}
+    ids = {
+        name: {row["id"] for row in tables[name]}
+        for name in ("recordings", "chunks", "chunk_topics", "attachments", "annotations", "poison", "receipts")
+    }
     return Reading(
         ids["recordings"],
         ids["chunks"] | ids["chunk_topics"] | ids["attachments"],
         ids["annotations"],
         ids["poison"],
+        ids["receipts"],
         {key: (winner, frozenset(live)) for key, (winner, live) in registers.items()},
     )
 

@@ -41,15 +41,15 @@ def annotations(story: Story) -> Sequence[AnnotationView]:
 
 def test_a_setting_is_what_the_most_senior_of_concurrent_writers_says_until_somebody_has_seen_it() -> None:
     story = Story()
-    story.write("alice", group_set("retention", "30"))
-    story.write("carol", group_set("retention", "90"))
+    story.write("alice", group_set("quota.days", "30"))
+    story.write("carol", group_set("quota.days", "90"))
     (register,) = settings(story)
-    assert (register.name, register.value, register.is_conflict) == ("retention", "30", True)
+    assert (register.name, register.value, register.is_conflict) == ("quota.days", "30", True)
     assert [(write.value, write.role) for write in register.writes] == [("30", Role.OWNER), ("90", Role.ADMIN)]
-    story.write("carol", group_set("retention", "60", [write.event_id for write in register.writes]))
+    story.write("carol", group_set("quota.days", "60", [write.event_id for write in register.writes]))
     (register,) = settings(story)
     assert (register.value, register.is_conflict, len(register.writes)) == ("60", False, 1)
-    story.write("bob", group_set("retention", "1", [register.writes[0].event_id]))
+    story.write("bob", group_set("quota.days", "1", [register.writes[0].event_id]))
     assert settings(story) == [register], "a writer sets nothing, and replaces nothing"
 
 

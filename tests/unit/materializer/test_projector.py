@@ -103,7 +103,7 @@ def test_the_digest_changes_with_every_edit_that_counts_and_with_no_other() -> N
     recording = story.create("bob")
     step(visible=True)
     for author, visible in (("bob", False), ("carol", True)):
-        story.write(author, group_set("retention", "30"))
+        story.write(author, group_set("retention", "raw"))
         step(visible=visible)
     for author, visible in (("dave", False), ("alice", True)):
         story.write(author, recording_set(recording, "title", "Night"))

@@ -11,24 +11,29 @@ from materializer.bodies import attachment_add, chunk_topics, recording_create, 
 from materializer.edits import (
     EDIT_READERS,
     AnnotationAdd,
+    AnnotationEdit,
     annotation_add,
     annotation_delete,
+    annotation_edit,
     group_set,
+    machine_set,
     recording_delete,
     recording_restore,
     recording_set,
     recording_tag,
     review_set,
 )
+from materializer.receipts import RECEIPT_READERS, blob_receipt, blob_release
 from materializer.rights import RIGHTS, Action, may
 from peer.core.control import Role
-from peer.core.identity import EventId
+from peer.core.identity import BlobId, EventId
 from peer.core.run import Draft
 from tests.histories import MemoryViews, Story, chunk_body, create_body, facts_of
 
 OWNER, ADMIN, WRITER = Role.OWNER, Role.ADMIN, Role.WRITER
-WRITERS, ADMINS, NOBODY = (OWNER, ADMIN, WRITER), (OWNER, ADMIN), ()
+MEMBERS, WRITERS, ADMINS, NOBODY = (OWNER, ADMIN, WRITER, Role.READER), (OWNER, ADMIN, WRITER), (OWNER, ADMIN), ()
 FACTS = ("recording.create", "chunk.add", "chunk.topics", "attachment.add", "recording.finalize")
+BLOB = BlobId(b"b" * 32)
 NOTE = AnnotationAdd(EventId(bytes(32)), "note", "", None, None, None)
 
 Write = Callable[[Story, str, EventId, EventId, EventId], Draft]
@@ -46,8 +51,15 @@ TABLE: dict[str, tuple[Write, str, Sequence[Role], Sequence[Role]]] = {
     "recording.set": (lambda _s, _a, rec, *_: recording_set(rec, "title", "Night"), "registers", WRITERS, WRITERS),
     "annotation.add": (lambda _s, _a, rec, *_: annotation_add(NOTE._replace(recording=rec)), "annotations", WRITERS, WRITERS),
     "annotation.delete": (lambda _s, _a, rec, _c, note: annotation_delete(rec, note), "registers", WRITERS, ADMINS),
-    "review.set": (lambda _s, _a, rec, *_: review_set(rec, "good"), "registers", WRITERS, WRITERS),
-    "group.set": (lambda *_: group_set("retention", "30"), "settings", ADMINS, ADMINS),
+    "annotation.edit": (
+        lambda _s, _a, rec, _c, note: annotation_edit(AnnotationEdit(rec, note, "new", "", None, None, "", "")),
+        *("registers", WRITERS, ADMINS),
+    ),
+    "review.set": (lambda _s, _a, rec, *_: review_set(rec, 4), "registers", WRITERS, WRITERS),
+    "group.set": (lambda *_: group_set("retention", "raw"), "settings", ADMINS, ADMINS),
+    "machine.set": (lambda *_: machine_set("arm-1", "model", "x7"), "settings", WRITERS, WRITERS),
+    "blob.receipt": (lambda *_: blob_receipt([BLOB]), "receipts", MEMBERS, MEMBERS),
+    "blob.release": (lambda *_: blob_release([BLOB], [EventId(bytes(32))]), "receipts", MEMBERS, MEMBERS),
 }
 """Of each event that is known: how it is written, the table of its row, the roles that may write it to what is their own, and to what is not."""
 
@@ -90,7 +102,7 @@ def test_an_event_leaves_a_row_if_its_author_might_write_it_then(action: str, ro
 
 
 def test_every_event_that_is_known_stands_in_the_table() -> None:
-    assert set(TABLE) == {*FACTS, *EDIT_READERS}
+    assert set(TABLE) == {*FACTS, *EDIT_READERS, *RECEIPT_READERS}
     assert set(RIGHTS) == set(Action)
 
 
