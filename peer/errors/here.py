@@ -79,9 +79,23 @@ class NameInvalidError(RequestError):
 
 
 class NameTakenError(RequestError):
-    """A group of this name exists here."""
+    """A group of this name exists here, or this site has used it for a recording of the group."""
 
     code = "name_taken"
+    status = 409
+
+
+class RecordingFinalizedError(RequestError):
+    """Something was to be added to a recording that is complete."""
+
+    code = "recording_finalized"
+    status = 409
+
+
+class WatchFolderError(RequestError):
+    """A folder that cannot be watched."""
+
+    code = "watch_folder"
     status = 409
 
 
@@ -211,6 +225,33 @@ class McapTruncatedError(RequestError):
     """An MCAP file that ends before its end, or is damaged inside."""
 
     code = "mcap_truncated"
+
+
+class McapUnrecoverableError(RequestError):
+    """A damaged MCAP file of which nothing can be read."""
+
+    code = "mcap_unrecoverable"
+
+
+class RecoveryUnverifiedError(RequestError):
+    """A recovered file that, read back, is not what was written."""
+
+    code = "recovery_unverified"
+    status = 500
+
+
+class TargetTakenError(RequestError):
+    """A file or folder that is to be written, and is there already: nothing is overwritten."""
+
+    code = "target_taken"
+    status = 409
+
+
+class TargetFullError(RequestError):
+    """No space where something is to be written that somebody asked for."""
+
+    code = "target_full"
+    status = 507
 
 
 class BackupTargetError(RequestError):
