@@ -57,6 +57,9 @@ class RecordingAdd(Request):
     tags: list[str] = Field(default_factory=list, max_length=64)
     machine: str | None = Field(default=None, max_length=256)
     take: Literal["copy", "link", "move"] = "copy"
+    operator: str | None = Field(default=None, max_length=256, description="Who adds it")
+    dropped: list[Count] = Field(default_factory=list, max_length=PATHS_MAX, description="Messages that the recorder dropped, for each MCAP file")
+    check: bool = Field(default=False, description="Unpack all that the files hold, and look at its checksums")
 
 
 class TokenCreate(Request):
@@ -220,6 +223,15 @@ class RecordingPage(Answer):
     next: str | None
 
 
+class Embedded(Answer):
+    """Something in an MCAP file that is no message."""
+
+    kind: Literal["metadata", "attachment"]
+    name: str
+    media_type: str
+    size_bytes: Count
+
+
 class Chunk(Answer):
     """A file of a recording."""
 
@@ -231,6 +243,9 @@ class Chunk(Answer):
     blob_id: Hex
     sha256: Hex
     size_bytes: Count
+    library: str
+    dropped_message_count: Count | None
+    embedded: list[Embedded]
 
 
 class Topic(Answer):
@@ -240,6 +255,7 @@ class Topic(Answer):
 
     topic: str
     schema_: str = Field(alias="schema")
+    schema_hash: Hex | None
     encoding: str
     message_count: Count
 
@@ -251,10 +267,26 @@ class Replica(Answer):
     name: str
 
 
-class RecordingDetails(Recording):
-    """A recording with all that belongs to it."""
+class Provenance(Answer):
+    """Who added a recording with what, from where; empty where that is not known."""
 
+    tool: str
+    version: str
+    host: str
+    source_path: str
+    operator: str
+
+
+class RecordingDetails(Recording):
+    """A recording with all that belongs to it. `late` are files that its finalize does not list."""
+
+    profile: str
+    provenance: Provenance
+    manifest_state: Literal["complete", "waiting", "mismatch", "newer"] | None
+    dropped_message_count: Count | None
     chunks: list[Chunk]
+    attachments: list[Chunk]
+    late: list[Chunk]
     topics: list[Topic]
     replicas: list[Replica]
 

@@ -10,6 +10,8 @@ import typer
 
 from peer.cli import editing, options, reading
 from peer.cli.client import AdminClient, connect
+from peer.cli.facts import fact_pairs, print_facts
+from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, pairs, plain, print_json, print_json_line, short, show, size, table
 from peer.cli.times import parse_time_ns
 from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
@@ -42,6 +44,12 @@ def add(  # noqa: PLR0913  (the options of the command)
     tag: Annotated[list[str] | None, typer.Option(help="A tag to give it; may be repeated.")] = None,
     machine: Annotated[str | None, typer.Option(help="The robot or machine that it was recorded on.")] = None,
     *,
+    operator: Annotated[str | None, typer.Option(help="Who adds it. Default: the name of your login.")] = None,
+    dropped: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Messages that the recorder dropped; once for each MCAP file, in their order. Default: what the files say."),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Unpack all that is in the files first, and look at its checksums. Slow.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Hard-link the files instead of copying them.")] = False,
     move: Annotated[bool, typer.Option("--move", help="Move the files here.")] = False,
 ) -> None:
@@ -49,7 +57,17 @@ def add(  # noqa: PLR0913  (the options of the command)
     if link and move:
         raise ConfigError("--link and --move exclude each other", fix="choose one of them")
     take = "link" if link else "move" if move else "copy"
-    body = {"paths": [str(each.absolute()) for each in path], "group": group, "name": name, "tags": tag or [], "machine": machine, "take": take}
+    body = {
+        "paths": [str(each.absolute()) for each in path],
+        "group": group,
+        "name": name,
+        "tags": tag or [],
+        "machine": machine,
+        "take": take,
+        "operator": login_name() if operator is None else operator,
+        "dropped": dropped or [],
+        "check": check,
+    }
     with connect() as client:
         answer = client.post(RECORDINGS, body, patient=True)
 
@@ -204,7 +222,7 @@ def _print_recording(answer: dict[str, Any]) -> None:
             ("start", local_time(answer["start_time"])),
             ("end", local_time(answer["end_time"])),
             ("tags", answer["tags"]),
-            ("manifest", answer["manifest_id"]),
+            *fact_pairs(answer),
             *((f"review by {each['author_name']}", each["value"]) for each in answer["reviews"]),
             *((f"conflict in {each['key']}", [write["value"] for write in each["writes"]]) for each in answer["conflicts"]),
         ]
@@ -221,6 +239,7 @@ def _print_recording(answer: dict[str, Any]) -> None:
         [[each["topic"], each["schema"], each["encoding"], each["message_count"]] for each in answer["topics"]],
         empty="No topics.",
     )
+    print_facts(answer)
 
 
 def _print_transfers(answer: list[Any]) -> None:

@@ -22,7 +22,7 @@ from materializer.bodies import (
     recording_finalize,
 )
 from materializer.edits import recording_tag
-from materializer.fields import is_tag
+from materializer.fields import COUNT_MAX, is_tag
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.mcap_index import McapIndex, read_index
 from peer.core.certificate import LogKind
@@ -35,6 +35,7 @@ from peer.core.views import Views
 from peer.errors import NotAllowedError, RequestError
 from peer.failpoints import failpoint
 from peer.operations.files import Selection, default_name, select_files
+from peer.operations.origin import check_operator, origin_of
 from peer.operations.references import find_group
 
 TAKE = ("copy", "link", "move")
@@ -56,6 +57,8 @@ class AddRequest(NamedTuple):
     """Who asks for it, as they are known on this machine."""
     dropped: Sequence[int] = ()
     """Messages that the recorder dropped, for each MCAP file in its order; empty to take what the files say."""
+    check: bool = False
+    """True to unpack all that the files hold, and to look at its checksums."""
 
 
 class _Chunk(NamedTuple):
@@ -96,7 +99,8 @@ class Adding:
         _check(request)
         selection = await asyncio.to_thread(select_files, request.paths)
         name = check_name(request.name, "recording") if request.name is not None else default_name(selection.name)
-        contents = await self._keep(selection, request.take)
+        _check_dropped(request.dropped, selection.chunks)
+        contents = _with_dropped(await self._keep(selection, request.take, check=request.check), request.dropped)
         failpoint("recording.before_events")
         telling = asyncio.create_task(self._tell(group, name, request, contents))
         self._telling.add(telling)
@@ -109,17 +113,17 @@ class Adding:
         await self._show(group, recording)
         return recording
 
-    async def _keep(self, selection: Selection, take: str) -> _Contents:
-        """Read all files, and only if none is wrong keep them."""
-        indexes = await asyncio.gather(*(self._index(path) for path in selection.chunks))
+    async def _keep(self, selection: Selection, take: str, *, check: bool = False) -> _Contents:
+        """Read all files, and only if none is wrong keep them. With `check` all that they hold is unpacked, and its checksums are looked at."""
+        indexes = await asyncio.gather(*(self._index(path, check=check) for path in selection.chunks))
         kept = [await self._ingest(path, take) for path in (*selection.chunks, *selection.attachments)]
         chunks = [_Chunk(path.name, index, facts) for path, index, facts in zip(selection.chunks, indexes, kept, strict=False)]
         attachments = [(path.name, facts) for path, facts in zip(selection.attachments, kept[len(chunks) :], strict=True)]
         return _Contents(chunks, attachments, time.time_ns())
 
-    async def _index(self, path: Path) -> McapIndex:
+    async def _index(self, path: Path, *, check: bool) -> McapIndex:
         async with self._reading:
-            return await asyncio.to_thread(read_index, path)
+            return await asyncio.to_thread(read_index, path, check=check)
 
     async def _ingest(self, path: Path, take: str) -> BlobFacts:
         if take != "move":
@@ -130,7 +134,8 @@ class Adding:
 
     async def _tell(self, group: GroupId, name: str, request: AddRequest, contents: _Contents) -> tuple[EventId, int]:
         """Write all events in one go: nobody ever sees half of a recording that was added. Its id, and this peer's position of the last event."""
-        create = RecordingCreate(name, request.machine, contents.created_ns, contents.chunks[0].index.profile)
+        origin = origin_of(request.paths, request.operator)
+        create = RecordingCreate(name, request.machine, contents.created_ns, contents.chunks[0].index.profile, *origin)
 
         def parts(written: Sequence[EventId]) -> list[Draft]:
             drafts = [chunk_add(body) for body in _chunk_bodies(written[0], contents)]
@@ -155,11 +160,27 @@ class Adding:
 def _check(request: AddRequest) -> None:
     if request.take not in TAKE:
         raise RequestError(f"{request.take!r} is no way to take files", fix="write copy, link or move")
+    check_operator(request.operator)
     if len(request.tags) > TAGS_MAX:
         raise RequestError(f"{len(request.tags)} tags; {TAGS_MAX} are allowed at once", fix="leave some out")
     for tag in request.tags:
         if not is_tag(tag):
             raise RequestError(f"{tag[:80]!r} cannot be a tag", fix="use one line without blanks at its ends")
+
+
+def _check_dropped(dropped: Sequence[int], chunks: Sequence[Path]) -> None:
+    if dropped and len(dropped) != len(chunks):
+        raise RequestError(f"{len(dropped)} numbers of dropped messages for {len(chunks)} MCAP files", fix="give one for each file, in their order")
+    if not all(0 <= number <= COUNT_MAX for number in dropped):
+        raise RequestError("a number of dropped messages that no recorder counts to", fix=f"use 0 to {COUNT_MAX}")
+
+
+def _with_dropped(contents: _Contents, dropped: Sequence[int]) -> _Contents:
+    """`contents`, with what was said of dropped messages instead of what the files say."""
+    if not dropped:
+        return contents
+    pairs = zip(contents.chunks, dropped, strict=True)
+    return contents._replace(chunks=[chunk._replace(index=chunk.index._replace(dropped=number)) for chunk, number in pairs])
 
 
 def _chunk_bodies(recording: EventId, contents: _Contents) -> list[ChunkAdd]:

@@ -47,10 +47,11 @@ class Recordings:
         self._request_bytes = request_bytes
 
     async def add(self, order: Json) -> EventId:
-        """Add a recording: `paths`, and optionally `group`, `name`, `tags`, `machine`, `take`."""
-        paths, tags = order["paths"], order.get("tags") or []
+        """Add a recording: `paths`, and optionally `group`, `name`, `tags`, `machine`, `take`, `operator`, `dropped`, `check`."""
+        paths, tags, dropped = order["paths"], order.get("tags") or [], order.get("dropped") or []
         assert isinstance(paths, list)
         assert isinstance(tags, list)
+        assert isinstance(dropped, list)
         group, name = order.get("group"), order.get("name")
         request = AddRequest(
             [Path(path) for path in paths],
@@ -59,6 +60,9 @@ class Recordings:
             tags,
             str(order.get("machine") or ""),
             str(order.get("take") or "copy"),
+            str(order.get("operator") or ""),
+            dropped,
+            check=order.get("check") is True,
         )
         return await self._adding.add(request)
 

@@ -1,5 +1,6 @@
 """Commands about groups and recordings: once as it should go, once as it should not."""
 
+import getpass
 import io
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from peer.cli.sample import write_sample
 from tests.end_to_end.commands import Command
 from tests.end_to_end.processes import Site
 from tests.patience import mortal, status_of
@@ -123,7 +125,7 @@ def test_a_recording_is_added_listed_and_shown(recmesh: Command, bag: Path) -> N
         assert key in shown
     assert (shown["start_time_ns"], shown["start_time"]) == ("1", "1970-01-01T00:00:00.000000001Z")
     for word in ("mine", "r7", "/camera", "manifest"):
-        assert word in recmesh("recording", "show", "mine").out
+        assert word in recmesh("recording", "show", "by-login").out
     assert recmesh("recording", "list", "--since", "2026-10-01", "--until", "2d", "--json").json == []
 
 
@@ -168,3 +170,21 @@ def test_with_nothing_on_its_way_transfers_says_so(recmesh: Command) -> None:
     assert recmesh("transfers").err == "Nothing on its way.\n"
     assert recmesh("transfers", "--follow").status == 0
     assert recmesh("transfers", "nonsense").status == 2
+
+
+def test_a_recording_shows_who_added_it_and_what_its_recorder_dropped(recmesh: Command, tmp_path: Path) -> None:
+    write_sample(tmp_path / "dropping.mcap", 64 * 1024, 1)
+
+    added = recmesh(
+        "recording", "add", str(tmp_path / "dropping.mcap"), "--group", "lab", "--operator", "ann", "--dropped", "12", "--check", "--json"
+    )
+
+    provenance = added.json["provenance"]
+    assert (provenance["operator"], provenance["source_path"]) == ("ann", str(tmp_path / "dropping.mcap"))
+    shown = " ".join(recmesh("recording", "show", "dropping").out.split())
+    for text in ("dropped 12", "added by ann", f":{tmp_path}/dropping.mcap", "added with recmesh "):
+        assert text in shown
+    mine = recmesh("recording", "add", str(tmp_path / "dropping.mcap"), "--group", "lab", "--name", "by-login", "--json").json
+    assert mine["provenance"]["operator"] == getpass.getuser()
+    assert "dropped not said" in " ".join(recmesh("recording", "show", "by-login").out.split())
+    assert recmesh("recording", "add", str(tmp_path / "dropping.mcap"), "--dropped", "1", "--dropped", "2").code == "request_invalid"
