@@ -105,7 +105,7 @@ class Projections:
 
     async def settings(self, group: GroupId) -> list[RegisterView]:
         """As `Views.settings`."""
-        return await self._views.read(lambda connection: read_settings(connection, place) if (place := _place(connection, group)) else [])
+        return await self._views.read(lambda connection: read_settings(connection, place) if (place := group_place(connection, group)) else [])
 
     async def annotations(self, group: GroupId, recording: EventId | None = None) -> list[AnnotationView]:
         """As `Views.annotations`."""
@@ -113,11 +113,11 @@ class Projections:
 
     async def machines(self, group: GroupId) -> list[MachineView]:
         """As `Views.machines`."""
-        return await self._views.read(lambda connection: read_machines(connection, place) if (place := _place(connection, group)) else [])
+        return await self._views.read(lambda connection: read_machines(connection, place) if (place := group_place(connection, group)) else [])
 
     async def holders(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
         """As `Views.holders`."""
-        return await self._views.read(lambda connection: read_holders(connection, place, blobs) if (place := _place(connection, group)) else {})
+        return await self._views.read(lambda connection: read_holders(connection, place, blobs) if (place := group_place(connection, group)) else {})
 
     async def has_blob(self, group: GroupId, blob: BlobId) -> bool:
         """True if a recording of the group has a file with these bytes, or with this piece list."""
@@ -174,13 +174,14 @@ def check_views(connection: Connection) -> ViewsCheck:
     return ViewsCheck({"projected_rows": rows}, problems)
 
 
-def _place(connection: Connection, group: GroupId) -> Place | None:
+def group_place(connection: Connection, group: GroupId) -> Place | None:
+    """The group, None if nothing of it is projected."""
     row = connection.execute("SELECT group_no FROM groups WHERE group_id = ?", (group,)).fetchone()
     return Place(row[0], group) if row else None
 
 
 def _group_state(connection: Connection, group: GroupId) -> GroupState:
-    place = _place(connection, group)
+    place = group_place(connection, group)
     if place is None:
         return GroupState(0, state_digest(group, {}), 0)
     (events,) = connection.execute("SELECT events FROM groups WHERE group_no = ?", (place.group_no,)).fetchone()
@@ -189,20 +190,20 @@ def _group_state(connection: Connection, group: GroupId) -> GroupState:
 
 
 def _export(connection: Connection, group: GroupId) -> dict[str, Any]:
-    place = _place(connection, group)
+    place = group_place(connection, group)
     return export(group, {name: projected_rows(connection, name, place.group_no) if place else () for name in TABLES})
 
 
 def _find(connection: Connection, group: GroupId, recording: EventId) -> tuple[Place, int] | None:
     """Where a recording that counts has its row."""
-    place = _place(connection, group)
+    place = group_place(connection, group)
     row = find_recording(connection, place.group_no, recording) if place else None
     return (place, row[0]) if place and row and row[2] else None
 
 
 def _annotations(connection: Connection, group: GroupId, recording: EventId | None) -> list[AnnotationView]:
     if recording is None:
-        place = _place(connection, group)
+        place = group_place(connection, group)
         return read_annotations(connection, place, None) if place else []
     found = _find(connection, group, recording)
     return read_annotations(connection, *found) if found else []
@@ -211,20 +212,21 @@ def _annotations(connection: Connection, group: GroupId, recording: EventId | No
 def _recordings(connection: Connection, groups: Sequence[GroupId], *, deleted: bool) -> list[RecordingView]:
     found = []
     for group in groups:
-        place = _place(connection, group)
+        place = group_place(connection, group)
         if place is not None:
             sql = "SELECT recording_no FROM recordings WHERE group_no = ? AND counts"
             numbers = [no for (no,) in connection.execute(sql, (place.group_no,)).fetchall()]
-            found += [_view(connection, place, no) for no in numbers if deleted or not is_deleted(connection, no)]
+            found += [recording_view(connection, place, no) for no in numbers if deleted or not is_deleted(connection, no)]
     return sorted(found, key=lambda view: (view.created_ns, view.recording), reverse=True)
 
 
 def _recording(connection: Connection, group: GroupId, recording: EventId) -> RecordingView | None:
     found = _find(connection, group, recording)
-    return _view(connection, *found) if found else None
+    return recording_view(connection, *found) if found else None
 
 
-def _view(connection: Connection, place: Place, recording_no: int) -> RecordingView:
+def recording_view(connection: Connection, place: Place, recording_no: int) -> RecordingView:
+    """One recording, which must count."""
     parts = read_parts(connection, place, recording_no)
     assert parts is not None, "only recordings that count are looked for"
     create = parts.facts.create
@@ -315,7 +317,7 @@ def _folder(connection: Connection, place: Place, recording_no: int) -> str:
 
 
 def _ids(connection: Connection, group: GroupId) -> list[EventId]:
-    place = _place(connection, group)
+    place = group_place(connection, group)
     return [EventId(row[0]) for row in projected_rows(connection, "recordings", place.group_no)] if place else []
 
 
@@ -333,7 +335,7 @@ def _files_with(connection: Connection, group: GroupId, blob: BlobId) -> Iterato
 
 
 def _wanted(connection: Connection, group: GroupId, recording: EventId | None) -> list[WantedBlob]:
-    place, recording_no = _place(connection, group), None
+    place, recording_no = group_place(connection, group), None
     if recording is not None:
         found = _find(connection, group, recording)
         place, recording_no = found or (None, None)

@@ -54,6 +54,8 @@ class FileBlobStore:
         self.folder = folder
         self.free_floor = free_floor
         self.incoming = folder / INCOMING
+        self.added = 0
+        self.removed = 0
         self.threads = ThreadPoolExecutor(THREADS_MAX, "blobs")
         self._readers = ThreadPoolExecutor(READERS_MAX, "parts of blobs")
         with disk_errors("blobs"):
@@ -146,6 +148,7 @@ class FileBlobStore:
             make_folders(final.parent, self.folder)
             failpoint(f"{points}.before_rename")
             aside.replace(final)
+            self.added += 1
             failpoint(f"{points}.after_rename")
             sync_folder(final.parent)
             # Renaming one name of a file to another name of the same file does nothing at all.
@@ -203,6 +206,7 @@ class FileBlobStore:
         with disk_errors(f"blob {blob.hex()}"):
             if path.exists():
                 path.unlink()
+                self.removed += 1
                 sync_folder(path.parent)
 
     def _sweep(self, kept: set[str]) -> int:

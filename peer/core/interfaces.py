@@ -227,6 +227,16 @@ class BlobFacts(NamedTuple):
 class BlobStore(Protocol):
     """Bytes by their hash. What has its name here was verified before it got it."""
 
+    @property
+    def added(self) -> int:
+        """Another number after each blob that got its name."""
+        ...
+
+    @property
+    def removed(self) -> int:
+        """Another number after each blob that lost it."""
+        ...
+
     async def ingest(self, path: Path, *, take: str) -> BlobFacts:
         """Hash and store a file; `take` is `copy` (a reflink where possible), `link` or `move`. Durable when it returns."""
         ...
