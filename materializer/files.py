@@ -11,14 +11,15 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from materializer.manifest import MANIFEST_CBOR, MANIFEST_JSON, Manifest
+from materializer.layout import Layout, checked, folder_contents, is_as_written, layouts, stored_files
+from materializer.manifest import MANIFEST_CBOR, Manifest
 from materializer.queries import TreeEntry
 from peer.core.encoding import decode_map
-from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import check_name
 from peer.errors import NotCanonicalError
@@ -45,11 +46,6 @@ class TreeQueries(Protocol):
     async def recording_ids(self, group: GroupId) -> list[EventId]:
         """All recordings of a group."""
         ...
-
-
-class _File(NamedTuple):
-    blob: BlobId
-    size: int
 
 
 class RecordingTree:
@@ -93,40 +89,41 @@ class RecordingTree:
             self._place(group, recording, entry)
 
     def _folder(self, group: GroupId, entry: TreeEntry) -> Path:
-        return self.group_folder(group) / _checked(entry.folder)
+        return self.group_folder(group) / checked(entry.folder)
 
     def _place(self, group: GroupId, recording: EventId, entry: TreeEntry) -> None:
         folder = self._folder(group, entry)
         manifest = entry.manifest
-        files = _files(manifest) if manifest else {}
-        if manifest is None or not all(self._blobs.has(file.blob) for file in files.values()):
+        if manifest is None or not all(self._blobs.has(file.blob) for file in stored_files(manifest).values()):
             if os.path.lexists(folder):
                 self._remove(folder)
             return
-        if self._is_right(folder, manifest, files):
+        if any(self._is_right(folder, manifest, layout) for layout in layouts(manifest)):
             return
         aside = self._root / ASIDE / recording.hex()
         _delete(aside)
         aside.mkdir(parents=True)
-        for name, file in files.items():
+        contents = folder_contents(manifest, self._blobs.path)
+        for name, file in contents.stored.items():
             _link(self._blobs.path(file.blob), aside / name)
-        _write(aside / MANIFEST_CBOR, manifest.cbor)
-        _write(aside / MANIFEST_JSON, manifest.json)
+        for name, data in contents.written.items():
+            _write(aside / name, data)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(folder):
             self._remove(folder)
         failpoint("tree.before_rename")
         aside.rename(folder)
         _flush(folder.parent)
+        self._remove_former(recording, folder, str(manifest.fields["name"]))
 
-    def _is_right(self, folder: Path, manifest: Manifest, files: Mapping[str, _File]) -> bool:
+    def _is_right(self, folder: Path, manifest: Manifest, layout: Layout) -> bool:
         try:
-            if folder.is_symlink() or {path.name for path in folder.iterdir()} != {*files, MANIFEST_CBOR, MANIFEST_JSON}:
+            if folder.is_symlink() or {path.name for path in folder.iterdir()} != layout.names:
                 return False
-            texts = {MANIFEST_CBOR: manifest.cbor, MANIFEST_JSON: manifest.json}
-            if any((folder / name).is_symlink() or (folder / name).read_bytes() != data for name, data in texts.items()):
-                return False
-            return all(_is_same(folder / name, self._blobs.path(file.blob), file.size) for name, file in files.items())
+            for name in layout.names - layout.stored.keys():
+                if (folder / name).is_symlink() or not is_as_written(manifest, name, (folder / name).read_bytes()):
+                    return False
+            return all(_is_same(folder / name, self._blobs.path(file.blob), file.size) for name, file in layout.stored.items())
         except OSError:
             return False
 
@@ -147,21 +144,8 @@ class RecordingTree:
         if not home.is_dir():
             return
         for folder in home.iterdir():
-            if folder.name not in wanted and _group_of(folder) == group:
+            if folder.name not in wanted and _said_in(folder, "group") == group:
                 self._remove(folder)
-
-
-def _files(manifest: Manifest) -> dict[str, _File]:
-    """The files of a recording by their names in its folder."""
-    entries = [*manifest.fields["chunks"], *manifest.fields["attachments"]]
-    return {_checked(entry["name"]): _File(BlobId(entry["blob_id"]), entry["size_bytes"]) for entry in entries}
-
-
-def _checked(name: str) -> str:
-    """`name`, which the pure code has checked; once more, here where it becomes a path. The folder of a long name may be longer than a name."""
-    check_name(name[:128], "file")
-    check_name("x" + name[128:], "file")
-    return name
 
 
 def _is_same(path: Path, blob: Path, size: int) -> bool:
@@ -222,12 +206,12 @@ def _delete(path: Path) -> None:
             path.unlink()
 
 
-def _group_of(folder: Path) -> object:
-    """The group whose manifest lies in `folder`, None if there is none."""
+def _said_in(folder: Path, field: str) -> object:
+    """What the manifest in `folder` says, None if there is none."""
     try:
         path = folder / MANIFEST_CBOR
         if folder.is_symlink() or path.stat().st_size > MANIFEST_BYTES_MAX:
             return None
-        return decode_map(path.read_bytes()).get("group")
+        return decode_map(path.read_bytes()).get(field)
     except (OSError, NotCanonicalError):
         return None

@@ -163,6 +163,7 @@ async def test_two_recordings_of_one_name_have_two_folders(tmp_path: Path) -> No
         site.materializer.subscribe(lambda recordings: touched.append({recording for _, recording in recordings}))
         earlier = await add(site, first, [write_mcap(tmp_path / "a.mcap")], name="run")
         await site.tree.refresh(GROUP, set().union(*touched))
+        assert {path.name for path in home(site).iterdir()} == {"run", f"RUN-{later.hex()[:8]}"}
         await site.tree.refresh_all(GROUP)
         assert {path.name for path in home(site).iterdir()} == {"run", f"RUN-{later.hex()[:8]}"}
         assert earlier != later
