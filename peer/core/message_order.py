@@ -24,3 +24,11 @@ class MessageService(Protocol):
     def lines(self, reference: str, order: MessageOrder) -> AsyncGenerator[bytes, None]:
         """A JSON document for each message, on a line of its own, in the order of time; whole lines, some at a time."""
         ...
+
+
+class RateService(Protocol):
+    """Counts messages."""
+
+    async def rates(self, reference: str, topics: Sequence[str], bins: int) -> dict[str, object]:
+        """How many there are in each of so many equal parts of a recording's time, by topic."""
+        ...

@@ -15,6 +15,12 @@ class MessagesTooLargeError(RequestError):
     code = "messages_too_large"
 
 
+class RecordingEmptyError(RequestError):
+    """A recording without a message has nothing to count or to draw."""
+
+    code = "recording_empty"
+
+
 class TooManyReadersError(RequestError):
     """As many as may are reading messages at this peer now."""
 
