@@ -1,7 +1,8 @@
 """Keeps `views.db` up with `log.db`: reads pages of events, projects them, moves the cursor, all of a page in one transaction.
 
 `views.db` remembers the position and the id of the last event that it has seen. If `log.db` has another event there, or the projections are of
-another version, it starts again from nothing. Whoever wants to follow subscribes to the recordings that pages touch.
+another version, it starts again from nothing, or `side_by_side` lets another file be filled. Whoever wants to follow subscribes to the recordings
+that pages touch.
 
 Each row keeps the role by which it was judged, and each group the digest of the judgement that all of its rows agree with. When this changes, rows
 that may have another role are judged anew before anything else is projected. It may change again while events are read or rows are judged: then what
@@ -59,8 +60,12 @@ START = Cursor(PROJECTION_VERSION, 0, NO_EVENT)
 NO_CHANGES = Changes(frozenset(), frozenset())
 
 
+class RetiredError(Exception):
+    """Another materializer has taken over: ask that one."""
+
+
 class Materializer:
-    """The one writer of `views.db`. `run` does the work until it is cancelled."""
+    """The one writer of `views.db`, or of a file that is to take its place. `run` does the work until it is cancelled."""
 
     def __init__(self, views: Views, store: EventStore, replica: Replica) -> None:
         """Does nothing yet."""
@@ -76,8 +81,8 @@ class Materializer:
         self._wake = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._listeners: list[ChangeListener] = []
-        self._rebuild_wanted: list[asyncio.Future[None]] = []
         self._failure: BaseException | None = None
+        self._is_retired = False
 
     @property
     def position(self) -> int:
@@ -86,9 +91,18 @@ class Materializer:
 
     async def start(self) -> None:
         """Read the cursor, and start from nothing if it does not fit the log. Call before `run`."""
-        self._cursor = await self._views.read(_read_cursor)
-        if self._cursor.version != PROJECTION_VERSION or not await self._is_in_log(self._cursor):
+        if not await self.fits_log() or self.version != PROJECTION_VERSION:
             await self._clear()
+
+    @property
+    def version(self) -> int:
+        """By which rules it is projected what the views hold."""
+        return self._cursor.version
+
+    async def fits_log(self) -> bool:
+        """Read the cursor; whether the log has that event at that place."""
+        self._cursor = await self._views.read(_read_cursor)
+        return await self._is_in_log(self._cursor)
 
     async def run(self) -> None:
         """Project what is there and what comes. Raises `StoreError` when the disk fails."""
@@ -97,17 +111,16 @@ class Materializer:
         try:
             while True:
                 self._wake.clear()
-                await self._catch_up()
+                await self.catch_up()
                 await self._wake.wait()
         except BaseException as failure:
-            self._failure = failure
+            self.end(failure)
             raise
         finally:
             unsubscribe()
-            self._fail_waiting()
 
     async def reached(self, position: int) -> None:
-        """Return once the event at `position` can be read in the views."""
+        """Return once the event at `position` can be read in the views. Raises `RetiredError` if another one has taken over."""
         if position <= self._cursor.position:
             return
         self._check_alive()
@@ -115,25 +128,34 @@ class Materializer:
         self._waiting.append((position, future))
         await future
 
-    async def rebuild(self) -> None:
-        """Throw the projections away, and return once they are as far again as they were. `run` must be running."""
-        self._check_alive()
-        position = self._cursor.position
-        future = asyncio.get_running_loop().create_future()
-        self._rebuild_wanted.append(future)
-        self._wake.set()
-        await future
-        await self.reached(position)
+    def move_to(self, views: Views) -> None:
+        """What was written so far can be read there, and what comes is written there. Not while it is at work."""
+        self._views = views
+
+    def retire(self) -> None:
+        """Let whoever waits ask another one. Cancel `run` then."""
+        self._is_retired = True
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(RetiredError())
+        self._waiting = []
+
+    def end(self, failure: BaseException) -> None:
+        """Nothing is projected any more: nobody need wait."""
+        self._failure = failure
+        for _, future in self._waiting:
+            if not future.done():
+                future.cancel()
+        self._waiting = []
 
     def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
         """Call `listener` with the recordings that each committed page has touched; returns what ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    async def _catch_up(self) -> None:
+    async def catch_up(self) -> None:
+        """Project all that is in the log, and judge all rows by what holds now."""
         while True:
-            if self._rebuild_wanted:
-                await self._rebuild_now()
             judgements = {group: view.judgement for group, view in self._replica.groups.items()}
             if not await self._judge_anew(judgements):
                 continue
@@ -215,13 +237,6 @@ class Materializer:
         for listener in list(self._listeners):
             listener(recordings)
 
-    async def _rebuild_now(self) -> None:
-        wanted, self._rebuild_wanted = self._rebuild_wanted, []
-        await self._clear()
-        for future in wanted:
-            if not future.done():
-                future.set_result(None)
-
     async def _clear(self) -> None:
         await self._views.transaction(_clear)
         self._projector = Projector()
@@ -235,6 +250,8 @@ class Materializer:
         return bool(found) and (found[0].position, found[0].event.id) == (cursor.position, cursor.event_id)
 
     def _check_alive(self) -> None:
+        if self._is_retired:
+            raise RetiredError
         if self._failure is not None:
             raise RuntimeError("the materializer has stopped") from self._failure
 
@@ -248,12 +265,6 @@ class Materializer:
             else:
                 still.append((position, future))
         self._waiting = still
-
-    def _fail_waiting(self) -> None:
-        for future in [*(future for _, future in self._waiting), *self._rebuild_wanted]:
-            if not future.done():
-                future.cancel()
-        self._waiting, self._rebuild_wanted = [], []
 
 
 def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:

@@ -87,7 +87,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
 
     `damage` is what was found wrong with `log.db` when it was open last.
     """
-    async with opened_core(directory, damage) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+    async with opened_core(directory, damage, old_may_answer=True) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
         sites = make_site_service(core, directory, lambda: links)
         agreement = make_agreement(core, lambda: links)

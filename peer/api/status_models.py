@@ -126,6 +126,13 @@ class StatusProblem(Answer):
     fix: str
 
 
+class RebuildingShown(Answer):
+    """Projections that are computed anew while the present ones answer."""
+
+    events_done: Count
+    events_total: Count
+
+
 class DifferenceShown(Answer):
     """A table that is another one at a site which holds the same."""
 
@@ -156,6 +163,7 @@ class Status(Answer):
     transfers: list[Transfer]
     hub: HubSummary
     disk: Disk
+    rebuilding: RebuildingShown | None
     differences: list[DifferenceShown]
     problems: list[StatusProblem]
 

@@ -77,6 +77,7 @@ def _print_status(answer: dict[str, Any]) -> None:
             ("peer", f"{answer['name']} ({answer['peer_id']})"),
             ("reached at", answer["endpoint"]),
             ("ready", answer["ready"]),
+            *_rebuilding(answer["rebuilding"]),
             ("disk", _disk(answer["disk"])),
             *_hub(answer["hub"]),
             ("addresses from", [_source(each) for each in answer["sources"]]),
@@ -128,6 +129,13 @@ def _source(source: dict[str, Any]) -> str:
     """A source of addresses, with what went wrong there."""
     error = f": {source['last_error']}" if source["last_error"] else ""
     return f"{source['source']} ({source['state']}{error})"
+
+
+def _rebuilding(rebuilding: dict[str, Any] | None) -> list[tuple[str, object]]:
+    """A line while projections are computed anew."""
+    if rebuilding is None:
+        return []
+    return [("rebuilding", f"{rebuilding['events_done']} of {rebuilding['events_total']} events; until then the present view answers")]
 
 
 def _hub(hub: dict[str, Any]) -> list[tuple[str, object]]:

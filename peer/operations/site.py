@@ -138,6 +138,8 @@ class SiteParts(NamedTuple):
     """What this peer is as a hub for others."""
     differences: Callable[[], Sequence[Difference]]
     """What other sites show otherwise that hold the same."""
+    rebuilding: Callable[[], tuple[int, int] | None]
+    """How many events, of how many, are in the projections that are computed anew, if any are."""
 
 
 class Site:
@@ -174,6 +176,7 @@ class Site:
             "gossip": self._gossip(),
             "hub": parts.hub(),
             "disk": await self._disk(),
+            "rebuilding": self._rebuilding(),
             "differences": self._differences(),
             "problems": self._problems(pending),
         }
@@ -277,6 +280,10 @@ class Site:
             "cache_bytes": parts.cache.used,
             "cache_limit_bytes": parts.cache.limit,
         }
+
+    def _rebuilding(self) -> Json | None:
+        found = self._parts.rebuilding()
+        return {"events_done": found[0], "events_total": found[1]} if found is not None else None
 
     def _differences(self) -> list[Json]:
         return differences_shown(self._parts.replica, self._parts.differences())

@@ -81,6 +81,15 @@ class Database:
         """All rows that one SELECT gives."""
         return await self._run(self._reader, partial(_fetch, sql, parameters))
 
+    async def take_over(self, source: "Database") -> None:
+        """Hold all that `source` holds and nothing else, in one transaction: whoever reads sees what was here or what is there.
+
+        Nobody may write to `source` meanwhile; it may have lost its name.
+        """
+        assert self._writer is not None, "who takes over writes"
+        connection = source._reader._conn  # noqa: SLF001  (see `_run`)
+        await self._run(self._writer, connection.backup)
+
     async def close(self) -> None:
         """Finish what waits, then close both connections."""
         self._closed = True

@@ -7,16 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from materializer.queries import Projections
-from materializer.runner import Materializer
+from materializer.side_by_side import SideBySide
 from peer.blobs.store import FileBlobStore
 from peer.core.identity import GroupId, KeyPair
-from peer.errors import MeshError, StoreCorruptError
+from peer.errors import MeshError
 from peer.logs import get_log
-from peer.store.database import Database, open_database, remove_database
+from peer.store.database import open_database
 from peer.store.directory import DataDirectory
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 from peer.store.recovery import recover
+from peer.store.views_files import ViewsFiles, open_views
 
 FREE_FLOOR_BYTES = 256 * 1024 * 1024
 """The disk is never filled further than this by bytes from elsewhere."""
@@ -30,10 +31,10 @@ class Core(NamedTuple):
     key: KeyPair
     store: SqliteEventStore
     views: Projections
-    materializer: Materializer
+    materializer: SideBySide
     blobs: FileBlobStore
-    database: Database
-    """Of the projections."""
+    database: ViewsFiles
+    """The projections on disk."""
 
 
 def now_ms() -> int:
@@ -42,8 +43,11 @@ def now_ms() -> int:
 
 
 @asynccontextmanager
-async def opened_core(directory: DataDirectory, damage: MeshError | None = None) -> AsyncIterator[Core]:
-    """Log, projections and bytes of a directory that the caller has locked."""
+async def opened_core(directory: DataDirectory, damage: MeshError | None = None, *, old_may_answer: bool = False) -> AsyncIterator[Core]:
+    """Log, projections and bytes of a directory that the caller has locked.
+
+    With `old_may_answer` projections of other rules do so while new ones are computed.
+    """
     keys = KeyFiles(directory.keys)
     key = keys.peer_key()
     await recover(directory, key, lambda event, fields: _log.warning(event, **fields), damage)
@@ -53,15 +57,16 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None)
         lost = keys.log_key_files().keys() - {group.hex()[:GROUP_CHARACTERS] for group in store.replica.whole.groups}
         if lost:
             _log.warning("log.db knows nothing of groups that this peer has written in: put it back, or join them again", groups=sorted(lost))
-        views = await stack.enter_async_context(await _open_views(directory))
-        materializer = Materializer(views, store, store.replica.whole)
+        views = await stack.enter_async_context(await open_views(directory.views_database, _views_damaged))
+        materializer = SideBySide(views, store, store.replica.whole)
         blobs = FileBlobStore(directory.blobs, free_floor=FREE_FLOOR_BYTES)
         stack.callback(blobs.close)
-        await materializer.start()
+        await materializer.start(old_may_answer=old_may_answer)
         async with asyncio.TaskGroup() as tasks:
             projecting = tasks.create_task(materializer.run())
             try:
-                await materializer.reached(store.position)
+                if materializer.follows:
+                    await materializer.reached(store.position)
                 projections = Projections(views, materializer)
                 if blobs.has_leftovers:
                     await _sweep(blobs, projections, store.replica.groups)
@@ -76,14 +81,8 @@ async def _sweep(blobs: FileBlobStore, views: Projections, groups: Iterable[Grou
     await blobs.sweep({blob for file in wanted for blob in (file.blob, file.pieces)})
 
 
-async def _open_views(directory: DataDirectory) -> Database:
-    """`views.db`; one that is damaged or newer is thrown away, since it is computed again."""
-    try:
-        return await open_database(directory.views_database, "views", synchronous="NORMAL")
-    except StoreCorruptError as error:
-        _log.warning("the projections are damaged and are computed again", error=error.text)
-        remove_database(directory.views_database)
-        return await open_database(directory.views_database, "views", synchronous="NORMAL")
+def _views_damaged(why: str) -> None:
+    _log.warning("the projections cannot be read and are computed again", error=why)
 
 
 def report(event: str, error: BaseException) -> None:

@@ -75,6 +75,7 @@ def make_services(
         serving.cache,
         hub.summary,
         agreement.differences,
+        lambda: core.materializer.rebuilding,
     )
     adding = Adding(me, store, replica, core.blobs, views, showing.now)
     recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from materializer.files import RecordingTree
 from materializer.queries import Projections
-from materializer.runner import Materializer
+from materializer.side_by_side import SideBySide
 from peer.blobs.store import FileBlobStore
-from peer.store.database import Database, open_database
 from peer.store.directory import DataDirectory
 from peer.store.events import SqliteEventStore
+from peer.store.views_files import ViewsFiles, open_views
 from tests.integration.store_site import running_store
 from tests.samples import genesis
 
@@ -22,27 +22,28 @@ class ViewsSite(NamedTuple):
 
     directory: DataDirectory
     store: SqliteEventStore
-    database: Database
-    materializer: Materializer
+    database: ViewsFiles
+    materializer: SideBySide
     views: Projections
     blobs: FileBlobStore
     tree: RecordingTree
 
 
 @asynccontextmanager
-async def running_views(root: Path) -> AsyncIterator[ViewsSite]:
+async def running_views(root: Path, *, old_may_answer: bool = False) -> AsyncIterator[ViewsSite]:
     """The site in the data directory `root`, whose group is that of the samples. Everything that is stored is projected when it begins."""
     async with running_store(root) as store:
         await store.create_group(genesis())
         directory = DataDirectory(root)
-        async with await open_database(directory.views_database, "views", synchronous="NORMAL") as database:
-            materializer = Materializer(database, store, store.replica)
-            await materializer.start()
+        async with await open_views(directory.views_database, print) as database:
+            materializer = SideBySide(database, store, store.replica)
+            await materializer.start(old_may_answer=old_may_answer)
             projecting = asyncio.create_task(materializer.run())
             blobs = FileBlobStore(directory.blobs)
             views = Projections(database, materializer)
             try:
-                await materializer.reached(store.position)
+                if materializer.follows:
+                    await materializer.reached(store.position)
                 yield ViewsSite(
                     directory, store, database, materializer, views, blobs, RecordingTree(directory.recordings, blobs, views, store.replica)
                 )

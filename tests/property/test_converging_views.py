@@ -112,7 +112,7 @@ def arrive(arrivals: list[StoredEvent], told: Told, chance: random.Random, seen:
         if chance.random() < 0.05:
             seen["rebuilt in the middle"] += 1
             run(materializer._clear())
-        run(materializer._catch_up())  # One step of `run`, which never ends.
+        run(materializer.catch_up())  # One step of `run`, which never ends.
     assert encode(views.export()) == told.export
     assert check_digests(views) == told.digest
     assert shown(views) == told.shown

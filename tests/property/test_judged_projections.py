@@ -72,7 +72,7 @@ async def follow(store: ArrivingStore, views: CrashingViews, chance: random.Rand
                 await materializer.start()
             if not store.is_whole:
                 store.arrive(chance.randrange(1, 10))
-            await materializer._catch_up()  # One step of `run`, which never ends.
+            await materializer.catch_up()  # One step of `run`, which never ends.
             if store.is_whole and materializer.position == len(store.held):
                 return
         except CrashError:

@@ -58,7 +58,7 @@ def set_up() -> tuple[ScriptedStore, MemoryViews, Materializer, list[EventId]]:
     store, views = ScriptedStore(story.events), MemoryViews()
     materializer = Materializer(views, cast("EventStore", store), cast("Replica", store))
     run(materializer.start())
-    run(materializer._catch_up())
+    run(materializer.catch_up())
     assert roles(views) == dict.fromkeys(ids, Role.WRITER)
     return store, views, materializer, ids
 
@@ -75,7 +75,7 @@ def test_roles_that_change_while_they_are_told_are_asked_for_again() -> None:
     store.judge({ids[0]: Role.READER})
     store.before[1] = lambda: store.judge({ids[0]: Role.NONE})
     store.after[1] = lambda: store.judge({ids[0]: Role.READER})
-    run(materializer._catch_up())
+    run(materializer.catch_up())
     assert roles(views)[ids[0]] is Role.READER
     assert store.questions > 1
 
@@ -86,7 +86,7 @@ def test_roles_that_change_back_after_half_of_the_rows_were_judged_are_as_they_w
     store, views, materializer, ids = set_up()
     store.judge(dict.fromkeys(ids, Role.NONE))
     store.after[2] = lambda: store.judge({})
-    run(materializer._catch_up())
+    run(materializer.catch_up())
     assert store.questions > 2
     assert roles(views) == dict.fromkeys(ids, Role.WRITER)
 
@@ -94,10 +94,10 @@ def test_roles_that_change_back_after_half_of_the_rows_were_judged_are_as_they_w
 def test_a_new_judgement_with_the_same_roles_asks_for_nothing() -> None:
     store, views, materializer, ids = set_up()
     store.judge({})
-    run(materializer._catch_up())
+    run(materializer.catch_up())
     assert store.questions == 0
     again = Materializer(views, cast("EventStore", store), cast("Replica", store))
     run(again.start())
-    run(again._catch_up())
+    run(again.catch_up())
     assert store.questions == 0, "nor does a start"
     assert len(roles(views)) == len(ids)
