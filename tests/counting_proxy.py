@@ -48,6 +48,8 @@ class CountingProxy:
         self.happened: Counter[str] = Counter()
         """Faults that were met."""
         self.crossings: list[Crossing] = []
+        self.carried = {"in": 0, "out": 0}
+        """Bytes that were passed on, towards the listener and from it."""
         self.is_silent = False
         """Nothing is passed on and nothing is closed, as if the cable was cut: for connections that stand."""
         self._behind = port
@@ -88,8 +90,8 @@ class CountingProxy:
         is_link = b"upgrade: websocket" in head.lower()
         try:
             await asyncio.gather(
-                self._pass(reader, inner_writer, _Frames(crossing, "in") if is_link else None),
-                self._pass(inner_reader, writer, _Frames(crossing, "out", after_head=True) if is_link else None),
+                self._pass("in", reader, inner_writer, _Frames(crossing, "in") if is_link else None),
+                self._pass("out", inner_reader, writer, _Frames(crossing, "out", after_head=True) if is_link else None),
             )
         except asyncio.CancelledError:
             inner_writer.transport.abort()
@@ -109,7 +111,7 @@ class CountingProxy:
                 await writer.drain()
         writer.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: "_Frames | None") -> None:
+    async def _pass(self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: "_Frames | None") -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(BLOCK_SIZE):
                 if self.is_silent:
@@ -118,6 +120,7 @@ class CountingProxy:
                     return
                 if frames is not None:
                     frames.feed(data)
+                self.carried[direction] += len(data)
                 writer.write(data)
                 await writer.drain()
         if self.is_silent:
