@@ -7,7 +7,7 @@ there.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingFinalize, chunks_hash
+from materializer.bodies import MANIFEST_VERSION, AttachmentAdd, ChunkAdd, RecordingFinalize, chunks_hash
 from materializer.fields import TopicEntry
 from materializer.manifest import MANIFEST_VERSIONS, Manifest, RecordingFacts, make_manifest, merge_topics
 from peer.core.identity import EventId
@@ -81,12 +81,17 @@ def judge(finalize: Finalize, parts: Parts) -> Verdict:
         return Verdict(WAITING, None)
     if len({chunk.body.index for chunk in final.chunks}) != len(final.chunks):
         return Verdict(MISMATCH, None)
-    more = _topics_by_chunk(final.topics)
-    chunks = [chunk.body._replace(topics=merge_topics([chunk.body.topics, *more.get(chunk.event_id, ())])) for chunk in final.chunks]
-    manifest = make_manifest(parts.facts, chunks, [attachment.body for attachment in final.attachments], version=finalize.body.manifest_version)
+    manifest = manifest_of(final, finalize.body.manifest_version)
     if manifest.manifest_id != finalize.body.manifest_id:
         return Verdict(MISMATCH, None)
     return Verdict(COMPLETE, manifest)
+
+
+def manifest_of(parts: Parts, version: int = MANIFEST_VERSION) -> Manifest:
+    """The manifest of a recording that consists of just these parts. The indexes of its chunks are distinct."""
+    more = _topics_by_chunk(parts.topics)
+    chunks = [chunk.body._replace(topics=merge_topics([chunk.body.topics, *more.get(chunk.event_id, ())])) for chunk in parts.chunks]
+    return make_manifest(parts.facts, chunks, [attachment.body for attachment in parts.attachments], version=version)
 
 
 def final_parts(finalize: Finalize, parts: Parts) -> Parts | None:

@@ -32,6 +32,7 @@ from peer.wiring.fetching import make_movers
 from peer.wiring.gossiping import make_gossip
 from peer.wiring.hub_source import HubSourceParts, follow_hub
 from peer.wiring.hubbing import make_administration, open_hub
+from peer.wiring.ingesting import open_watches
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
 from peer.wiring.neighbourhood import make_agreement, make_site_service
@@ -104,10 +105,11 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         movers = make_movers(stack, directory, config, core, sources)
         fetching, showing = movers.fetching, movers.showing
         hub = await open_hub(stack, directory, config)
+        watches = await open_watches(stack, directory)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
         serving = make_serving(stack, directory, config, core, (sources, fetching))
         neighbourhood = (links, sites, gossip, administration, agreement)
-        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving))
+        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving, watches))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, serving, config, links, services, hub)
         app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
@@ -131,6 +133,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             follow_hub(asking, core, links),
             upkeep.run(),
             belonging.leaving.run(),
+            services.watch.run(),
         ]
         work += [_follow_links(links, fetching, resolver), *([hub.run()] if hub is not None else [])]
         background = [*map(tasks.create_task, work), links_task]

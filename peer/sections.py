@@ -67,6 +67,18 @@ class HubSourceSection(_Section):
         return value
 
 
+class WatchSection(_Section):
+    """How watched folders are looked into."""
+
+    interval: float = Field(default=30, gt=0, le=86_400, description="Seconds between two looks into watched folders.")
+    settle: float = Field(default=2, ge=0, le=3600, description="Seconds for which a file must have been left alone before it is read.")
+    quiet: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds without a change after which a bag without metadata.yaml, all of whose files are closed, is complete; 0 for never.",
+    )
+
+
 class StaticPeer(_Section):
     """A peer that was entered in the configuration file."""
 

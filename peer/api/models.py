@@ -57,6 +57,8 @@ class RecordingAdd(Request):
     tags: list[str] = Field(default_factory=list, max_length=64)
     machine: str | None = Field(default=None, max_length=256)
     take: Literal["copy", "link", "move"] = "copy"
+    open: bool = False
+    """True if more files are to come: then it is not finalized."""
     operator: str | None = Field(default=None, max_length=256, description="Who adds it")
     dropped: list[Count] = Field(default_factory=list, max_length=PATHS_MAX, description="Messages that the recorder dropped, for each MCAP file")
     check: bool = Field(default=False, description="Unpack all that the files hold, and look at its checksums")

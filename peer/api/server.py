@@ -12,6 +12,7 @@ from peer.api.backup_routes import BackupRoutes
 from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.hub_routes import HubAdminRoutes
+from peer.api.ingest_routes import IngestRoutes
 from peer.api.member_routes import MemberRoutes
 from peer.api.message_routes import MessageRoutes
 from peer.api.models import Health, Verified, Verify
@@ -39,6 +40,7 @@ class SiteRoutes:
         """Does nothing yet."""
         self._site = services.site
         self._guards = (services.tokens, services.audit)
+        self._watch = services.watch
         self._version = version
         self._document: dict[str, object] = {}
 
@@ -61,7 +63,7 @@ class SiteRoutes:
     async def status(self, _: web.Request) -> object:
         """How it is."""
         status = await self._site.status()
-        return {**status, "problems": [*_list(status["problems"]), *self._problems()]}
+        return {**status, "problems": [*_list(status["problems"]), *self._problems(), *self._watch.problems()]}
 
     async def transfers(self, _: web.Request) -> object:
         """Bytes on their way here."""
@@ -114,6 +116,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
         *TokenRoutes(services).routes(),
     ]
     routes += MessageRoutes(services.messages).routes()
+    routes += IngestRoutes(services).routes()
     routes += BackupRoutes(services).routes()
     routes += HubAdminRoutes(services).routes()
     site.set_routes(routes)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from peer.api.ingest_services import OpeningService, WatchService
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
 from peer.core.message_order import MessageService
@@ -361,4 +362,6 @@ class Services(NamedTuple):
     paths: PathService
     backups: BackupService
     hub: HubService
+    opening: OpeningService
+    watch: WatchService
     messages: MessageService

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from peer.cli import editing, options, reading
+from peer.cli import editing, opening, options, reading
 from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
@@ -31,6 +31,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("show")(show_recording)
     SECTION.command("fetch")(fetch)
     editing.add_commands(SECTION)
+    opening.add_commands(SECTION)
     reading.add_commands(SECTION)
     TRANSFERS_SECTION.callback()(transfers)
     app.add_typer(SECTION, name="recording")
@@ -52,6 +53,7 @@ def add(  # noqa: PLR0913  (the options of the command)
     check: Annotated[bool, typer.Option("--check", help="Unpack all that is in the files first, and look at its checksums. Slow.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Hard-link the files instead of copying them.")] = False,
     move: Annotated[bool, typer.Option("--move", help="Move the files here.")] = False,
+    is_open: Annotated[bool, typer.Option("--open", help="More files are to come: see `recording append` and `recording finalize`.")] = False,
 ) -> None:
     """Share a recording with a group. The files are read, checked, hashed and kept."""
     if link and move:
@@ -67,6 +69,7 @@ def add(  # noqa: PLR0913  (the options of the command)
         "operator": login_name() if operator is None else operator,
         "dropped": dropped or [],
         "check": check,
+        "open": is_open,
     }
     with connect() as client:
         answer = client.post(RECORDINGS, body, patient=True)
@@ -187,14 +190,19 @@ def transfers(*, follow: Annotated[bool, typer.Option("--follow", help="Go on un
 def _wait_until_local(client: AdminClient, answer: Any) -> Any:  # noqa: ANN401  (JSON documents)
     timeout_s = options.current.timeout_s
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    while answer["state"] in {"partial", "remote", "open", "missing"}:
+    while answer["state"] in {"partial", "remote", "missing"} or not _needs_no_wait(answer):
         if end is not None and time.monotonic() > end:
             raise TimedOutError(f"{answer['name']}: not all bytes are here yet; the transfer goes on", fix="see `recmesh transfers`")
         time.sleep(POLL_S)
         answer = client.get(_path(answer["id"]))
-    if answer["state"] != "local":
+    if answer["state"] not in {"local", "open"}:
         raise MeshError(f"{answer['name']} is {answer['state']}", fix="see `recmesh verify --deep`")
     return answer
+
+
+def _needs_no_wait(answer: dict[str, Any]) -> bool:
+    """False for an open recording of which files are not here that are known so far; more may come at any time."""
+    return answer["state"] != "open" or all(each["here"] for each in answer["chunks"])
 
 
 def _all(client: AdminClient, filters: dict[str, str | int | list[str]]) -> list[Any]:

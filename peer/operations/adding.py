@@ -27,7 +27,7 @@ from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.mcap_index import McapIndex, read_index
 from peer.core.certificate import LogKind
 from peer.core.control import Role
-from peer.core.identity import EventId, GroupId, PeerId
+from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import BlobFacts, BlobStore, EventStore, Replica
 from peer.core.names import check_name
 from peer.core.run import Draft
@@ -35,6 +35,7 @@ from peer.core.views import Views
 from peer.errors import NotAllowedError, RequestError
 from peer.failpoints import failpoint
 from peer.operations.files import Selection, default_name, select_files
+from peer.operations.naming import Naming
 from peer.operations.origin import check_operator, origin_of
 from peer.operations.references import find_group
 
@@ -59,18 +60,22 @@ class AddRequest(NamedTuple):
     """Messages that the recorder dropped, for each MCAP file in its order; empty to take what the files say."""
     check: bool = False
     """True to unpack all that the files hold, and to look at its checksums."""
+    is_open: bool = False
+    """True if more files are to come: it is not finalized."""
 
 
-class _Chunk(NamedTuple):
+class NewChunk(NamedTuple):
+    """A chunk that is kept here, and that no event tells of yet."""
+
     source_name: str
     index: McapIndex  # type: ignore[assignment]  # What stands in the file; nobody searches here with `tuple.index`.
     facts: BlobFacts
 
 
-class _Contents(NamedTuple):
+class Contents(NamedTuple):
     """Everything that is to be told, and is durable already."""
 
-    chunks: Sequence[_Chunk]
+    chunks: Sequence[NewChunk]
     attachments: Sequence[tuple[str, BlobFacts]]
     created_ns: int
 
@@ -79,10 +84,11 @@ class Adding:
     """Adds recordings that were made at this site."""
 
     def __init__(
-        self, peer: PeerId, store: EventStore, replica: Replica, blobs: BlobStore, views: Views, show: Callable[[GroupId, EventId], Awaitable[None]]
+        self, naming: Naming, store: EventStore, replica: Replica, blobs: BlobStore, views: Views, show: Callable[[GroupId, EventId], Awaitable[None]]
     ) -> None:
-        """For the site `peer`; `show` puts a recording into the readable tree."""
-        self._peer = peer
+        """For the site whose names `naming` looks after; `show` puts a recording into the readable tree."""
+        self._peer = naming.peer
+        self._naming = naming
         self._store = store
         self._replica = replica
         self._blobs = blobs
@@ -93,33 +99,49 @@ class Adding:
 
     async def add(self, request: AddRequest) -> EventId:
         """Add a recording and return its id once it can be read. Raises `RequestError`s that say which file is wrong, and how."""
+        group = self.check(request)
+        selection = await asyncio.to_thread(select_files, request.paths)
+        name = check_name(request.name, "recording") if request.name is not None else default_name(selection.name)
+        await self._naming.check_free(group, name)  # Before all is read: whether it still is, is looked at again when it is told.
+        _check_dropped(request.dropped, selection.chunks)
+        contents = _with_dropped(await self.keep(selection, request.take, check=request.check), request.dropped)
+        recording = await self.tell(group, name, request, contents)
+        if request.take == "move":
+            await asyncio.to_thread(_give_up, [*selection.chunks, *selection.attachments], self._blobs, contents)
+        await self._show(group, recording)
+        return recording
+
+    def check(self, request: AddRequest) -> GroupId:
+        """The group that a recording is to go into. Raises `NotAllowedError` or `RequestError` for what cannot be added there whatever its files."""
         group, view = find_group(self._replica, request.group)
         if view.roster.role(self._peer) < Role.WRITER:
             raise NotAllowedError(f"this site may read {view.genesis.name}, not write to it", fix="ask an admin of the group for the role writer")
         _check(request)
-        selection = await asyncio.to_thread(select_files, request.paths)
-        name = check_name(request.name, "recording") if request.name is not None else default_name(selection.name)
-        _check_dropped(request.dropped, selection.chunks)
-        contents = _with_dropped(await self._keep(selection, request.take, check=request.check), request.dropped)
+        return group
+
+    async def tell(self, group: GroupId, name: str, request: AddRequest, contents: Contents) -> EventId:
+        """Write the events of a new recording and return its id once it can be read. Raises `NameTakenError`."""
         failpoint("recording.before_events")
-        telling = asyncio.create_task(self._tell(group, name, request, contents))
+        telling = asyncio.create_task(self._tell_alone(group, name, request, contents))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
         recording, position = await asyncio.shield(telling)  # Whoever asked may go away: what was begun to be told is told to its end.
         failpoint("recording.after_events")
-        if request.take == "move":
-            await asyncio.to_thread(_give_up, [*selection.chunks, *selection.attachments], self._blobs, contents)
         await self._views.reached(position)
-        await self._show(group, recording)
         return recording
 
-    async def _keep(self, selection: Selection, take: str, *, check: bool = False) -> _Contents:
+    async def _tell_alone(self, group: GroupId, name: str, request: AddRequest, contents: Contents) -> tuple[EventId, int]:
+        async with self._naming.turn:
+            await self._naming.check_free(group, name)
+            return await self._tell(group, name, request, contents)
+
+    async def keep(self, selection: Selection, take: str, *, check: bool = False) -> Contents:
         """Read all files, and only if none is wrong keep them. With `check` all that they hold is unpacked, and its checksums are looked at."""
         indexes = await asyncio.gather(*(self._index(path, check=check) for path in selection.chunks))
         kept = [await self._ingest(path, take) for path in (*selection.chunks, *selection.attachments)]
-        chunks = [_Chunk(path.name, index, facts) for path, index, facts in zip(selection.chunks, indexes, kept, strict=False)]
+        chunks = [NewChunk(path.name, index, facts) for path, index, facts in zip(selection.chunks, indexes, kept, strict=False)]
         attachments = [(path.name, facts) for path, facts in zip(selection.attachments, kept[len(chunks) :], strict=True)]
-        return _Contents(chunks, attachments, time.time_ns())
+        return Contents(chunks, attachments, time.time_ns())
 
     async def _index(self, path: Path, *, check: bool) -> McapIndex:
         async with self._reading:
@@ -132,28 +154,33 @@ class Adding:
             return await self._blobs.ingest(path, take="link")
         return await self._blobs.ingest(path, take="copy")
 
-    async def _tell(self, group: GroupId, name: str, request: AddRequest, contents: _Contents) -> tuple[EventId, int]:
+    async def _tell(self, group: GroupId, name: str, request: AddRequest, contents: Contents) -> tuple[EventId, int]:
         """Write all events in one go: nobody ever sees half of a recording that was added. Its id, and this peer's position of the last event."""
         origin = origin_of(request.paths, request.operator)
         create = RecordingCreate(name, request.machine, contents.created_ns, contents.chunks[0].index.profile, *origin)
 
         def parts(written: Sequence[EventId]) -> list[Draft]:
-            drafts = [chunk_add(body) for body in _chunk_bodies(written[0], contents)]
+            drafts = [chunk_add(body) for body in chunk_bodies(written[0], contents.chunks)]
             return drafts + [attachment_add(written[0], source_name, facts) for source_name, facts in contents.attachments]
 
+        def rest(written: Sequence[EventId]) -> list[Draft]:
+            chunks = chunk_bodies(written[0], contents.chunks)
+            return [draft for chunk, event_id in zip(chunks, written[1:], strict=False) for draft in chunk_topics(chunk, event_id)]
+
         def end(written: Sequence[EventId]) -> list[Draft]:
-            recording, added = written[0], written[1 : 1 + len(contents.chunks)]
-            chunks = _chunk_bodies(recording, contents)
+            recording, last = written[0], 1 + len(contents.chunks)
+            chunks = chunk_bodies(recording, contents.chunks)
+            tags = [recording_tag(recording, tag, present=True) for tag in dict.fromkeys(request.tags)]
+            if request.is_open:
+                return tags
             manifest = make_manifest(
                 RecordingFacts(group, recording, self._peer, create),
                 [chunk._replace(topics=merge_topics([chunk.topics])) for chunk in chunks],
                 [AttachmentAdd(recording, source_name, *facts) for source_name, facts in contents.attachments],
             )
-            drafts = [draft for chunk, event_id in zip(chunks, added, strict=True) for draft in chunk_topics(chunk, event_id)]
-            drafts.append(recording_finalize(recording, manifest.manifest_id, added))
-            return drafts + [recording_tag(recording, tag, present=True) for tag in dict.fromkeys(request.tags)]
+            return [recording_finalize(recording, manifest.manifest_id, written[1:last], others=written[last:]), *tags]
 
-        events = await self._store.write(group, LogKind.DATA, [recording_create(create)], [parts, end])
+        events = await self._store.write(group, LogKind.DATA, [recording_create(create)], [parts, rest, end])
         return events[0].event.id, events[-1].position
 
 
@@ -175,7 +202,7 @@ def _check_dropped(dropped: Sequence[int], chunks: Sequence[Path]) -> None:
         raise RequestError("a number of dropped messages that no recorder counts to", fix=f"use 0 to {COUNT_MAX}")
 
 
-def _with_dropped(contents: _Contents, dropped: Sequence[int]) -> _Contents:
+def _with_dropped(contents: Contents, dropped: Sequence[int]) -> Contents:
     """`contents`, with what was said of dropped messages instead of what the files say."""
     if not dropped:
         return contents
@@ -183,11 +210,12 @@ def _with_dropped(contents: _Contents, dropped: Sequence[int]) -> _Contents:
     return contents._replace(chunks=[chunk._replace(index=chunk.index._replace(dropped=number)) for chunk, number in pairs])
 
 
-def _chunk_bodies(recording: EventId, contents: _Contents) -> list[ChunkAdd]:
-    return [_chunk_body(recording, number, chunk) for number, chunk in enumerate(contents.chunks)]
+def chunk_bodies(recording: EventId, chunks: Sequence[NewChunk], first: int = 0) -> list[ChunkAdd]:
+    """What events say of `chunks`, which are counted from `first`."""
+    return [_chunk_body(recording, number, chunk) for number, chunk in enumerate(chunks, first)]
 
 
-def _chunk_body(recording: EventId, number: int, chunk: _Chunk) -> ChunkAdd:
+def _chunk_body(recording: EventId, number: int, chunk: NewChunk) -> ChunkAdd:
     index = chunk.index
     return ChunkAdd(
         recording,
@@ -205,7 +233,7 @@ def _chunk_body(recording: EventId, number: int, chunk: _Chunk) -> ChunkAdd:
     )
 
 
-def _give_up(paths: Sequence[Path], blobs: BlobStore, contents: _Contents) -> None:
+def _give_up(paths: Sequence[Path], blobs: BlobStore, contents: Contents) -> None:
     """Remove what was moved: its bytes are kept under another name and the group knows of them."""
     kept = [*(chunk.facts for chunk in contents.chunks), *(facts for _, facts in contents.attachments)]
     for path, facts in zip(paths, kept, strict=True):

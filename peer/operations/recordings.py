@@ -63,6 +63,7 @@ class Recordings:
             str(order.get("operator") or ""),
             dropped,
             check=order.get("check") is True,
+            is_open=order.get("open") is True,
         )
         return await self._adding.add(request)
 

@@ -27,6 +27,7 @@ class DataDirectory:
         self.log_database = root / "log.db"
         self.views_database = root / "views.db"
         self.hub_database = root / "hub.db"
+        self.watch_database = root / "watch.db"
         self.blobs = root / "blobs"
         self.recordings = root / "recordings"
         self.cache = root / "cache"

@@ -18,6 +18,7 @@ from peer.operations.fetching import Fetching
 from peer.operations.groups import Groups
 from peer.operations.joining import Joining
 from peer.operations.messages import Messages
+from peer.operations.naming import Naming
 from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
 from peer.operations.recordings import Recordings
@@ -28,11 +29,13 @@ from peer.store.audit import AuditFile
 from peer.store.directory import DataDirectory
 from peer.store.recovery import reports
 from peer.store.tokens import TokenFile, read_own_token
+from peer.store.watches import WatchStore
 from peer.transport.links import PeerLinks
 from peer.transport.reaching import reach, resync
 from peer.wiring.belonging import Belonging
 from peer.wiring.checking import make_backups, make_verification
 from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
+from peer.wiring.ingesting import make_ingest
 from peer.wiring.relaying import Serving
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
@@ -44,10 +47,11 @@ def make_services(
     core: Core,
     neighbourhood: tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement],
     addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
-    movers: tuple[Fetcher, Fetching, Showing, Serving],
+    movers: tuple[Fetcher, Fetching, Showing, Serving, WatchStore],
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (fetcher, fetching, showing, serving), (links, sites, gossip, hub, agreement) = addresses, movers, neighbourhood
+    (manual, resolver, belonging), (links, sites, gossip, hub, agreement) = addresses, neighbourhood
+    fetcher, fetching, showing, serving, watches = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     verification = make_verification(directory, me, core.blobs)
     site = SiteParts(
@@ -77,7 +81,8 @@ def make_services(
         agreement.differences,
         lambda: core.materializer.rebuilding,
     )
-    adding = Adding(me, store, replica, core.blobs, views, showing.now)
+    naming = Naming(me, views, lambda: store.position)
+    adding = Adding(naming, store, replica, core.blobs, views, showing.now)
     recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)
     return Services(
         Site(site),
@@ -93,5 +98,6 @@ def make_services(
         ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
         make_backups(directory),
         hub,
+        *make_ingest(core, (directory, config, watches), (naming, adding, recordings), showing.now),
         Messages(recordings.find, serving.open_bytes),
     )
