@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from peer.cli import editing, opening, options, reading
+from peer.cli import checking, editing, opening, options, reading
 from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
@@ -30,6 +30,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("list")(list_recordings)
     SECTION.command("show")(show_recording)
     SECTION.command("fetch")(fetch)
+    checking.add_commands(SECTION)
     editing.add_commands(SECTION)
     opening.add_commands(SECTION)
     reading.add_commands(SECTION)

@@ -254,6 +254,12 @@ class TargetFullError(RequestError):
     status = 507
 
 
+class ManifestInvalidError(RequestError):
+    """Bytes that are no manifest of a recording, or none of a version that is known here."""
+
+    code = "manifest_invalid"
+
+
 class BackupTargetError(RequestError):
     """A folder that a backup cannot be made in: no backup is written over anything."""
 

@@ -4,6 +4,7 @@ import getpass
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,3 +189,20 @@ def test_a_recording_shows_who_added_it_and_what_its_recorder_dropped(recmesh: C
     assert mine["provenance"]["operator"] == getpass.getuser()
     assert "dropped not said" in " ".join(recmesh("recording", "show", "by-login").out.split())
     assert recmesh("recording", "add", str(tmp_path / "dropping.mcap"), "--dropped", "1", "--dropped", "2").code == "request_invalid"
+
+
+def test_a_copy_of_a_recording_is_checked_without_a_peer(recmesh: Command, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shown,) = (site.folder / "recordings").glob("lab-*/first")
+    copy = shutil.copytree(shown, tmp_path / "copy")
+    expected = recmesh("recording", "show", "first", "--json").json
+    monkeypatch.setenv("RECMESH_DATA", str(tmp_path / "nowhere"))
+
+    checked = recmesh("recording", "check", str(copy), "--json")
+
+    assert (checked.status, checked.json["manifest_id"], checked.json["version"]) == (0, expected["manifest_id"], 2)
+    assert [file["state"] for file in checked.json["files"]] == ["good"]
+    (copy / "first.mcap").write_bytes(b"other")
+    changed = recmesh("recording", "check", str(copy / "manifest.json"))
+    assert (changed.status, changed.code) == (1, "some_failed")
+    assert "different  first.mcap" in changed.out
+    assert recmesh("recording", "check", str(tmp_path)).code == "file_unreadable"
