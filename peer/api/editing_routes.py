@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from peer.api.editing_models import Annotation, AnnotationAdd, RecordingChange, RecordingShown, ReviewSet, TagsChange
+from peer.api.editing_models import Annotation, AnnotationAdd, AnnotationChange, RecordingChange, RecordingShown, ReviewSet, TagsChange
 from peer.api.models import Empty
 from peer.api.recording_routes import RECORDINGS, with_revision
 from peer.api.routes import Route, read_body
@@ -13,6 +13,7 @@ from peer.core.access import Tier
 from peer.errors import RequestError
 
 ONE = f"{RECORDINGS}/{{id}}"
+NOTE = "/api/v1/annotations/{id}"
 
 
 class EditingRoutes:
@@ -32,8 +33,10 @@ class EditingRoutes:
             Route("POST", f"{ONE}/tags", self.tag, "Set tags, and take others away", RecordingShown, TagsChange, tier=Tier.OPERATOR),
             Route("GET", f"{ONE}/annotations", self.annotations, "What was said about it", (Annotation,), tier=Tier.VIEWER),
             Route("POST", f"{ONE}/annotations", self.annotate, "Say something about it", Annotation, AnnotationAdd, status=201, tier=Tier.OPERATOR),
-            Route("DELETE", "/api/v1/annotations/{id}", self.unannotate, "Take an annotation back, for good", RecordingShown, tier=Tier.OPERATOR),
-            Route("POST", f"{ONE}/reviews", self.review, "Say what this site thinks of it", RecordingShown, ReviewSet, tier=Tier.OPERATOR),
+            Route("GET", NOTE, self.annotation, "One annotation, with the recording that it is about", Annotation, tier=Tier.VIEWER),
+            Route("PATCH", NOTE, self.change_annotation, "Let an annotation say something else", Annotation, AnnotationChange, tier=Tier.OPERATOR),
+            Route("DELETE", NOTE, self.unannotate, "Take an annotation back, for good", RecordingShown, tier=Tier.OPERATOR),
+            Route("POST", f"{ONE}/reviews", self.review, "Say what a person thinks of it", RecordingShown, ReviewSet, tier=Tier.OPERATOR),
         )
 
     async def change(self, request: web.Request) -> object:
@@ -64,14 +67,23 @@ class EditingRoutes:
         body = await read_body(request, AnnotationAdd)
         return await self._editing.annotate(request.match_info["id"], body.model_dump())
 
+    async def annotation(self, request: web.Request) -> object:
+        """One of them."""
+        return await self._editing.annotation(request.match_info["id"])
+
+    async def change_annotation(self, request: web.Request) -> object:
+        """Another text."""
+        body = await read_body(request, AnnotationChange)
+        return await self._editing.change_annotation(request.match_info["id"], body.model_dump(exclude_unset=True))
+
     async def unannotate(self, request: web.Request) -> object:
         """One less."""
         return await self._editing.unannotate(request.match_info["id"])
 
     async def review(self, request: web.Request) -> object:
-        """That of this site."""
+        """That of a person."""
         body = await read_body(request, ReviewSet)
-        return await self._editing.review(request.match_info["id"], body.value)
+        return await self._editing.review(request.match_info["id"], body.value, person=body.person, annotation=body.annotation)
 
 
 def _revision(request: web.Request) -> str | None:

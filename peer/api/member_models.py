@@ -1,11 +1,12 @@
 """What travels over the admin API about who is in a group, what counts of what they wrote, and what is set for all."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from peer.api.models import TEXT_MAX, Answer, Count, Hex, Request, Role
 
+REQUIRED_MAX = 32
 GivenRole = Literal["reader", "writer", "admin"]
 
 
@@ -67,16 +68,16 @@ class EventVoided(Answer):
 
 
 class SettingChange(Request):
-    """A setting and its new value; the empty one takes it away."""
+    """A setting and its new value; the empty text takes it away. Text is read as the key asks for: a number, or keys with commas between them."""
 
     key: str = Field(max_length=TEXT_MAX)
-    value: str = Field(max_length=TEXT_MAX)
+    value: Annotated[str, Field(max_length=TEXT_MAX)] | int | bool | Annotated[list[str], Field(max_length=REQUIRED_MAX)]
 
 
 class SettingValue(Answer):
     """What somebody wrote."""
 
-    value: str
+    value: str | int | bool | list[str]
     author: Hex
     author_name: str
     event_id: Hex
@@ -86,7 +87,7 @@ class Setting(Answer):
     """A setting as it stands: the first of the values that were written at the same time holds."""
 
     key: str
-    value: str
+    value: str | int | bool | list[str]
     conflict: bool
     values: list[SettingValue]
 

@@ -209,7 +209,10 @@ class Recording(Answer):
     end_time: str | None
     tags: list[str]
     title: str | None
-    properties: dict[str, str]
+    properties: dict[str, str | int | bool]
+    missing_properties: list[str]
+    review_count: Count
+    review_average: str | None
     deleted: bool
     manifest_id: Hex | None
     finalized: bool

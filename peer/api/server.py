@@ -13,12 +13,14 @@ from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.hub_routes import HubAdminRoutes
 from peer.api.ingest_routes import IngestRoutes
+from peer.api.machine_routes import MachineRoutes
 from peer.api.member_routes import MemberRoutes
 from peer.api.message_routes import MessageRoutes
 from peer.api.models import Health, Verified, Verify
 from peer.api.openapi import describe
 from peer.api.peer_routes import PeerRoutes
 from peer.api.problems import Report, problems_middleware
+from peer.api.rate_routes import RateRoutes
 from peer.api.recording_routes import RecordingRoutes
 from peer.api.routes import Route, add_routes, read_body
 from peer.api.services import Json, Services
@@ -113,9 +115,11 @@ def all_routes(services: Services, version: str) -> list[Route]:
         *PeerRoutes(services).routes(),
         *RecordingRoutes(services).routes(),
         *EditingRoutes(services).routes(),
+        *MachineRoutes(services).routes(),
         *TokenRoutes(services).routes(),
     ]
     routes += MessageRoutes(services.messages).routes()
+    routes += RateRoutes(services.rates).routes()
     routes += IngestRoutes(services).routes()
     routes += BackupRoutes(services).routes()
     routes += HubAdminRoutes(services).routes()

@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from peer.api.editing_services import EditingService, MachineService, SettingValue
 from peer.api.ingest_services import OpeningService, WatchService
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
-from peer.core.message_order import MessageService
+from peer.core.message_order import MessageService, RateService
 from peer.errors import MeshError
 
 Json = dict[str, object]
@@ -92,7 +93,7 @@ class SettingService(Protocol):
         """All settings of one."""
         ...
 
-    async def set(self, reference: str, key: str, value: str) -> Json:
+    async def set(self, reference: str, key: str, value: SettingValue) -> Json:
         """Change one of them."""
         ...
 
@@ -160,42 +161,6 @@ class RecordingService(Protocol):
 
     async def chunk(self, reference: str, index: int) -> tuple[Path, str]:
         """Where the bytes of a chunk are, and their hash in hex."""
-        ...
-
-
-class EditingService(Protocol):
-    """What is said about recordings."""
-
-    async def remove(self, reference: str) -> Json:
-        """Delete one everywhere."""
-        ...
-
-    async def restore(self, reference: str) -> Json:
-        """Take a deletion back."""
-        ...
-
-    async def set(self, reference: str, properties: Mapping[str, str], *, revision: str | None = None) -> Json:
-        """Change properties of one, if it has still this revision."""
-        ...
-
-    async def tag(self, reference: str, add: Sequence[str], remove: Sequence[str]) -> Json:
-        """Set tags of one, and take others away."""
-        ...
-
-    async def annotate(self, reference: str, order: Json) -> Json:
-        """Say something about one; the members of `order` are those of the request."""
-        ...
-
-    async def annotations(self, reference: str) -> list[Json]:
-        """What was said about one."""
-        ...
-
-    async def unannotate(self, reference: str) -> Json:
-        """Take an annotation back."""
-        ...
-
-    async def review(self, reference: str, value: str) -> Json:
-        """Say what this site thinks of one."""
         ...
 
 
@@ -357,6 +322,7 @@ class Services(NamedTuple):
     events: EventService
     recordings: RecordingService
     editing: EditingService
+    machines: MachineService
     tokens: TokenService
     audit: AuditService
     paths: PathService
@@ -365,3 +331,4 @@ class Services(NamedTuple):
     opening: OpeningService
     watch: WatchService
     messages: MessageService
+    rates: RateService

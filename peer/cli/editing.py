@@ -7,13 +7,20 @@ from urllib.parse import quote
 import typer
 
 from peer.cli.client import connect
+from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, short, show, table
 from peer.cli.times import parse_moment_ns
+from peer.cli.values import TYPE_HELP, read_value, show_value
 from peer.errors import ConfigError
 
 RECORDINGS = "/api/v1/recordings"
 ANNOTATIONS = "/api/v1/annotations"
+DEPTH_SHOWN_MAX = 8
+"""Steps by which a reply is moved to the right."""
+NO_TIME = "none"
 Reference = Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]
+Annotation = Annotated[str, typer.Argument(metavar="A", help="The id of an annotation, or its start.")]
+Person = Annotated[str | None, typer.Option(metavar="NAME", help="Who says so. Default: the login name of whoever runs this.")]
 
 
 def add_commands(section: typer.Typer) -> None:
@@ -24,6 +31,7 @@ def add_commands(section: typer.Typer) -> None:
     section.command("tag", context_settings={"ignore_unknown_options": True})(tag)
     section.command("annotate")(annotate)
     section.command("annotations")(annotations)
+    section.command("edit-annotation")(edit_annotation)
     section.command("unannotate")(unannotate)
     section.command("review")(review)
 
@@ -49,11 +57,12 @@ def set_property(
     recording: Reference,
     key: Annotated[str, typer.Argument(metavar="KEY", help="`title`, or any other: 1 to 64 characters of A-Z a-z 0-9 . _ -")],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="One line; an empty one takes the property away.")],
+    value_type: Annotated[str, typer.Option("--type", metavar="TYPE", help=TYPE_HELP)] = "text",
 ) -> None:
-    """Give a recording a title, or another property."""
+    """Give a recording a title, or another property. `title`, `robot`, `operator`, `task` and `place` are text."""
     with connect() as client:
-        answer = client.patch(_path(recording), {"properties": {key: value}})
-    _say(answer, f"{key}={answer['properties'].get(key, '')}", "Find it with `recmesh recording list --property KEY=VALUE`.")
+        answer = client.patch(_path(recording), {"properties": {key: read_value(value, value_type)}})
+    _say(answer, f"{key}={show_value(answer['properties'].get(key, ''))}", "Find it with `recmesh recording list --property KEY=VALUE`.")
 
 
 def tag(
@@ -78,13 +87,14 @@ def tag(
     _say(answer, ", ".join(answer["tags"]) or "no tags", "Find it with `recmesh recording list --tag TAG`.")
 
 
-def annotate(
+def annotate(  # noqa: PLR0913, PLR0917  (the options of the command)
     recording: Reference,
     label: Annotated[str, typer.Option(metavar="L", help="What it is, in a word or a few.")],
     start: Annotated[str | None, typer.Option(metavar="T", help="When, or since when: a time, or +12.5s from the start.")] = None,
     end: Annotated[str | None, typer.Option(metavar="T", help="Until when.")] = None,
     text: Annotated[str, typer.Option(metavar="T", help="More about it.")] = "",
     reply_to: Annotated[str | None, typer.Option(metavar="A", help="The annotation that this answers.")] = None,
+    person: Person = None,
 ) -> None:
     """Say something about a recording, at a time in it or as a whole."""
     if end is not None and start is None:
@@ -95,7 +105,7 @@ def annotate(
             key: None if value is None else str(parse_moment_ns(value, found["start_time_ns"]))
             for key, value in (("start_ns", start), ("end_ns", end))
         }
-        answer = client.post(f"{_path(found['id'])}/annotations", {"label": label, "text": text, "reply_to": reply_to, **times})
+        answer = client.post(f"{_path(found['id'])}/annotations", {"label": label, "text": text, "reply_to": reply_to, **times, **_by(person)})
 
     def say() -> None:
         line(f"{answer['label']} {answer['id']}")
@@ -105,22 +115,22 @@ def annotate(
 
 
 def annotations(recording: Reference) -> None:
-    """What was said about a recording, by time in it."""
+    """What was said about a recording, by time in it, with replies below what they answer."""
     with connect() as client:
         answer = client.get(f"{_path(recording)}/annotations")
     show(
         answer,
         lambda: table(
-            ["id", "start", "end", "label", "text", "by", "answers"],
+            ["id", "start", "end", "label", "text", "by", "review"],
             [
                 [
                     short(each["id"]),
                     local_time(each["start"]),
                     local_time(each["end"]),
-                    each["label"],
-                    " ".join(each["text"].split()),
-                    each["author_name"],
-                    short(each["reply_to"]) if each["reply_to"] else "",
+                    f"{'  ' * min(each['depth'], DEPTH_SHOWN_MAX)}{each['label']}",
+                    f"{' '.join(each['text'].split())}{' (changed)' if each['edited_ms'] else ''}",
+                    who(each),
+                    stars(each),
                 ]
                 for each in answer
             ],
@@ -129,20 +139,69 @@ def annotations(recording: Reference) -> None:
     )
 
 
-def unannotate(annotation: Annotated[str, typer.Argument(metavar="A", help="The id of an annotation, or its start.")]) -> None:
+def edit_annotation(
+    annotation: Annotation,
+    label: Annotated[str | None, typer.Option(metavar="L", help="What it is from now on.")] = None,
+    text: Annotated[str | None, typer.Option(metavar="T", help="More about it.")] = None,
+    start: Annotated[str | None, typer.Option(metavar="T", help="When, or since when; `none` for no time.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="T", help="Until when; `none` for a point in time.")] = None,
+    person: Person = None,
+) -> None:
+    """Let an annotation say something else. What is left out stays as it is. It keeps its id and its replies."""
+    change: dict[str, object] = {key: value for key, value in (("label", label), ("text", text)) if value is not None}
+    times = {key: value for key, value in (("start_ns", start), ("end_ns", end)) if value is not None}
+    if start == NO_TIME:
+        times["end_ns"] = NO_TIME
+    if not change and not times:
+        raise ConfigError("nothing is to change", fix="write --label, --text, --start or --end")
+    with connect() as client:
+        found = client.get(_note_path(annotation))
+        begin = client.get(_path(found["recording"]))["start_time_ns"] if any(value.startswith("+") for value in times.values()) else None
+        change.update({key: None if value == NO_TIME else str(parse_moment_ns(value, begin)) for key, value in times.items()})
+        answer = client.patch(_note_path(found["id"]), {**change, **_by(person)})
+
+    def say() -> None:
+        line(f"{answer['label']} {answer['id']}")
+        hint("See `recmesh recording annotations REC`.")
+
+    show(answer, say)
+
+
+def unannotate(annotation: Annotation) -> None:
     """Take an annotation back, for good."""
     with connect() as client:
-        answer = client.delete(f"{ANNOTATIONS}/{quote(annotation, safe='')}")
+        answer = client.delete(_note_path(annotation))
     _say(answer, f"{len(answer['annotations'])} annotations left", "See `recmesh recording annotations REC`.")
 
 
 def review(
-    recording: Reference, value: Annotated[str, typer.Argument(metavar="VALUE", help="good, bad, or any other line; an empty one takes it back.")]
+    recording: Reference,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="A whole number from 1 (bad) to 5 (good); `none` takes it back.")],
+    annotation: Annotated[str | None, typer.Option(metavar="A", help="Of this annotation, not of the recording itself.")] = None,
+    person: Person = None,
 ) -> None:
-    """Say what this site thinks of a recording. Each site has one review of it."""
+    """Say what you think of a recording, or of an annotation of it. Each person at each site has one review of either."""
+    opinion = int(value) if value.isascii() and value.isdecimal() and len(value) == 1 else value
     with connect() as client:
-        answer = client.post(f"{_path(recording)}/reviews", {"value": value})
-    _say(answer, ", ".join(f"{each['author_name']}: {each['value']}" for each in answer["reviews"]) or "no reviews", "See `recmesh recording show`.")
+        answer = client.post(f"{_path(recording)}/reviews", {"value": opinion, "annotation": annotation, **_by(person)})
+    reviews = [f"{who(each)}: {each['value']}" for each in answer["reviews"]]
+    _say(answer, ", ".join([*reviews, *([stars(answer)] if stars(answer) else [])]) or "no reviews", "See `recmesh recording show`.")
+
+
+def stars(answer: Any) -> str:  # noqa: ANN401  (a JSON document)
+    """The average of the reviews of something, empty where there are none."""
+    return f"{answer['review_average']} of 5 ({answer['review_count']})" if answer["review_count"] else ""
+
+
+def who(answer: Any) -> str:  # noqa: ANN401  (a JSON document)
+    """Who wrote something: a person at a site."""
+    person = answer["by"]["person"]
+    return f"{person} at {answer['author_name']}" if person else str(answer["author_name"])
+
+
+def _by(person: str | None) -> dict[str, str]:
+    """Who wants something: the one that was named, or whoever runs this."""
+    return {"person": login_name() if person is None else person}
 
 
 def _say(answer: Any, what: str, next_step: str) -> None:  # noqa: ANN401  (a JSON document)
@@ -159,6 +218,10 @@ def _confirm(question: str, command: str) -> None:
         raise ConfigError("this is far-reaching and there is no terminal to ask on", fix=f"`{command}` does it without asking")
     if not typer.confirm(question, err=True):
         raise typer.Abort
+
+
+def _note_path(annotation: str) -> str:
+    return f"{ANNOTATIONS}/{quote(annotation, safe='')}"
 
 
 def _path(recording: str) -> str:

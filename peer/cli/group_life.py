@@ -9,6 +9,7 @@ from peer.cli import options
 from peer.cli.client import connect
 from peer.cli.member import Name, group_path
 from peer.cli.output import hint, line, show, table
+from peer.cli.values import show_value
 from peer.errors import ConfigError
 
 LEAVE_WAIT_MS = 10_000
@@ -52,10 +53,14 @@ def set_setting(
     key: Annotated[str, typer.Argument(metavar="KEY", help="1 to 64 characters of A-Z a-z 0-9 . _ - and no dot in front.")],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="One line; an empty one takes the setting away.")],
 ) -> None:
-    """Set something for the whole group; admins only. Ends a conflict about it."""
+    """Set something for the whole group; admins only. Ends a conflict about it.
+
+    Known keys: `description`; `min_copies`, 1 to 100; `retention`, one of transient, raw, summary, reference, permanent; `required_properties`, keys
+    with commas between them. Any other key holds a line of text.
+    """
     with connect() as client:
         answer = client.patch(f"{group_path(name)}/settings", {"key": key, "value": value})
-    show(answer, lambda: line(f"{answer['key']} = {answer['value']}"))
+    show(answer, lambda: line(f"{answer['key']} = {show_value(answer['value'])}"))
 
 
 def settings(name: Name) -> None:
@@ -63,7 +68,12 @@ def settings(name: Name) -> None:
     with connect() as client:
         answer = client.get(f"{group_path(name)}/settings")
     rows = [
-        [each["key"], each["value"], each["values"][0]["author_name"], [f"{other['value']} ({other['author_name']})" for other in each["values"][1:]]]
+        [
+            each["key"],
+            show_value(each["value"]),
+            each["values"][0]["author_name"],
+            [f"{show_value(other['value'])} ({other['author_name']})" for other in each["values"][1:]],
+        ]
         for each in answer
     ]
     show(answer, lambda: table(["key", "value", "set by", "in conflict with"], rows, empty=f"No settings: `recmesh group set {name} KEY VALUE`."))

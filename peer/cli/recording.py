@@ -2,18 +2,22 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from peer.cli import checking, editing, opening, options, reading
+from peer.cli import checking, editing, opening, options, plotting, reading
 from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, pairs, plain, print_json, print_json_line, short, show, size, table
+from peer.cli.timeline import print_timeline, show_timeline
 from peer.cli.times import parse_time_ns
+from peer.cli.values import show_value
+from peer.core.finding import Order
 from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
 
 RECORDINGS = "/api/v1/recordings"
@@ -31,6 +35,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("show")(show_recording)
     SECTION.command("fetch")(fetch)
     checking.add_commands(SECTION)
+    plotting.add_commands(SECTION)
     editing.add_commands(SECTION)
     opening.add_commands(SECTION)
     reading.add_commands(SECTION)
@@ -88,17 +93,21 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
     site: Annotated[str | None, typer.Option(help="Made at this site: its name or id.")] = None,
     machine: Annotated[str | None, typer.Option(help="Recorded on this machine.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="With this tag; may be repeated.")] = None,
-    topic: Annotated[str | None, typer.Option(help="With messages on this topic.")] = None,
-    schema: Annotated[str | None, typer.Option(help="With messages of this schema.")] = None,
-    text: Annotated[str | None, typer.Option(help="With this text in its name, machine, tags or topics.")] = None,
+    topic: Annotated[str | None, typer.Option(help="With this topic; * in it stands for any characters.")] = None,
+    schema: Annotated[str | None, typer.Option(help="With a topic of this schema.")] = None,
+    text: Annotated[str | None, typer.Option(help="With this text in its name, machine, tags, properties or topics, in capitals or not.")] = None,
     since: Annotated[str | None, typer.Option(help="That end at or after this time.")] = None,
     until: Annotated[str | None, typer.Option(help="That start at or before this time.")] = None,
     state: Annotated[str | None, typer.Option(help="open, local, partial, remote, missing or corrupt.")] = None,
     properties: Annotated[list[str] | None, typer.Option("--property", metavar="K=V", help="With this property; may be repeated.")] = None,
+    sort: Annotated[
+        Order, typer.Option(help="created, start, end, size or messages: the latest or largest first. name or site: A first.")
+    ] = "created",
     *,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones, too.")] = False,
 ) -> None:
-    """Recordings of the groups of this site."""
+    """Recordings of the groups of this site that fit all filters."""
     filters: dict[str, str | int | list[str]] = {
         key: value
         for key, value in (("group", group), ("site", site), ("machine", machine), ("tag", tag), ("topic", topic), ("schema", schema))
@@ -106,9 +115,10 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
     }
     filters.update({key: value for key, value in (("text", text), ("state", state), ("property", properties)) if value})
     filters.update({"deleted": "1"} if deleted else {})
+    order = {"sort": sort, **({"reverse": "1"} if reverse else {})}
     filters.update({key: str(parse_time_ns(value)) for key, value in (("since_ns", since), ("until_ns", until)) if value})
     with connect() as client:
-        found = _all(client, filters)
+        found = _all(client, {**filters, **order})
     show(
         found,
         lambda: table(
@@ -133,10 +143,11 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
 
 
 def show_recording(recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]) -> None:
-    """One recording: files, topics, copies."""
+    """One recording: files, topics, and when something happened, with a bar for each topic and what was said about which time."""
     with connect() as client:
         answer = client.get(_path(recording))
-    show(answer, lambda: _print_recording(answer))
+        timeline = [] if options.current.json else show_timeline(client, answer)
+    show(answer, lambda: _print_recording(answer, timeline))
 
 
 def fetch(
@@ -217,14 +228,15 @@ def _all(client: AdminClient, filters: dict[str, str | int | list[str]]) -> list
             return found
 
 
-def _print_recording(answer: dict[str, Any]) -> None:
+def _print_recording(answer: dict[str, Any], timeline: Sequence[str]) -> None:
     pairs(
         [
             ("name", answer["name"]),
             ("id", answer["id"]),
             ("site", answer["site_name"]),
             ("machine", answer["machine"]),
-            *sorted(answer["properties"].items()),
+            *((key, show_value(value)) for key, value in sorted(answer["properties"].items())),
+            *((("missing", answer["missing_properties"]),) if answer["missing_properties"] else ()),
             ("state", "deleted" if answer["deleted"] else answer["state"]),
             ("size", f"{size(answer['size_bytes'])}, {size(answer['bytes_here'])} here"),
             ("messages", answer["message_count"]),
@@ -232,7 +244,8 @@ def _print_recording(answer: dict[str, Any]) -> None:
             ("end", local_time(answer["end_time"])),
             ("tags", answer["tags"]),
             *fact_pairs(answer),
-            *((f"review by {each['author_name']}", each["value"]) for each in answer["reviews"]),
+            *((("review", editing.stars(answer)),) if answer["review_count"] else ()),
+            *((f"review by {editing.who(each)}", each["value"]) for each in answer["reviews"]),
             *((f"conflict in {each['key']}", [write["value"] for write in each["writes"]]) for each in answer["conflicts"]),
         ]
     )
@@ -248,6 +261,7 @@ def _print_recording(answer: dict[str, Any]) -> None:
         [[each["topic"], each["schema"], each["encoding"], each["message_count"]] for each in answer["topics"]],
         empty="No topics.",
     )
+    print_timeline(timeline)
     print_facts(answer)
 
 

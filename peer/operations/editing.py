@@ -9,16 +9,20 @@ from typing import NamedTuple
 
 from materializer.edits import (
     AnnotationAdd,
+    AnnotationEdit,
     annotation_add,
     annotation_delete,
+    annotation_edit,
     recording_delete,
     recording_restore,
     recording_set,
     recording_tag,
     review_set,
 )
-from materializer.registers import DELETED, PROPERTY_PREFIX, REVIEW_PREFIX, TAG_PREFIX, annotation_register
+from materializer.registers import DELETED, PROPERTY_PREFIX, TAG_PREFIX, annotation_register, edit_register, review_register
+from materializer.reviews import LEAST, MOST, TAKEN_BACK, is_value
 from materializer.rights import Action, may
+from materializer.values import PlainValue
 from peer.core.certificate import LogKind
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import EventStore, LaterDrafts, Replica
@@ -29,7 +33,9 @@ from peer.operations.json_form import Json
 from peer.operations.recordings import Recordings
 from peer.operations.references import choose
 from peer.operations.registers import MakeDraft, replace_all
+from peer.operations.said import describe_annotation, describe_annotations
 
+NO_REVIEW = ("", "none")
 CHANGES_MAX = 64
 """Properties or tags that one request changes."""
 
@@ -44,13 +50,14 @@ class _Change(NamedTuple):
 class Editing:
     """Changes what is said about the recordings of all groups."""
 
-    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, views: Views, recordings: Recordings) -> None:
-        """For the site `peer`."""
+    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, views: Views, recordings: Recordings, *, site: str = "") -> None:
+        """For the site `peer`, which people call `site`."""
         self._peer = peer
         self._store = store
         self._replica = replica
         self._views = views
         self._recordings = recordings
+        self._site = site
 
     async def remove(self, reference: str) -> Json:
         """Delete a recording everywhere. It is hidden at once; its bytes go after a time of grace."""
@@ -68,7 +75,7 @@ class Editing:
             raise NoChangeError(f"{view.name} is not deleted", fix="see `recmesh recording list --deleted`")
         return await self._write(view, [_Change(DELETED, lambda refs: recording_restore(view.recording, refs))])
 
-    async def set(self, reference: str, properties: Mapping[str, str], *, revision: str | None = None) -> Json:
+    async def set(self, reference: str, properties: Mapping[str, PlainValue], *, revision: str | None = None) -> Json:
         """Give properties their values; the empty one takes a property away. If `revision` is given, only if the recording has still that one."""
         view = await self._editable(reference, Action.DESCRIBE, "describe")
         if revision is not None and revision != view.revision.hex():
@@ -94,35 +101,63 @@ class Editing:
         return await self._write(view, changes, registers)
 
     async def annotate(self, reference: str, order: Json) -> Json:
-        """Say something about a recording: `label`, and optionally `text`, `start_ns`, `end_ns`, `reply_to`."""
+        """Say something about a recording: `label`, and optionally `text`, `start_ns`, `end_ns`, `reply_to`, `person`."""
         view = await self._editable(reference, Action.ANNOTATE, "annotate")
         answered = order.get("reply_to")
         reply_to = None if answered is None else (await self._annotation(str(answered), [view])).annotation
-        body = AnnotationAdd(
-            view.recording, str(order["label"]), str(order.get("text") or ""), _ns(order, "start_ns"), _ns(order, "end_ns"), reply_to
-        )
+        said = (str(order["label"]), str(order.get("text") or ""), _ns(order, "start_ns"), _ns(order, "end_ns"))
+        body = AnnotationAdd(view.recording, *said, reply_to, self._site, str(order.get("person") or ""))
         written = await self._write_drafts(view.group, [annotation_add(body)], [])
-        found = await self._views.annotations(view.group, view.recording)
-        return self._recordings.describe_annotation(view, next(each for each in found if each.annotation == written[0]))
+        return await self._shown(view, written[0])
+
+    async def annotation(self, reference: str) -> Json:
+        """An annotation, by its id or the start of it."""
+        annotation, view = await self._noted(reference)
+        return await self._shown(view, annotation.annotation)
+
+    async def change_annotation(self, reference: str, order: Json) -> Json:
+        """Let an annotation say something else: those of `label`, `text`, `start_ns`, `end_ns` that `order` has; `person` is who wants that."""
+        before, view = await self._noted(reference)
+        self._check(view, Action.CHANGE_ANNOTATION, "change what somebody else said about", own=before.author == self._peer)
+        body = AnnotationEdit(
+            view.recording,
+            before.annotation,
+            before.label if order.get("label") is None else str(order["label"]),
+            before.text if order.get("text") is None else str(order["text"]),
+            _ns(order, "start_ns") if "start_ns" in order else before.start_ns,
+            _ns(order, "end_ns") if "end_ns" in order else before.end_ns,
+            self._site,
+            str(order.get("person") or ""),
+        )
+        await self._write(view, [_Change(edit_register(before.annotation), lambda refs: annotation_edit(body, refs))])
+        return await self._shown(view, before.annotation)
 
     async def annotations(self, reference: str) -> list[Json]:
-        """What was said about a recording, by time in it."""
+        """What was said about a recording, by time in it, with replies below what they answer."""
         view = await self._recordings.find(reference)
-        return [self._recordings.describe_annotation(view, each) for each in await self._views.annotations(view.group, view.recording)]
+        found = await self._views.annotations(view.group, view.recording)
+        return describe_annotations(found, view.reviews, self._recordings.name_of(view.group))
 
     async def unannotate(self, reference: str) -> Json:
         """Take an annotation back, for good."""
-        annotation = await self._annotation(reference, await self._views.recordings(list(self._replica.groups)))
-        view = await self._recordings.find(annotation.recording.hex())
+        annotation, view = await self._noted(reference)
         self._check(view, Action.UNANNOTATE, "take back what somebody else said about", own=annotation.author == self._peer)
         register = annotation_register(annotation.annotation)
         return await self._write(view, [_Change(register, lambda refs: annotation_delete(view.recording, annotation.annotation, refs))])
 
-    async def review(self, reference: str, value: str) -> Json:
-        """Say what this site thinks of a recording; the empty text takes it back."""
+    async def review(self, reference: str, value: int | str, *, person: str = "", annotation: str | None = None) -> Json:
+        """Say what a person at this site thinks of a recording, or of an annotation of it: 1 to 5, or the empty text to take it back."""
         view = await self._editable(reference, Action.REVIEW, "review")
-        register = REVIEW_PREFIX + self._peer.hex()
-        return await self._write(view, [_Change(register, lambda refs: review_set(view.recording, value, refs))])
+        opinion = TAKEN_BACK if value in NO_REVIEW else value
+        if opinion != TAKEN_BACK and not is_value(opinion):
+            raise RequestError(f"{str(value)[:80]!r} is no review", fix=f"write a whole number from {LEAST} to {MOST}, or `none` to take it back")
+        about = None if annotation is None else (await self._annotation(annotation, [view])).annotation
+        register = review_register(self._peer, person, about)
+
+        def make(refs: Sequence[EventId]) -> Draft:
+            return review_set(view.recording, opinion, refs, site=self._site, person=person, annotation=about)
+
+        return await self._write(view, [_Change(register, make)])
 
     async def _editable(self, reference: str, action: Action, verb: str) -> RecordingView:
         view = await self._recordings.find(reference)
@@ -135,6 +170,20 @@ class Editing:
         if not may(action, role, own=own):
             fix = f"ask an admin of {group.genesis.name}: see `recmesh group show {group.genesis.name}`"
             raise NotAllowedError(f"this site is {role.label} in {group.genesis.name} and may not {verb} {view.name}", fix=fix)
+
+    async def _noted(self, reference: str) -> tuple[AnnotationView, RecordingView]:
+        """The annotation that an id, or the start of one, means, and its recording."""
+        annotation = await self._annotation(reference, await self._views.recordings(list(self._replica.groups)))
+        return annotation, await self._recordings.find(annotation.recording.hex())
+
+    async def _shown(self, view: RecordingView, annotation: EventId) -> Json:
+        """An annotation of a recording as it is now."""
+        found = await self._views.annotations(view.group, view.recording)
+        return describe_annotation(
+            next(each for each in found if each.annotation == annotation),
+            [each for each in view.reviews if each.annotation == annotation],
+            self._recordings.name_of(view.group),
+        )
 
     async def _annotation(self, reference: str, views: Sequence[RecordingView]) -> AnnotationView:
         """The annotation of one of these recordings that an id, or the start of one, means."""
@@ -173,7 +222,7 @@ def _needs_write(register: RegisterView | None, *, present: bool) -> bool:
     return present if register is None else register.value is not present or register.is_conflict
 
 
-def _setting(recording: EventId, key: str, value: str) -> Callable[[Sequence[EventId]], Draft]:
+def _setting(recording: EventId, key: str, value: PlainValue) -> Callable[[Sequence[EventId]], Draft]:
     return lambda refs: recording_set(recording, key, value, refs)
 
 

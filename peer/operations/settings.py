@@ -1,6 +1,7 @@
 """Settings of a group: what its admins agree on for everybody. Each is a register; what was written at the same time stays visible."""
 
 from materializer.edits import group_set
+from materializer.values import SettingValue, setting_of_text
 from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.event import REFS_MAX
@@ -28,8 +29,9 @@ class Settings:
         group, view = find_group(self._replica, reference)
         return [describe(view, each) for each in await self._views.settings(group) if each.value != "" or each.is_conflict]
 
-    async def set(self, reference: str, key: str, value: str) -> Json:
-        """Give a setting a value; the empty one takes it away. Replaces all that was written at the same time."""
+    async def set(self, reference: str, key: str, value: SettingValue) -> Json:
+        """Give a setting a value; the empty text takes it away. Text is read as its key asks for. Replaces all that was written at the same time."""
+        value = setting_of_text(key, value) if isinstance(value, str) else value
         group, view = find_group(self._replica, reference)
         if view.roster.role(self._peer) < Role.ADMIN:
             raise NotAllowedError(f"only admins of {view.genesis.name} change its settings", fix="ask one of them: `recmesh group show` lists them")

@@ -6,6 +6,7 @@ from pathlib import Path
 from gossip.service import GossipService
 from gossip.site_service import SiteService
 from materializer.agreement import Agreement
+from materializer.summaries import Summaries
 from peer import __version__
 from peer.api.services import Services
 from peer.blobs.transfer import Fetcher
@@ -15,12 +16,15 @@ from peer.operations.adding import Adding
 from peer.operations.editing import Editing
 from peer.operations.events import Events
 from peer.operations.fetching import Fetching
+from peer.operations.finding import Finding
 from peer.operations.groups import Groups
 from peer.operations.joining import Joining
+from peer.operations.machines import Machines
 from peer.operations.messages import Messages
 from peer.operations.naming import Naming
 from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
+from peer.operations.rates import Rates
 from peer.operations.recordings import Recordings
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
@@ -83,7 +87,8 @@ def make_services(
     )
     naming = Naming(me, views, lambda: store.position)
     adding = Adding(naming, store, replica, core.blobs, views, showing.now)
-    recordings = Recordings(me, replica, core.blobs, views, adding, fetching.request)
+    finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
+    recordings = Recordings(finding, views, adding, fetching.request)
     return Services(
         Site(site),
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
@@ -92,12 +97,24 @@ def make_services(
         Peers(me, (replica, resolver, links, partial(reach, links)), belonging.acquaintance),
         Events(store, replica),
         recordings,
-        Editing(me, store, replica, views, recordings),
-        Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens)),
-        AuditFile(directory.audit_log, report),
-        ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root),
+        Editing(me, store, replica, views, recordings, site=config.name),
+        Machines(me, store, replica, views),
+        *_guards(directory, config),
         make_backups(directory),
         hub,
         *make_ingest(core, (directory, config, watches), (naming, adding, recordings), showing.now),
-        Messages(recordings.find, serving.open_bytes),
+        *_reading(recordings, serving),
     )
+
+
+def _guards(directory: DataDirectory, config: Config) -> tuple[Tokens, AuditFile, ServerPaths]:
+    """What stands between callers and the use cases."""
+    tokens = Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens))
+    paths = ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root)
+    return tokens, AuditFile(directory.audit_log, report), paths
+
+
+def _reading(recordings: Recordings, serving: Serving) -> tuple[Messages, Rates]:
+    """What reads messages."""
+    messages = Messages(recordings.find, serving.open_bytes)
+    return messages, Rates(recordings.find, messages.times)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from materializer.edits import recording_set
-from peer.api.editing_models import Annotation, RecordingShown
+from peer.api.editing_models import Annotation, Machine, RecordingShown
+from peer.api.member_models import Setting
 from peer.api.models import Group, RecordingPage
 from peer.cli.sample import write_sample
 from peer.core.certificate import LogKind
@@ -22,6 +23,7 @@ from peer.store.keys import KeyFiles
 from tests.integration.running_peer import RunningPeer, running_peer
 
 GROUPS, RECORDINGS, ANNOTATIONS = "/api/v1/sync/groups", "/api/v1/recordings", "/api/v1/annotations"
+MACHINES = "/api/v1/machines"
 START_NS = 1_790_000_000 * 10**9
 
 
@@ -95,8 +97,19 @@ async def test_properties_are_set_found_and_taken_away(peer: RunningPeer) -> Non
         ("POST", "/annotations", {"label": "a", "start_ns": "9" * 19}),
         ("POST", "/annotations", {"label": "a", "start_ns": 9}),
         ("POST", "/annotations", {"label": "a", "text": "\x1b[2J"}),
-        ("POST", "/reviews", {"value": "a\nb"}),
-        ("POST", "/reviews", {"value": "\ud800"}),
+        ("PATCH", "", {"properties": {"title": 3}}),
+        ("PATCH", "", {"properties": {"robot": True}}),
+        ("PATCH", "", {"properties": {"runs": 1.5}}),
+        ("PATCH", "", {"properties": {"runs": 2**53}}),
+        ("PATCH", "", {"properties": {"runs": None}}),
+        ("POST", "/annotations", {"label": "a", "person": "x\ny"}),
+        ("POST", "/annotations", {"label": "a", "person": "x" * 129}),
+        ("POST", "/reviews", {"value": "good"}),
+        ("POST", "/reviews", {"value": 0}),
+        ("POST", "/reviews", {"value": 6}),
+        ("POST", "/reviews", {"value": 4.5}),
+        ("POST", "/reviews", {"value": True}),
+        ("POST", "/reviews", {"value": 4, "person": "\ud800"}),
         ("POST", "/reviews", {}),
     ],
 )
@@ -135,19 +148,102 @@ async def test_annotations_are_said_answered_shown_and_taken_back(peer: RunningP
     first = await peer.post(f"{ONE}/annotations", {"label": "slip", "text": "left\nwheel", "start_ns": str(START_NS)}, Annotation, status=201)
     reply = await peer.post(f"{ONE}/annotations", {"label": "why", "reply_to": first["id"][:10]}, Annotation, status=201)
     assert (first["author_name"], first["text"], first["start_ns"], reply["reply_to"]) == ("alpha", "left\nwheel", str(START_NS), first["id"])
-    assert [each["id"] for each in await peer.get(f"{ONE}/annotations", Annotation)] == [reply["id"], first["id"]]
-    assert (await peer.get(ONE, RecordingShown))["annotations"] == [reply, first]
+    assert [(each["id"], each["depth"]) for each in await peer.get(f"{ONE}/annotations", Annotation)] == [(first["id"], 0), (reply["id"], 1)]
+    assert [each["id"] for each in (await peer.get(ONE, RecordingShown))["annotations"]] == [first["id"], reply["id"]]
     assert (await peer.post(f"{ONE}/annotations", {"label": "x", "reply_to": "ab" * 32}, status=404))["code"] == "not_found"
     left = await peer.call("DELETE", f"{ANNOTATIONS}/{first['id'][:12]}", model=RecordingShown)
-    assert [each["id"] for each in left["annotations"]] == [reply["id"]]
+    assert [(each["id"], each["depth"]) for each in left["annotations"]] == [(reply["id"], 0)], "what answers something that is gone stands by itself"
     assert (await peer.call("DELETE", f"{ANNOTATIONS}/{first['id']}", status=404))["code"] == "not_found"
 
 
-async def test_a_site_has_one_review_of_a_recording(peer: RunningPeer) -> None:
-    await peer.post(f"{ONE}/reviews", {"value": "good"}, RecordingShown)
-    (review,) = (await peer.post(f"{ONE}/reviews", {"value": "bad"}, RecordingShown))["reviews"]
-    assert (review["author_name"], review["value"]) == ("alpha", "bad")
-    assert (await peer.post(f"{ONE}/reviews", {"value": ""}, RecordingShown))["reviews"] == []
+async def test_an_annotation_is_changed_and_keeps_its_id_its_times_and_its_replies(peer: RunningPeer) -> None:
+    order = {"label": "slip", "text": "left", "start_ns": str(START_NS), "end_ns": str(START_NS + 5), "person": "ann"}
+    first = await peer.post(f"{ONE}/annotations", order, Annotation, status=201)
+    assert (first["by"]["site"], first["by"]["person"], first["edited_by"]) == ("alpha", "ann", None)
+    reply = await peer.post(f"{ONE}/annotations", {"label": "why", "reply_to": first["id"]}, Annotation, status=201)
+    note = f"{ANNOTATIONS}/{first['id']}"
+    changed = await peer.call("PATCH", note, json={"label": "dent", "person": "bob"}, model=Annotation)
+    assert (changed["id"], changed["label"], changed["text"], changed["end_ns"]) == (first["id"], "dent", "left", str(START_NS + 5))
+    assert (changed["by"], changed["edited_by"]["person"], changed["time_ms"]) == (first["by"], "bob", first["time_ms"])
+    changed = await peer.call("PATCH", note, json={"text": "right", "end_ns": None}, model=Annotation)
+    assert (changed["label"], changed["text"], changed["start_ns"], changed["end_ns"]) == ("dent", "right", str(START_NS), None)
+    assert await peer.get(note, Annotation) == changed
+    shown = await peer.get(ONE, RecordingShown)
+    assert [(each["id"], each["label"], each["depth"]) for each in shown["annotations"]] == [(first["id"], "dent", 0), (reply["id"], "why", 1)]
+    assert shown["conflicts"] == []
+    for wrong in ({"label": ""}, {"label": "a\nb"}, {"end_ns": "1"}, {"start_ns": None, "end_ns": "5"}, {"colour": "red"}):
+        assert (await peer.call("PATCH", note, json=wrong, status=400))["code"] == "request_invalid"
+    assert (await peer.call("PATCH", f"{ANNOTATIONS}/{'ab' * 32}", json={"label": "x"}, status=404))["code"] == "not_found"
+    await peer.call("DELETE", note, model=RecordingShown)
+    assert (await peer.call("PATCH", note, json={"label": "x"}, status=404))["code"] == "not_found"
+
+
+async def test_a_person_has_one_review_of_a_recording_and_the_average_is_exact(peer: RunningPeer) -> None:
+    await peer.post(f"{ONE}/reviews", {"value": 3}, RecordingShown)
+    (review,) = (await peer.post(f"{ONE}/reviews", {"value": 4}, RecordingShown))["reviews"]
+    assert (review["author_name"], review["by"], review["value"]) == ("alpha", {**review["by"], "site": "alpha", "person": ""}, 4)
+    for person, value in (("ann", 5), ("bob", 4), ("ann", 2)):
+        shown = await peer.post(f"{ONE}/reviews", {"value": value, "person": person}, RecordingShown)
+    assert {each["by"]["person"]: each["value"] for each in shown["reviews"]} == {"": 4, "ann": 2, "bob": 4}
+    assert (shown["review_count"], shown["review_average"]) == (3, "3.33")
+    (row,) = (await peer.get(RECORDINGS, RecordingPage))["recordings"]
+    assert (row["review_count"], row["review_average"]) == (3, "3.33")
+    for person in ("", "ann", "bob"):
+        shown = await peer.post(f"{ONE}/reviews", {"value": "none" if person else "", "person": person}, RecordingShown)
+    assert (shown["reviews"], shown["review_count"], shown["review_average"]) == ([], 0, None)
+
+
+async def test_a_review_of_an_annotation_is_none_of_the_recording(peer: RunningPeer) -> None:
+    note = await peer.post(f"{ONE}/annotations", {"label": "slip"}, Annotation, status=201)
+    shown = await peer.post(f"{ONE}/reviews", {"value": 2, "annotation": note["id"][:12], "person": "ann"}, RecordingShown)
+    assert (shown["reviews"], shown["review_count"], shown["review_average"]) == ([], 0, None)
+    (annotation,) = shown["annotations"]
+    assert ([each["value"] for each in annotation["reviews"]], annotation["review_average"]) == ([2], "2.00")
+    assert (await peer.post(f"{ONE}/reviews", {"value": 2, "annotation": "ab" * 32}, status=404))["code"] == "not_found"
+
+
+async def test_properties_have_types_and_are_found_by_their_text(peer: RunningPeer) -> None:
+    done = await peer.call("PATCH", ONE, json={"properties": {"runs": 12, "wet": True, "robot": "arm-1", "cold": False}}, model=RecordingShown)
+    assert done["properties"] == {"runs": 12, "wet": True, "robot": "arm-1", "cold": False}
+    for found in ("runs=12", "wet=true", "robot=arm-1", "cold=false"):
+        assert await listed(peer, property=found) == ["run_0"]
+    for other in ("runs=012", "wet=1", "wet=True", "cold=", "cold=0"):
+        assert await listed(peer, property=other) == []
+
+
+async def test_what_a_group_asks_for_is_shown_with_each_recording(peer: RunningPeer) -> None:
+    settings = f"{GROUPS}/lab/settings"
+    row = (await peer.get(RECORDINGS, RecordingPage))["recordings"][0]
+    assert (row["copies_wanted"], row["missing_properties"]) == (1, [])
+    for key, text, value in (("min_copies", 3, 3), ("required_properties", "robot, task", ["robot", "task"])):
+        assert (await peer.call("PATCH", settings, json={"key": key, "value": text}, model=Setting))["value"] == value
+    await peer.call("PATCH", ONE, json={"properties": {"robot": "arm-1"}}, status=200)
+    for row in ((await peer.get(RECORDINGS, RecordingPage))["recordings"][0], await peer.get(ONE, RecordingShown)):
+        assert (row["copies"], row["copies_wanted"], row["missing_properties"]) == (1, 3, ["task"])
+    events = (await peer.get(f"{GROUPS}/lab"))["events"]
+    wrong: list[tuple[str, object]] = [("retention", "30"), ("description", 3), ("colour", ["red"])]
+    wrong += [("min_copies", 0), ("min_copies", "many"), ("min_copies", 101), ("min_copies", True)]
+    for key, value in [*wrong, ("required_properties", ["a", "a"]), ("required_properties", "a b")]:
+        assert (await peer.call("PATCH", settings, json={"key": key, "value": value}, status=400))["code"] == "request_invalid"
+    assert (await peer.get(f"{GROUPS}/lab"))["events"] == events
+    await peer.call("PATCH", settings, json={"key": "min_copies", "value": ""}, model=Setting)
+    assert (await peer.get(ONE, RecordingShown))["copies_wanted"] == 1
+
+
+async def test_machines_are_described_and_counted(peer: RunningPeer) -> None:
+    assert await peer.get(MACHINES, Machine) == []
+    assert (await peer.get(f"{MACHINES}/arm", status=404))["code"] == "not_found"
+    done = await peer.call("PATCH", f"{MACHINES}/arm%2F1", json={"key": "model", "value": "x7"}, model=Machine)
+    done = await peer.call("PATCH", f"{MACHINES}/arm%2F1", json={"key": "axes", "value": 6, "group": "lab"}, model=Machine)
+    assert (done["name"], done["properties"], done["recordings"], done["group_name"]) == ("arm/1", {"axes": 6, "model": "x7"}, 0, "lab")
+    assert await peer.get(MACHINES, Machine) == await peer.get(f"{MACHINES}/arm%2F1", Machine, params={"group": "lab"}) == [done]
+    done = await peer.call("PATCH", f"{MACHINES}/arm%2F1", json={"key": "model", "value": ""}, model=Machine)
+    assert done["properties"] == {"axes": 6}
+    for wrong in ({"key": "a b", "value": "x"}, {"key": "a", "value": 1.5}, {"key": "a"}, {"key": "a", "value": "x\ny"}):
+        assert (await peer.call("PATCH", f"{MACHINES}/arm", json=wrong, status=400))["code"] == "request_invalid"
+    assert (await peer.call("PATCH", f"{MACHINES}/%20", json={"key": "a", "value": 1}, status=400))["code"] == "request_invalid"
+    assert (await peer.get(MACHINES, status=404, params={"group": "nowhere"}))["code"] == "not_found"
+    assert (await peer.get(MACHINES, status=400, params={"colour": "red"}))["code"] == "request_invalid"
 
 
 async def test_a_conflict_of_more_writes_than_fit_one_event_ends_with_the_next_who_looks(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import pytest
 
 from materializer.bodies import recording_create
 from materializer.edits import AnnotationAdd, annotation_add
+from materializer.summaries import Summaries
 from peer.core.certificate import LogKind
 from peer.core.control import Role, member_set
 from peer.core.identity import EventId
 from peer.errors import NotAllowedError
 from peer.operations.adding import Adding
 from peer.operations.editing import Editing
+from peer.operations.finding import Finding
 from peer.operations.recordings import Recordings
 from peer.store.directory import DataDirectory
 from peer.store.keys import KeyFiles
@@ -26,9 +28,11 @@ OF_WRITERS: tuple[Order, ...] = (
     lambda editing, rec, _: editing.set(rec, {"title": "x"}),
     lambda editing, rec, _: editing.tag(rec, ["x"], []),
     lambda editing, rec, _: editing.annotate(rec, {"label": "x"}),
-    lambda editing, rec, _: editing.review(rec, "x"),
+    lambda editing, rec, _: editing.review(rec, 4),
+    lambda editing, rec, note: editing.review(rec, 4, annotation=note),
 )
 OF_ADMINS: tuple[Order, ...] = (
+    lambda editing, _, note: editing.change_annotation(note, {"label": "y"}),
     lambda editing, _, note: editing.unannotate(note),
     lambda editing, rec, _: editing.remove(rec),
     lambda editing, rec, _: editing.restore(rec),
@@ -38,7 +42,8 @@ OF_ADMINS: tuple[Order, ...] = (
 def editing_of(site: ViewsSite) -> Editing:
     """The use cases of this site, without those that read files."""
     me = KeyFiles(DataDirectory(site.directory.root).keys).peer_key().peer_id
-    recordings = Recordings(me, site.store.replica, site.blobs, site.views, cast("Adding", None), lambda _group, _recording: None)
+    finding = Finding(me, site.store.replica, site.blobs, Summaries(site.database), site.views)
+    recordings = Recordings(finding, site.views, cast("Adding", None), lambda _group, _recording: None)
     return Editing(me, site.store, site.store.replica, site.views, recordings)
 
 
@@ -68,4 +73,4 @@ async def test_what_a_site_may_do_to_the_recording_of_another(tmp_path: Path, ro
             else:
                 assert role >= least
                 done += 1
-        assert done == {Role.NONE: 0, Role.READER: 0, Role.WRITER: 4, Role.ADMIN: 7}[role]
+        assert done == {Role.NONE: 0, Role.READER: 0, Role.WRITER: 5, Role.ADMIN: 9}[role]
