@@ -56,9 +56,9 @@ class AdminClient:
         """Close the connection."""
         self._http.close()
 
-    def get(self, path: str, parameters: Parameters | None = None) -> Any:  # noqa: ANN401  (a JSON document)
-        """The document at `path`."""
-        return self._call("GET", path, parameters=parameters).json()
+    def get(self, path: str, parameters: Parameters | None = None, *, patient: bool = False) -> Any:  # noqa: ANN401  (a JSON document)
+        """The document at `path`. `patient` as in `post`."""
+        return self._call("GET", path, parameters=parameters, patient=patient).json()
 
     def get_bytes(self, path: str, accept: str) -> bytes:
         """What is at `path`, in the form `accept`."""
