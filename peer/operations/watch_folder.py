@@ -133,8 +133,9 @@ def count_quarantined(folder: Path) -> int:
     """How many files lie in quarantine. Blocks."""
     count = 0
     left = [ENTRIES_MAX]
+    home = folder / QUARANTINE
     with contextlib.suppress(OSError):
-        for entry in _entries(folder / QUARANTINE, left):
+        for entry in _entries(home, left) if not home.is_symlink() else ():
             inner = _entries(Path(entry.path), left) if entry.is_dir(follow_symlinks=False) else [entry]
             count += sum(not each.name.endswith(WHY_SUFFIX) for each in inner)
     return count

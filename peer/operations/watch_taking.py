@@ -60,6 +60,10 @@ class Known:
         file = self.files.get(entry.path)
         return file is not None and file.identity == entry.identity and file.outcome is not Outcome.ADDING
 
+    def is_broken(self, entry: Entry) -> bool:
+        """True if it cannot be read, and is still where it was."""
+        return self.is_done(entry) and self.files[entry.path].outcome is Outcome.BROKEN
+
     def was_begun(self, entry: Entry) -> bool:
         """True if it was about to be added when this process ended: it comes before others with the same bytes."""
         file = self.files.get(entry.path)
@@ -103,9 +107,8 @@ class Taking:
 
     async def look(self, entry: Entry) -> Readiness:
         """How far a file is. One that is done with is closed; what can never be read is moved away. Raises `FileUnreadableError`."""
-        known = self._known.files.get(entry.path)
-        if known is not None and known.identity == entry.identity and known.outcome is not Outcome.ADDING:
-            return Readiness.ALIEN if known.outcome is Outcome.BROKEN else Readiness.CLOSED
+        if self._known.is_done(entry):
+            return Readiness.ALIEN if self._known.is_broken(entry) else Readiness.CLOSED
         if not self._is_settled(entry):
             return Readiness.FRESH
         found = await asyncio.to_thread(readiness, self._folder / entry.path)

@@ -81,6 +81,8 @@ class FolderState:
         self.waiting: dict[str, str] = {}
         self.unreadable: dict[str, MeshError] = {}
         self.quarantined = 0
+        self.broken = 0
+        """Files that belong there, where the folder may not be written."""
         self.error: MeshError | None = None
         self.looked_ms: int | None = None
         self.first_seen: dict[str, tuple[str, float]] = {}
@@ -157,6 +159,10 @@ class Watching:
                 files = "1 file" if state.quarantined == 1 else f"{state.quarantined} files"
                 fix = "the .why.txt beside each says what is wrong with it; move or delete them once you have looked"
                 found.append({"code": "watch_quarantined", "text": f"{files} in {name}/_quarantine cannot be read as MCAP", "fix": fix})
+            if state.broken:
+                files = "1 file" if state.broken == 1 else f"{state.broken} files"
+                fix = "move or delete them, or let the user of recmesh write to the folder"
+                found.append({"code": "watch_unreadable", "text": f"{files} in {name} cannot be read as MCAP, nor moved away", "fix": fix})
             for error in list(state.unreadable.values())[:1]:
                 text = f"watched folder {name}: {len(state.unreadable)} of its files cannot be added; {error.text}"
                 found.append({"code": error.code, "text": text, "fix": error.fix})
@@ -212,6 +218,13 @@ class Watching:
         state.first_seen = _first_seen(state.first_seen, entries)
         taking = Taking(watched, known, self._parts, is_settled=lambda entry: self._is_settled(state, entry))
         state.waiting, state.unreadable = {}, {}
+        more = await self._take_some(state, taking, known, listing)
+        state.broken = sum(known.is_broken(entry) for entry in entries)
+        if not more:
+            await self._forget_some(watched, known, {entry.path for entry in entries})
+        return more
+
+    async def _take_some(self, state: FolderState, taking: Taking, known: Known, listing: Listing) -> bool:
         room = FILES_PER_TURN_MAX
         for entry in sorted(listing.files, key=lambda entry: not known.was_begun(entry)):
             if not known.is_done(entry):
@@ -222,7 +235,6 @@ class Watching:
             room -= await self._guarded(state, bag.item, self._take_bag(state, taking, bag))
             if room <= 0:
                 return True
-        await self._forget_some(watched, known, {entry.path for entry in entries})
         return False
 
     async def _guarded(self, state: FolderState, path: str, work: Awaitable[bool]) -> int:
@@ -313,7 +325,7 @@ class Watching:
             "waiting": len(state.waiting),
             "waiting_files": waiting,
             "quarantined": state.quarantined,
-            "unreadable": len(state.unreadable),
+            "unreadable": len(state.unreadable) + state.broken,
             "last_scan_ms": state.looked_ms,
             "last_error": None if error is None else {"code": error.code, "text": error.text, "fix": error.fix},
         }
