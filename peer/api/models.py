@@ -155,6 +155,8 @@ class Event(Answer):
     hlc: str
     refs: list[Hex]
     body: dict[str, object] | None
+    unreadable: str | None
+    """Why it says nothing: its body does not fit the schema of its type."""
 
 
 class EventPage(Answer):

@@ -160,7 +160,11 @@ def _print_event(event: dict[str, Any]) -> None:
 
 
 def _event_line(event: dict[str, Any]) -> str:
-    return f"{ms_time(event['time_ms'])}  {short(event['event_id'])}  {event['author_name']:<12}  {event['seq']:>6}  {event['type']}"
+    return f"{ms_time(event['time_ms'])}  {short(event['event_id'])}  {event['author_name']:<12}  {event['seq']:>6}  {event['type']}{_flaw(event)}"
+
+
+def _flaw(event: dict[str, Any]) -> str:
+    return f"  (counts for nothing: {event['unreadable']})" if event["unreadable"] else ""
 
 
 def _timeout_s() -> float:

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
+from materializer.bodies import read_body
+from materializer.fields import PoisonError
+from peer.core.certificate import LogKind
 from peer.core.clock import hlc_ms
 from peer.core.encoding import decode_map
 from peer.core.identity import GroupId
@@ -94,4 +97,16 @@ class Events:
             "hlc": str(header.hlc),
             "refs": [ref.hex() for ref in header.refs],
             "body": body,
+            "unreadable": _unreadable(entry),
         }
+
+
+def _unreadable(entry: StoredEvent) -> str | None:
+    """Why an event says nothing, None if it fits the schema of its type, or its type is not known here."""
+    if entry.kind is LogKind.CONTROL:
+        return None
+    try:
+        read_body(entry.event.header.type, entry.event.body)
+    except PoisonError as error:
+        return str(error)
+    return None

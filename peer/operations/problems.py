@@ -58,6 +58,18 @@ def link_problems(links: Sequence[Mapping[str, object]]) -> list[Json]:
     return found
 
 
+def unreadable_problems(groups: Sequence[Json]) -> list[Json]:
+    """Events that say nothing here, of all groups."""
+    found: list[Json] = []
+    for group in groups:
+        count, name = group["poison"], group["name"]
+        if count:
+            events = "1 event" if count == 1 else f"{count} events"
+            fix = f"nothing is lost; `recmesh events {name}` marks them: tell their sites, or upgrade recmesh here if theirs is newer"
+            found.append(_problem("events_unreadable", f"{events} in {name} fit no schema", fix))
+    return found
+
+
 def pending_problems(pending: Sequence[Json]) -> list[Json]:
     """Who wants in."""
     if not pending:

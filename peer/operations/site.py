@@ -16,7 +16,7 @@ from peer.errors import MeshError
 from peer.operations.differing import difference_findings, difference_problems, differences_shown
 from peer.operations.fetching import Fetching
 from peer.operations.json_form import Json
-from peer.operations.problems import GroupHealth, Looked, group_problems, link_problems, pending_problems
+from peer.operations.problems import GroupHealth, Looked, group_problems, link_problems, pending_problems, unreadable_problems
 from peer.operations.sites import Seen, sites_shown, with_routes
 from peer.operations.verification import Verification
 from peer.sync.comparing import Difference
@@ -159,7 +159,7 @@ class Site:
     async def status(self) -> Json:
         """Everything at a glance."""
         parts = self._parts
-        pending = await parts.pending()
+        pending, groups = await parts.pending(), await self.groups()
         sites = sites_shown(parts.replica, parts.seen, time.time_ns() // 1_000_000)
         return {
             "peer_id": parts.peer.hex(),
@@ -167,7 +167,7 @@ class Site:
             "version": parts.version,
             "endpoint": parts.links.endpoint,
             "ready": self.is_ready,
-            "groups": await self.groups(),
+            "groups": groups,
             "links": with_routes([self._link(link) for link in parts.links.links()], sites, self._events_held()),
             "sites": sites,
             "pending_peers": pending,
@@ -178,7 +178,7 @@ class Site:
             "disk": await self._disk(),
             "rebuilding": self._rebuilding(),
             "differences": self._differences(),
-            "problems": self._problems(pending),
+            "problems": [*self._problems(pending), *unreadable_problems(groups)],
         }
 
     def _gossip(self) -> Json:
