@@ -22,14 +22,16 @@ FILTERS = (
     Query("site", "Name or id of the site that made it"),
     Query("machine", "The machine that it was recorded on"),
     Query("tag", "A tag that it has", repeated=True),
-    Query("topic", "A topic that it has messages on"),
-    Query("schema", "A schema that it has messages of"),
-    Query("text", "Text in its name, machine, tags or topics"),
+    Query("topic", "A topic that it has; * in it stands for any characters"),
+    Query("schema", "A schema that one of its topics has"),
+    Query("text", "Text in its name, machine, tags, properties or topics, in capitals or not"),
     Query("since_ns", "It ends at or after this time"),
     Query("until_ns", "It starts at or before this time"),
     Query("state", "open, local, partial, remote, missing or corrupt"),
     Query("property", "A property that it has, as KEY=VALUE", repeated=True),
     Query("deleted", "1 to see deleted ones, too"),
+    Query("sort", "created, start, end, size or messages (the latest or largest first), name or site (A first); default: created"),
+    Query("reverse", "1 for the opposite order"),
 )
 REPEATED = tuple(query.name for query in FILTERS if query.repeated)
 
@@ -47,7 +49,15 @@ class RecordingRoutes:
         paging = (Query("limit", "How many at most, up to 1000", "integer"), Query("cursor", "The `next` of the page before"))
         one = f"{RECORDINGS}/{{id}}"
         return (
-            Route("GET", RECORDINGS, self.list_recordings, "Recordings, newest first", RecordingPage, query=(*FILTERS, *paging), tier=Tier.VIEWER),
+            Route(
+                "GET",
+                RECORDINGS,
+                self.list_recordings,
+                "Recordings that fit all filters, in order",
+                RecordingPage,
+                query=(*FILTERS, *paging),
+                tier=Tier.VIEWER,
+            ),
             Route("POST", RECORDINGS, self.add, "Add a recording", RecordingShown, RecordingAdd, status=201, tier=Tier.OPERATOR),
             Route("GET", one, self.show, "One recording", RecordingShown, tier=Tier.VIEWER),
             Route(
