@@ -1,5 +1,6 @@
 """Commands that say things about recordings: once as they should go, once as they should not."""
 
+import getpass
 import os
 import pty
 import subprocess
@@ -70,6 +71,43 @@ def test_a_title_is_set_found_and_taken_away(recmesh: Command, mine: str) -> Non
     assert recmesh("recording", "list", "--property", "title").code == "request_invalid"
 
 
+def test_values_have_types(recmesh: Command, mine: str) -> None:
+    assert recmesh("recording", "set", mine, "runs", "12", "--type", "number", "--json").json["properties"]["runs"] == 12
+    assert recmesh("recording", "set", mine, "wet", "yes", "--type", "truth", "--json").json["properties"]["wet"] is True
+    assert recmesh("recording", "set", mine, "code", "12", "--json").json["properties"]["code"] == "12"
+    assert [each["name"] for each in recmesh("recording", "list", "--property", "runs=12", "--property", "wet=true", "--json").json] == [mine]
+    assert "true" in recmesh("recording", "show", mine).out
+    for value, value_type in (("1.5", "number"), ("twelve", "number"), ("maybe", "truth"), ("x", "colour")):
+        assert recmesh("recording", "set", mine, "runs", value, "--type", value_type).status == 2
+    assert recmesh("recording", "set", mine, "robot", "12", "--type", "number").code == "request_invalid"
+    assert "runs" not in recmesh("recording", "set", mine, "runs", "", "--type", "number", "--json").json["properties"]
+
+
+def test_what_the_group_requires_is_missing_until_it_is_said(recmesh: Command, mine: str) -> None:
+    recmesh("group", "set", "lab", "required_properties", "surface")
+    try:
+        assert recmesh("recording", "show", mine, "--json").json["missing_properties"] == ["surface"]
+        assert "missing" in recmesh("recording", "show", mine).out
+        assert recmesh("recording", "set", mine, "surface", "gravel", "--json").json["missing_properties"] == []
+        assert "missing" not in recmesh("recording", "show", mine).out
+    finally:
+        recmesh("group", "set", "lab", "required_properties", "")
+
+
+def test_a_machine_is_described_for_all(recmesh: Command) -> None:
+    assert "model=x7" in recmesh("machine", "set", "arm 1", "model", "x7").out
+    done = recmesh("machine", "set", "arm 1", "axes", "6", "--type", "number", "--group", "lab", "--json").json
+    assert done["properties"] == {"axes": 6, "model": "x7"}
+    assert "arm 1" in recmesh("machine", "list").out
+    assert [each["name"] for each in recmesh("machine", "list", "--group", "lab", "--json").json if each["properties"]] == ["arm 1"]
+    assert "axes" in recmesh("machine", "show", "arm 1").out
+    assert recmesh("machine", "show", "arm 1", "--json").json[0]["properties"]["axes"] == 6
+    assert recmesh("machine", "show", "nobody").code == "not_found"
+    assert recmesh("machine", "set", "arm 1", "a b", "x").code == "request_invalid"
+    assert recmesh("machine", "set", "arm 1", "a", "x", "--type", "number").status == 2
+    assert recmesh("machine", "list", "--group", "nowhere").code == "not_found"
+
+
 def test_tags_are_words_with_plus_or_minus(recmesh: Command, mine: str) -> None:
     assert recmesh("recording", "tag", mine, "+night", "+rain", "--json").json["tags"] == ["night", "rain"]
     assert recmesh("recording", "tag", mine, "-rain", "+dry", "--json").json["tags"] == ["dry", "night"]
@@ -84,10 +122,18 @@ def test_a_time_in_a_recording_is_annotated_answered_and_taken_back(recmesh: Com
     start_ns = int(recmesh("recording", "show", mine, "--json").json["start_time_ns"])
     first = recmesh("recording", "annotate", mine, "--label", "slip", "--start", "+1.5s", "--end", "+2s", "--text", "left wheel", "--json").json
     assert (first["start_ns"], first["end_ns"]) == (str(start_ns + 3 * NS_PER_S // 2), str(start_ns + 2 * NS_PER_S))
-    reply = recmesh("recording", "annotate", mine, "--label", "why", "--reply-to", first["id"][:12], "--json").json
+    reply = recmesh("recording", "annotate", mine, "--label", "why", "--reply-to", first["id"][:12], "--person", "ann", "--json").json
     assert reply["reply_to"] == first["id"]
-    assert [each["id"] for each in recmesh("recording", "annotations", mine, "--json").json] == [reply["id"], first["id"]]
-    assert "left wheel" in recmesh("recording", "annotations", mine).out
+    assert [each["id"] for each in recmesh("recording", "annotations", mine, "--json").json] == [first["id"], reply["id"]]
+    assert [line.split()[-3:] for line in recmesh("recording", "annotations", mine).out.splitlines()[2:]] == [["at", "solo", "-"]]
+    assert recmesh("recording", "edit-annotation", first["id"][:12], "--text", "right wheel", "--end", "none", "--json").json["end_ns"] is None
+    moved = recmesh("recording", "edit-annotation", first["id"], "--start", "+1s", "--json").json
+    assert (moved["label"], moved["start_ns"], moved["by"]["person"]) == ("slip", str(start_ns + NS_PER_S), first["by"]["person"])
+    assert recmesh("recording", "edit-annotation", first["id"]).status == 2
+    assert recmesh("recording", "edit-annotation", first["id"], "--start", "soon").status == 2
+    assert recmesh("recording", "edit-annotation", first["id"], "--label", "").code == "request_invalid"
+    assert recmesh("recording", "edit-annotation", "ab" * 32, "--label", "x").code == "not_found"
+    assert "right wheel (changed)" in recmesh("recording", "annotations", mine).out
     left = recmesh("recording", "unannotate", first["id"][:12], "--json").json
     assert [each["id"] for each in left["annotations"]] == [reply["id"]]
     assert recmesh("recording", "unannotate", first["id"]).code == "not_found"
@@ -98,12 +144,21 @@ def test_a_time_in_a_recording_is_annotated_answered_and_taken_back(recmesh: Com
     assert recmesh("recording", "annotations", "nothing").code == "not_found"
 
 
-def test_a_site_reviews_a_recording_once(recmesh: Command, mine: str) -> None:
-    assert [each["value"] for each in recmesh("recording", "review", mine, "good", "--json").json["reviews"]] == ["good"]
-    assert [each["value"] for each in recmesh("recording", "review", mine, "bad", "--json").json["reviews"]] == ["bad"]
-    assert "bad" in recmesh("recording", "show", mine).out
+def test_a_person_reviews_a_recording_once(recmesh: Command, mine: str) -> None:
+    (review,) = recmesh("recording", "review", mine, "2", "--json").json["reviews"]
+    assert (review["value"], review["by"]["person"], review["by"]["site"]) == (2, getpass.getuser(), "solo")
+    assert [each["value"] for each in recmesh("recording", "review", mine, "5", "--json").json["reviews"]] == [5]
+    assert "3.50 of 5 (2)" in recmesh("recording", "review", mine, "2", "--person", "ann").out
+    shown = recmesh("recording", "show", mine).out
+    assert "3.50 of 5 (2)" in shown
+    assert "review by ann at solo" in shown
+    note = recmesh("recording", "annotate", mine, "--label", "odd", "--json").json["id"]
+    assert recmesh("recording", "review", mine, "1", "--annotation", note, "--json").json["review_average"] == "3.50"
+    assert "1.00 of 5 (1)" in recmesh("recording", "annotations", mine).out
+    recmesh("recording", "review", mine, "none", "--person", "ann")
     assert recmesh("recording", "review", mine, "", "--json").json["reviews"] == []
-    assert recmesh("recording", "review", mine, "a\nb").code == "request_invalid"
+    for wrong in ("good", "0", "6", "4.5", "-1", "12"):
+        assert recmesh("recording", "review", mine, *(["--"] if wrong == "-1" else []), wrong).code == "request_invalid"
     assert recmesh("recording", "review", mine).status == 2
 
 
@@ -113,11 +168,11 @@ def test_what_one_site_says_the_others_show_and_only_a_creator_or_admin_deletes(
     try:
         guest.json("group", "join", recmesh("group", "invite", "lab").out.strip())
         guest.json("recording", "set", mine, "title", "Seen by two")
-        guest.json("recording", "review", mine, "good")
+        guest.json("recording", "review", mine, "4")
         note = guest.json("recording", "annotate", mine, "--label", "odd")
         wait_until(lambda: bool(recmesh("recording", "show", mine, "--json").json["annotations"]), "the note of the guest is here")
         shown = recmesh("recording", "show", mine, "--json").json
-        forbidden = (("recording", "remove", mine, "--yes"), ("group", "set", "lab", "retention", "1"))
+        forbidden = (("recording", "remove", mine, "--yes"), ("group", "set", "lab", "retention", "raw"))
         refused = [guest.command(*command, status=1).stderr for command in forbidden]
         recmesh("recording", "unannotate", note["id"])
         recmesh("recording", "remove", mine, "--yes")
@@ -127,7 +182,7 @@ def test_what_one_site_says_the_others_show_and_only_a_creator_or_admin_deletes(
         assert guest.stop() == 0
     assert (shown["title"], [each["value"] for each in shown["reviews"]], shown["annotations"][0]["author_name"]) == (
         "Seen by two",
-        ["good"],
+        [4],
         "critic",
     )
     assert all("not_allowed" in each for each in refused)

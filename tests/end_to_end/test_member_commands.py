@@ -99,10 +99,16 @@ def test_logs_are_rotated_and_sealed(on: Command) -> None:
 
 
 def test_settings_are_set_and_shown(on: Command) -> None:
-    assert on("group", "set", "crew", "retention", "90d").out == "retention = 90d\n"
-    assert [(each["key"], each["value"]) for each in on("group", "settings", "crew", "--json").json] == [("retention", "90d")]
-    assert "90d" in on("group", "settings", "crew").out
-    assert on("group", "set", "crew", "retention", "90d").code == "no_change"
+    assert on("group", "set", "crew", "retention", "reference").out == "retention = reference\n"
+    assert on("group", "set", "crew", "required_properties", "robot,task").out == "required_properties = robot, task\n"
+    on("group", "set", "crew", "min_copies", "2")
+    listed = {each["key"]: each["value"] for each in on("group", "settings", "crew", "--json").json}
+    assert listed == {"retention": "reference", "required_properties": ["robot", "task"], "min_copies": 2}
+    assert "robot, task" in on("group", "settings", "crew").out
+    assert on("group", "set", "crew", "retention", "reference").code == "no_change"
+    for key, value in (("retention", "90d"), ("min_copies", "0"), ("min_copies", "two"), ("required_properties", "a b")):
+        refused = on("group", "set", "crew", key, value)
+        assert (refused.code, key in refused.err) == ("request_invalid", True)
     assert on("group", "set", "crew", "a b", "c").code == "request_invalid"
     assert on("group", "settings", "nowhere").code == "not_found"
 

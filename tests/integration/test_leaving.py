@@ -105,12 +105,12 @@ async def test_who_was_removed_is_told_by_whom(sites: Sites) -> None:
 
 
 async def test_a_setting_of_an_admin_is_read_everywhere(sites: Sites) -> None:
-    made = await sites.admin.call("PATCH", f"{LAB}/settings", json={"key": "retention", "value": "90d"}, model=Setting)
+    made = await sites.admin.call("PATCH", f"{LAB}/settings", json={"key": "retention", "value": "reference"}, model=Setting)
 
-    assert (made["value"], made["conflict"], made["values"][0]["author_name"]) == ("90d", False, "admin")
+    assert (made["value"], made["conflict"], made["values"][0]["author_name"]) == ("reference", False, "admin")
     for peer in sites:
         await peer.until(f"{LAB}/settings", lambda listed: listed == [made])
-    again = await sites.admin.call("PATCH", f"{LAB}/settings", json={"key": "retention", "value": "90d"}, status=409)
+    again = await sites.admin.call("PATCH", f"{LAB}/settings", json={"key": "retention", "value": "reference"}, status=409)
     assert again["code"] == "no_change"
     await sites.owner.call("PATCH", f"{LAB}/settings", json={"key": "retention", "value": ""}, model=Setting)
     await sites.writer.until(f"{LAB}/settings", lambda listed: listed == [])
