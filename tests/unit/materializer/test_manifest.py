@@ -149,3 +149,20 @@ def head(major: int, number: int) -> bytes:
         return bytes([major << 5 | number])
     size = next(size for size in (1, 2, 4, 8) if number < 256**size)
     return bytes([major << 5 | 23 + size.bit_length()]) + number.to_bytes(size, "big")
+
+
+def test_dropped_messages_are_added_up_only_where_each_file_says_how_many() -> None:
+    for said, expected in (((3, 4), 7), ((0, 0), 0), ((3, None), None), ((None, None), None), ((2**48,) * 40, 2**53 - 1)):
+        chunks = [chunk_body(RECORDING, index, dropped=dropped) for index, dropped in enumerate(said)]
+        fields = make_manifest(FACTS, chunks).fields
+        assert (fields["dropped_message_count"], [chunk["dropped_message_count"] for chunk in fields["chunks"]]) == (expected, list(said))
+        assert make_manifest(FACTS, chunks, version=1).fields["dropped_message_count"] is None
+    assert make_manifest(FACTS, []).fields["dropped_message_count"] is None
+
+
+def test_channels_whose_schemas_differ_in_their_data_alone_are_two_and_were_one_in_the_first_version() -> None:
+    topics = [("/a", "S", "ros2msg", "cdr", 3, b"1" * 32), ("/a", "S", "ros2msg", "cdr", 4, b"2" * 32)]
+    chunk = chunk_body(RECORDING, topics=topics)
+    channels = make_manifest(FACTS, [chunk]).fields["channels"]
+    assert [(each["schema_hash"], each["message_count"]) for each in channels] == [(b"1" * 32, 3), (b"2" * 32, 4)]
+    assert [each["message_count"] for each in make_manifest(FACTS, [chunk], version=1).fields["topics"]] == [7]
