@@ -118,9 +118,9 @@ class Agreement:
     async def _tell_all(self) -> None:
         linked = {(group, peer) for group in self._replica.groups for peer in self._links().group_peers(group) if self._is_member(group, peer)}
         for peer in {peer for _, peer in self._told.keys() - linked} - {peer for _, peer in linked}:
-            self._comparing.unlinked(peer)
+            self._comparing.unlinked(peer, self._now_ms())
         self._told = {pair: told for pair, told in self._told.items() if pair in linked}
-        self._comparing.tidy()
+        self._comparing.tidy(self._now_ms())
         for group in sorted({group for group, _ in linked}):
             digests = await self._digests(group)
             if digests is None:
@@ -148,7 +148,7 @@ class Agreement:
             return None
         known = self._bases.get(group)
         if known is None or known[0] != summary.position or known[1] is not view.judgement:
-            known = self._bases[group] = (summary.position, view.judgement, _basis(view))
+            known = self._bases[group] = (summary.position, view.judgement, basis_of(view))
         return known[2]
 
     # What others ask for, and what we asked for
@@ -192,7 +192,7 @@ class Agreement:
         return view is not None and peer in view.roster.members
 
 
-def _basis(view: GroupView) -> bytes:
-    """A hash of what counts, and of who is who: what projections are computed from."""
+def basis_of(view: GroupView) -> bytes:
+    """A hash of what is offered to others, and of who is who: where it is the same, so is what counts, and the role at each event."""
     roles = sorted([peer, int(member.role)] for peer, member in view.roster.members.items())
     return hash_bytes(encode([frontier_digest(view.tips), roles]))

@@ -22,6 +22,8 @@ PLACES_MAX = 256
 """Parts that one search still has to ask for."""
 SEARCH_MS_MAX = 30_000
 """How long it is waited for the parts of one search before it begins anew."""
+GONE_MS_MAX = 600_000
+"""How long something is told of that differed at a peer to which there is no link any more."""
 MODULUS = 2 ** (8 * HASH_SIZE)
 NO_ROWS = bytes(HASH_SIZE)
 
@@ -76,6 +78,8 @@ class Comparing:
         self._theirs: dict[Pair, Digests] = {}
         self._differ: dict[Pair, dict[str, tuple[bytes, ...]]] = {}
         self._searches: dict[Pair, _Search] = {}
+        self._gone: dict[PeerId, int] = {}
+        """Since when there is no link to a peer at which something differed."""
 
     def differences(self) -> list[Difference]:
         """What differs now, as far as it is known."""
@@ -103,6 +107,7 @@ class Comparing:
         if not self._is_member(digests.group, peer):
             return []
         self._theirs[digests.group, peer] = digests
+        self._gone.pop(peer, None)
         return self._compare(digests.group, peer, now_ms)
 
     def is_awaited(self, peer: PeerId, part: DigestPart) -> bool:
@@ -126,17 +131,21 @@ class Comparing:
             self._note(pair, search)
         return asks
 
-    def unlinked(self, peer: PeerId) -> None:
-        """There is no link to them any more. What differed does so until they say otherwise."""
+    def unlinked(self, peer: PeerId, now_ms: int) -> None:
+        """There is no link to them any more. What differed is told of for a while: a link that comes back says how it is."""
+        self._gone[peer] = now_ms
         for pair in [pair for pair in self._theirs if pair[1] == peer]:
             del self._theirs[pair]
             self._searches.pop(pair, None)
 
-    def tidy(self) -> None:
-        """Forget who is no member any more, and groups that are gone."""
-        for pair in [pair for pair in self._theirs.keys() | self._differ.keys() | self._searches.keys() if not self._is_member(*pair)]:
-            self._theirs.pop(pair, None)
-            self._agreed(pair)
+    def tidy(self, now_ms: int) -> None:
+        """Forget who is no member any more, or was not linked for long, and groups that are gone."""
+        late = {peer for peer, since_ms in self._gone.items() if now_ms - since_ms >= GONE_MS_MAX}
+        self._gone = {peer: since_ms for peer, since_ms in self._gone.items() if peer not in late}
+        for pair in self._theirs.keys() | self._differ.keys() | self._searches.keys():
+            if not self._is_member(*pair) or pair[1] in late:
+                self._theirs.pop(pair, None)
+                self._agreed(pair)
 
     def _compare(self, group: GroupId, peer: PeerId, now_ms: int) -> list[Ask]:
         pair, ours, theirs = (group, peer), self._ours.get(group), self._theirs[group, peer]

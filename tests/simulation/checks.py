@@ -118,8 +118,8 @@ class Checks:
                 named = [entry.log for entry in logs]
             case messages.Events(_, log) | messages.Unknown(_, log):
                 named = [log]
-            case messages.Offer() | messages.Joined() | messages.JoinRequest():
-                self._broken(f"{peer.name} tells {other.name} of its group, who is no member")
+            case messages.Offer() | messages.Joined() | messages.JoinRequest() | messages.Digests() | messages.DigestWant() | messages.DigestPart():
+                self._broken(f"{peer.name} tells {other.name} of its group, or compares views with it, who is no member")
             case messages.Want(_, log, positions):
                 named = [log] if positions or self.kinds[log] is LogKind.DATA else []
             case _:

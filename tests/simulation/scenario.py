@@ -3,7 +3,7 @@
 `python -m tests.simulation history SEED` replays it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from peer.core.certificate import LogKind
@@ -35,13 +35,16 @@ def small_limits() -> Iterator[None]:
         limits.CREDIT_INITIAL, limits.CREDIT_GRANT_MIN = before
 
 
-def run_seed(seed: int) -> World:
-    """The world of `seed`, after storm and calm. Raises `BrokenPromiseError` if a check fails or it does not converge."""
+def run_seed(seed: int, prepare: Callable[[World], None] = lambda _world: None) -> World:
+    """The world of `seed`, after storm and calm. Raises `BrokenPromiseError` if a check fails or it does not converge.
+
+    `prepare` may add to it what is not there otherwise.
+    """
     with small_limits():
-        return _run(seed)
+        return _run(seed, prepare)
 
 
-def _run(seed: int) -> World:
+def _run(seed: int, prepare: Callable[[World], None]) -> World:
     late = ("z",) if seed % 7 in {3, 5} else ()
     world = World(seed, names=(*("a", "b", "c", "d", "e")[: 3 + seed % 3], *late), late=late, delay_ms_max=(5, 40, 400)[seed % 3])
     chance = world.random
@@ -49,6 +52,7 @@ def _run(seed: int) -> World:
     with_forks = seed % 5 == 2
     with_decisions = seed % 7 in {0, 2, 4}
     _connect(world, chance_of_more=1 if with_decisions else 0.35)  # Who is removed connects nobody any more.
+    prepare(world)
     world.start()
     for _ in range(chance.randint(20, 60)):
         writer = chance.choice(world.peers)

@@ -22,6 +22,7 @@ from tests.simulation.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from tests.simulation.neighbourhood import Neighbourhood
+    from tests.simulation.views import SimulatedViews
     from tests.simulation.world import World
 
 TICK_MS = 1000
@@ -125,6 +126,7 @@ class Peer:
         self.frozen_until_ms = 0
         self.clock_skew_ms = 0
         self.neighbourhood: Neighbourhood | None = None
+        self.views: SimulatedViews | None = None
         self.targets: list[Peer] = []
         self._dialling: set[Peer] = set()
         self.failures: Counter[Peer] = Counter()
@@ -148,6 +150,8 @@ class Peer:
         """Dial everybody, and tick."""
         if self.is_mute:
             return
+        if self.views is not None:
+            self.views.begin()
         if self.neighbourhood is not None:
             self.neighbourhood.begin()
             self.targets = []
@@ -203,6 +207,8 @@ class Peer:
             self.feed(link, fx.Tick())
         if self.neighbourhood is not None:
             self.neighbourhood.tick()
+        if self.views is not None:
+            self.views.tick()
         self.soon(TICK_MS, self.tick)
 
     # Links
@@ -272,7 +278,7 @@ class Peer:
         for link in list(self.links.values()):
             self.feed(link, fact)
 
-    def perform(self, link: Link, effect: fx.Effect) -> None:  # noqa: C901  (every effect in one place)
+    def perform(self, link: Link, effect: fx.Effect) -> None:  # noqa: C901, PLR0912  (every effect in one place)
         """One effect."""
         match effect:
             case fx.SendFrame(frame):
@@ -298,6 +304,8 @@ class Peer:
                 self.world.faults["knocks"] += 1
             case fx.RecordsHeard(group, entries) if self.neighbourhood is not None:
                 self.neighbourhood.heard(link.connection.other(self).key.peer_id, group, entries)
+            case fx.DigestsHeard(message) if self.views is not None:
+                self.views.heard(link.connection.other(self).key.peer_id, message)
             case fx.BackfillEnded() | fx.PhaseChanged():
                 pass
             case _:

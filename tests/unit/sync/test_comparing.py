@@ -159,11 +159,26 @@ def test_the_alarm_stays_while_more_arrives_and_goes_with_another_version() -> N
     exchange(alice, bob)
     alice.basis = LATER
     exchange(alice, bob)
-    alice.comparing.unlinked(BOB)
+    alice.comparing.unlinked(BOB, 0)
+    alice.comparing.tidy(rules.GONE_MS_MAX - 1)
     assert alice.found() == {"chunks": (b"k" * 32,)}
 
     bob.version = 4
     exchange(alice, bob)
+    assert not alice.found()
+
+
+def test_the_alarm_goes_away_when_there_was_no_link_for_long() -> None:
+    rows = rows_of(5)
+    alice, bob = two({"chunks": rows}, {"chunks": {**rows, b"k" * 32: 1}})
+    exchange(alice, bob)
+    alice.comparing.unlinked(BOB, 0)
+    exchange(alice, bob)
+    alice.comparing.tidy(rules.GONE_MS_MAX)
+    assert alice.found(), "the link came back"
+
+    alice.comparing.unlinked(BOB, 0)
+    alice.comparing.tidy(rules.GONE_MS_MAX)
     assert not alice.found()
 
 
@@ -225,6 +240,6 @@ def test_who_is_no_member_is_neither_heard_nor_told_of() -> None:
 
     members.clear()
     assert not alice.found()
-    alice.comparing.tidy()
+    alice.comparing.tidy(0)
     assert not alice.comparing._differ
     assert not alice.comparing.hear(BOB, bob.digests(), 0)
