@@ -9,7 +9,7 @@ from functools import partial
 from materializer.mcap_messages import Message, Part, Selection, read_messages
 from materializer.mcap_records import TIME_STOP_NS, Span
 from materializer.mcap_times import message_times
-from materializer.readable import as_bytes, as_document
+from materializer.readable import Reading, as_bytes
 from peer.core.interfaces import WantedBlob
 from peer.core.message_order import MessageOrder
 from peer.core.random_access import RandomAccess
@@ -39,13 +39,13 @@ class Messages:
 
         Raises `NotFoundError`, `RequestError`, `McapDamagedError`, `MessagesTooLargeError`, `TooManyReadersError`, `BytesUnreachableError`.
         """
-        left = order.limit
+        left, payloads = order.limit, None if order.raw else Reading()
         async with self._reading(reference, order) as (view, selection):
             parts = [_part(view, chunk, self._open_bytes) for chunk in view.chunks]
             async with contextlib.aclosing(read_messages(parts, selection)) as batches:
                 async for batch in batches:
                     shown = batch if left is None else batch[:left]
-                    yield await asyncio.to_thread(_to_lines, shown, raw=order.raw)
+                    yield await asyncio.to_thread(_to_lines, shown, payloads)
                     if left is not None:
                         left -= len(shown)
                         if not left:
@@ -106,13 +106,14 @@ def _part(view: RecordingView, chunk: FileView, open_bytes: Callable[[WantedBlob
     return Part(chunk.name, partial(open_bytes, file), chunk.start_ns, chunk.end_ns)
 
 
-def _to_lines(messages: Sequence[Message], *, raw: bool) -> bytes:
-    return "".join(_to_line(message, raw=raw) for message in messages).encode()
+def _to_lines(messages: Sequence[Message], payloads: Reading | None) -> bytes:
+    """Each as it is, or as `payloads` reads it. For a thread."""
+    return "".join(_to_line(message, payloads) for message in messages).encode()
 
 
-def _to_line(message: Message, *, raw: bool) -> str:
+def _to_line(message: Message, payloads: Reading | None) -> str:
     channel, schema = message.channel, message.channel.schema
-    payload = as_bytes(message) if raw else as_document(message)
+    payload = as_bytes(message) if payloads is None else payloads.document(message)
     document = to_json(
         {
             "topic": channel.topic,
