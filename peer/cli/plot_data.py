@@ -1,13 +1,12 @@
 """What a plot of a recording shows, taken from what the admin API says of it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from peer.cli.output import local_time, plain
 
 NS_PER_S = 1_000_000_000
-ROWS_MAX = 60
+ROWS_MAX = 40
 """Topics that have a row of their own; of more those with the fewest messages share the last one."""
 ANNOTATIONS_MAX = 2000
 BINS_MIN = 20
@@ -40,7 +39,7 @@ class PlotData(NamedTuple):
 
     name: str
     subtitle: str
-    start: datetime
+    start_ns: int
     seconds: float
     bins: int
     series: Sequence[Series]
@@ -60,15 +59,15 @@ class PlotData(NamedTuple):
 def make_plot_data(recording: Mapping[str, Any], rates: Mapping[str, Any]) -> PlotData:
     """The plot of a recording, from what `show` and `rates` say of it."""
     start_ns, stop_ns = int(rates["start_ns"]), int(rates["stop_ns"])
-    series = rows_of([Series(plain(each["topic"]), each["counts"]) for each in rates["topics"]])
+    series = rows_of([Series(drawable(each["topic"]), each["counts"]) for each in rates["topics"]])
     seconds = (stop_ns - start_ns) / NS_PER_S
     total = sum(each.total for each in series)
     topics = "1 topic" if len(rates["topics"]) == 1 else f"{len(rates['topics'])} topics"
     facts = [recording["site_name"], recording["machine"], topics, f"{total} messages", duration_text(seconds), f"from {local_time(rates['start'])}"]
     return PlotData(
-        plain(recording["name"]),
-        plain(", ".join(str(fact) for fact in facts if fact)),
-        datetime.fromtimestamp(start_ns // NS_PER_S, UTC).replace(microsecond=start_ns % NS_PER_S // 1000),
+        drawable(recording["name"]),
+        drawable(", ".join(str(fact) for fact in facts if fact)),
+        start_ns,
         seconds,
         int(rates["bins"]),
         series,
@@ -94,6 +93,11 @@ def bins_for(recording: Mapping[str, Any]) -> int:
     return min(BINS_DEFAULT, max(BINS_MIN, most // 2))
 
 
+def drawable(text: str) -> str:
+    """A text in which everything is a character: others write what is drawn."""
+    return plain(text).encode("utf-8", "replace").decode()
+
+
 def shortened(text: str, characters: int) -> str:
     """The start and the end of a text that is too long: the last part of a topic says most."""
     if len(text) <= characters:
@@ -110,7 +114,7 @@ def duration_text(seconds: float) -> str:
     if seconds >= 60:  # noqa: PLR2004  (a minute)
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes} min {rest} s"
-    if seconds >= 1:
+    if seconds >= 0.9995:  # noqa: PLR2004  (what three digits of milliseconds do not hold)
         return f"{seconds:.3g} s"
     return f"{seconds * 1000:.3g} ms" if seconds >= 0.001 else f"{seconds * 1e6:.3g} \N{MICRO SIGN}s"  # noqa: PLR2004  (a millisecond)
 
@@ -118,7 +122,7 @@ def duration_text(seconds: float) -> str:
 def _annotation(document: Mapping[str, Any], start_ns: int) -> Annotation:
     start, end = document["start_ns"], document["end_ns"]
     return Annotation(
-        plain(document["label"]),
+        drawable(document["label"]),
         None if start is None else (int(start) - start_ns) / NS_PER_S,
         None if end is None else (int(end) - start_ns) / NS_PER_S,
     )

@@ -8,7 +8,7 @@ import io
 import logging
 import warnings
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from itertools import cycle
 from typing import Any, Literal
 
@@ -16,14 +16,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from peer.cli.plot_data import Annotation, PlotData, Series, shortened
+from peer.cli.plot_data import NS_PER_S, Annotation, PlotData, Series, shortened
 
 WIDTH = 11.0
 ROW_HEIGHT = 0.72
 ROWS_HEIGHT_MIN = 2.6
-TOP = 1.55
+TOP = 1.45
 BOTTOM = 0.62
 LEGEND_ROW_HEIGHT = 0.19
 """Inches."""
@@ -41,6 +41,8 @@ LABELS_MAX = 15
 TICKS = 8
 MARGIN = 0.02
 """Of the whole time, on either side: what happens at the very start is no part of the frame."""
+LARGE = 10_000
+"""Rates from here on are written with k or M."""
 _TOPIC_COLOUR = "#2f6f9f"
 _COLOURS = ("#d1495b", "#66a182", "#e0982c", "#7b4b94", "#00798c", "#8d5a3a", "#c04cb0", "#6b7a1f", "#4050c0", "#707070")
 _SETTINGS: tuple[tuple[Any, Any], ...] = (
@@ -72,10 +74,10 @@ def _figure(data: PlotData) -> Figure:
     row_height = max(ROW_HEIGHT, ROWS_HEIGHT_MIN / count)
     height = TOP + BOTTOM + LEGEND_ROW_HEIGHT * _legend_rows(data) + row_height * count
     figure = Figure(figsize=(WIDTH, height))
-    rows: list[Axes] = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
+    rows: list[Axes] = list(figure.subplots(count, 1, squeeze=False)[:, 0])
     bottom = (BOTTOM + LEGEND_ROW_HEIGHT * _legend_rows(data)) / height
     colours = _label_colours(data.annotations)
-    figure.subplots_adjust(left=LEFT, right=0.975, top=1 - TOP / height, bottom=bottom, hspace=0.62 * ROW_HEIGHT / row_height if count > 1 else 0)
+    figure.subplots_adjust(left=LEFT, right=0.965, top=1 - TOP / height, bottom=bottom, hspace=0.62 * ROW_HEIGHT / row_height if count > 1 else 0)
     for axes, series in zip(rows, data.series, strict=True):
         _draw_row(axes, series, data)
         for annotation in data.annotations:
@@ -97,7 +99,9 @@ def _draw_row(axes: Axes, series: Series, data: PlotData) -> None:
     axes.stairs(rates, edges, color=_TOPIC_COLOUR, linewidth=0.9)
     axes.set_ylim(0, max(rates, default=0) * 1.12 or 1)
     axes.set_xlim(-MARGIN * data.seconds, (1 + MARGIN) * data.seconds)
-    axes.yaxis.set_major_locator(MaxNLocator(2, min_n_ticks=2))
+    axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10], min_n_ticks=2))
+    large = EngFormatter(sep="")
+    axes.yaxis.set_major_formatter(lambda rate, _position: f"{rate:g}" if rate < LARGE else large(rate))
     axes.tick_params(axis="y", labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.5)
@@ -141,30 +145,30 @@ def _label_marks(axes: Axes, data: PlotData, colours: dict[str, str]) -> None:
 
 def _draw_times(figure: Figure, rows: Sequence[Axes], data: PlotData) -> None:
     """Seconds from the start below, local time above."""
+    for axes in rows:
+        axes.xaxis.set_major_locator(MaxNLocator(TICKS, steps=[1, 2, 5, 10]))
+        axes.tick_params(axis="x", labelbottom=axes is rows[-1])
     rows[-1].set_xlabel("seconds from the start", fontsize=8.5)
-    rows[-1].xaxis.set_major_locator(MaxNLocator(TICKS))
-    start = data.start.astimezone()
+    rows[-1].xaxis.set_major_formatter(lambda seconds, _position: f"{seconds:.6g}")
     above = rows[0].secondary_xaxis("top")
     above.patch.set_visible(False)
-    above.xaxis.set_major_locator(MaxNLocator(TICKS))
-    above.xaxis.set_major_formatter(lambda seconds, _position: _clock(start, float(seconds), data.seconds))
+    above.xaxis.set_major_locator(MaxNLocator(TICKS, steps=[1, 2, 5, 10]))
+    above.xaxis.set_major_formatter(lambda seconds, _position: _clock(data, float(seconds)))
     above.tick_params(axis="x", labelsize=7.5, pad=27, length=0)
     above.spines["top"].set_visible(False)
-    zone = start.strftime("%Z") or start.strftime("%z")
-    above.set_xlabel(f"local time on {start:%Y-%m-%d} ({zone})", fontsize=8, labelpad=3)
+    start = datetime.fromtimestamp(data.start_ns // NS_PER_S, UTC).astimezone()
+    above.set_xlabel(f"local time on {start:%Y-%m-%d} ({start:%Z})", fontsize=8, labelpad=3)
     figure.align_ylabels(list(rows))
 
 
-def _clock(start: datetime, seconds: float, whole_s: float) -> str:
-    try:
-        moment = start + timedelta(seconds=seconds)
-    except OverflowError:
-        return ""
-    if whole_s < 0.01:  # noqa: PLR2004  (ticks less than a millisecond apart)
-        return f"{moment:%H:%M:%S}.{moment.microsecond:06}"
-    if whole_s < 2 * TICKS:
-        return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03}"
-    return f"{moment:%H:%M:%S}" if moment.date() == start.date() else f"{moment:%m-%d %H:%M:%S}"
+def _clock(data: PlotData, seconds: float) -> str:
+    """What the clock on this wall showed so many seconds after the start, as exactly as ticks are apart."""
+    whole, fraction_ns = divmod(data.start_ns + round(seconds * NS_PER_S), NS_PER_S)
+    moment = datetime.fromtimestamp(whole, UTC).astimezone()
+    digits = 0 if data.seconds > 2 * TICKS else 3 if data.seconds > 0.01 else 6 if data.seconds > 1e-5 else 9  # noqa: PLR2004  (ticks apart)
+    fraction = f".{fraction_ns:09}"[: 1 + digits] if digits else ""
+    is_next_day = moment.date() != datetime.fromtimestamp(data.start_ns // NS_PER_S, UTC).astimezone().date()
+    return f"{moment:%m-%d }{moment:%H:%M:%S}{fraction}" if is_next_day else f"{moment:%H:%M:%S}{fraction}"
 
 
 def _label_colours(annotations: Sequence[Annotation]) -> dict[str, str]:
