@@ -127,6 +127,12 @@ class RecordingTree:
         except OSError:
             return False
 
+    def _remove_former(self, recording: EventId, folder: Path, name: str) -> None:
+        """Take away what a recording that has `folder` now had before: the plain name, which was its own until an older one of that name came."""
+        former = folder.with_name(checked(name))
+        if former != folder and _said_in(former, "recording") == recording:
+            self._remove(former)
+
     def _remove(self, folder: Path) -> None:
         """Take a folder away at once: by a rename, then file by file."""
         if not os.path.lexists(folder):

@@ -120,7 +120,8 @@ def _unreadable(path: Path, error: OSError) -> MeshError:
 
 
 def _truncated(path: Path, what: str) -> McapTruncatedError:
-    return McapTruncatedError(f"{path} {what}", fix="wait until its recorder has closed it; after a crash `recmesh recording add --recover` takes what can be read")
+    fix = "wait until its recorder has closed it; after a crash `recmesh recording add --recover` takes what can be read"
+    return McapTruncatedError(f"{path} {what}", fix=fix)
 
 
 def _read_frame(file: BinaryIO, end: int) -> tuple[int, int, int]:

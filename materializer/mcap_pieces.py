@@ -22,6 +22,8 @@ MESSAGE = struct.Struct("<HIQQ")
 """Channel, sequence, log time and publish time in front of the data."""
 RECORD_SIZE_MAX = 256 * 1024 * 1024
 """Of a record, and of what is in a chunk: one of each is in memory at a time."""
+SUMMARY_SIZE_MAX = 64 * 1024 * 1024
+FOOTER_SIZE = FRAME.size + 20
 STEP = 1024 * 1024
 _CHUNK = struct.Struct("<QQQII")
 _CHUNK_TIMES = struct.Struct("<QQQ")
@@ -88,6 +90,19 @@ class Gap(NamedTuple):
 
 
 Piece = Record | Chunk | Gap
+
+
+def summary(read: Read, size: int) -> tuple[bool, bytes]:
+    """Whether a file of `size` bytes has its end, and the records of its summary section, empty if there are none that can be read."""
+    tail = read(max(0, size - len(MAGIC) - FOOTER_SIZE), FOOTER_SIZE + len(MAGIC))
+    if len(tail) < FOOTER_SIZE + len(MAGIC) or not tail.endswith(MAGIC) or FRAME.unpack_from(tail) != (Opcode.FOOTER, FOOTER_SIZE - FRAME.size):
+        return False, b""
+    (start,) = struct.unpack_from("<Q", tail, FRAME.size)
+    end = size - len(tail)
+    if not len(MAGIC) < start < end or end - start > SUMMARY_SIZE_MAX:
+        return True, b""
+    data = read(start, end - start)
+    return True, data if _whole_records(data) == (len(data), True) else b""
 
 
 class _Damage(Exception):  # noqa: N818  (caught in this module)

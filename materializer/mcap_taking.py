@@ -13,17 +13,15 @@ from typing import BinaryIO, NamedTuple
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Footer, Header, MessageIndex, Metadata, Schema, Statistics
+from mcap.records import Channel, Header, MessageIndex, Metadata, Schema, Statistics
 
-from materializer.mcap_pieces import FRAME, MAGIC, MESSAGE, Chunk, Gap, Piece, Record, frames, pieces
+from materializer.mcap_pieces import FRAME, MESSAGE, Chunk, Gap, Piece, Record, frames, pieces, summary
 from materializer.mcap_writing import McapWriting
 
 PLACES_MAX = 64
 """Places in a file that are told one by one. Of more, the sums."""
 PENDING_SIZE_MAX = 1024 * 1024
 """Messages that stood outside of chunks are put into chunks of about this size."""
-SUMMARY_SIZE_MAX = 64 * 1024 * 1024
-FOOTER_SIZE = FRAME.size + 20
 CHUNK_HEADER_SIZE = FRAME.size + 40
 """Without the name of the compression."""
 DAMAGED = (McapError, struct.error, ValueError, EOFError)
@@ -146,15 +144,7 @@ class Taking:
 
     def _read_summary(self) -> None:
         """What the end of the file says, where it has one: channels that are described nowhere else, and how many messages there were."""
-        tail = self.read(max(0, self.size - len(MAGIC) - FOOTER_SIZE), FOOTER_SIZE + len(MAGIC))
-        if len(tail) < FOOTER_SIZE + len(MAGIC) or not tail.endswith(MAGIC) or FRAME.unpack_from(tail) != (Opcode.FOOTER, FOOTER_SIZE - FRAME.size):
-            return
-        self.is_closed = True
-        footer = Footer.read(_stream(tail[FRAME.size :]))
-        end = self.size - len(tail)
-        if not len(MAGIC) < footer.summary_start < end or end - footer.summary_start > SUMMARY_SIZE_MAX:
-            return
-        data = self.read(footer.summary_start, end - footer.summary_start)
+        self.is_closed, data = summary(self.read, self.size)
         try:
             for opcode, start, stop in frames(data):
                 content = data[start + FRAME.size : stop]

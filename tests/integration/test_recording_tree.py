@@ -22,6 +22,8 @@ from tests.samples import GROUP, SampleLog
 
 REAL_BAG = sorted(REAL_RECORDINGS.glob("wbag_*.mcap"))
 DETAILS = ["manifest.cbor", "manifest.json"]
+BAG = ["metadata.original.yaml", "metadata.yaml"]
+"""The one that came with the bag names no files: one that does is written."""
 
 
 async def add(site: ViewsSite, log: SampleLog, files: list[Path], *, name: str = "run", names: list[str] | None = None) -> EventId:
@@ -63,7 +65,7 @@ async def test_a_real_bag_is_shown_byte_for_byte_and_a_reader_opens_it(tmp_path:
         recording = await add(site, SampleLog("alice"), REAL_BAG, name="wbag")
         await site.tree.refresh(GROUP, [recording])
         folder = home(site) / "wbag"
-        assert sorted(path.name for path in folder.iterdir()) == [*DETAILS, "metadata.yaml", *(path.name for path in REAL_BAG)]
+        assert sorted(path.name for path in folder.iterdir()) == [*DETAILS, *BAG, *(path.name for path in REAL_BAG)]
         counts: dict[str, int] = {}
         for original in REAL_BAG:
             assert (folder / original.name).read_bytes() == original.read_bytes()
@@ -145,7 +147,7 @@ async def test_names_from_elsewhere_never_leave_the_folder(tmp_path: Path) -> No
         shown = sorted(path.name for path in (home(site) / "run").iterdir())
         made = [name for name in shown if name.startswith("chunk-")]
         assert len(made) == 5
-        assert set(shown) - set(made) - set(DETAILS) == {"ok.mcap", f"attachment-000000-{_sha(b'rosbag2_bagfile_information: {}')}"}
+        assert set(shown) - set(made) - set(DETAILS) - {"metadata.yaml"} == {"ok.mcap", f"attachment-000000-{_sha(b'rosbag2_bagfile_information: {}')}"}
         after = {path for path in tmp_path.rglob("*") if site.directory.recordings not in path.parents}
         assert {path for path in after - before if site.directory.blobs not in path.parents} == set()
         assert not list(tmp_path.rglob("escape.mcap"))
@@ -198,7 +200,7 @@ async def test_a_kill_before_the_rename_leaves_nothing_half_done(tmp_path: Path)
         async with running_views(root) as site:
             assert not (home(site) / "run").exists()
             await site.tree.refresh_all(GROUP)
-            assert sorted(path.name for path in (home(site) / "run").iterdir()) == ["a.mcap", *DETAILS, "metadata.yaml"]
+            assert sorted(path.name for path in (home(site) / "run").iterdir()) == ["a.mcap", *DETAILS, *BAG]
             assert not (site.directory.recordings / ".building").exists()
     assert hits == 2
 
