@@ -88,7 +88,7 @@ class Adding:
     ) -> None:
         """For the site whose names `naming` looks after; `show` puts a recording into the readable tree."""
         self._peer = naming.peer
-        self._naming = naming
+        self.naming = naming
         self._store = store
         self._replica = replica
         self._blobs = blobs
@@ -102,7 +102,7 @@ class Adding:
         group = self.check(request)
         selection = await asyncio.to_thread(select_files, request.paths)
         name = check_name(request.name, "recording") if request.name is not None else default_name(selection.name)
-        await self._naming.check_free(group, name)  # Before all is read: whether it still is, is looked at again when it is told.
+        await self.naming.check_free(group, name)  # Before all is read: whether it still is, is looked at again when it is told.
         _check_dropped(request.dropped, selection.chunks)
         contents = _with_dropped(await self.keep(selection, request.take, check=request.check), request.dropped)
         recording = await self.tell(group, name, request, contents)
@@ -131,8 +131,8 @@ class Adding:
         return recording
 
     async def _tell_alone(self, group: GroupId, name: str, request: AddRequest, contents: Contents) -> tuple[EventId, int]:
-        async with self._naming.turn:
-            await self._naming.check_free(group, name)
+        async with self.naming.turn:
+            await self.naming.check_free(group, name)
             return await self._tell(group, name, request, contents)
 
     async def keep(self, selection: Selection, take: str, *, check: bool = False) -> Contents:

@@ -8,7 +8,6 @@ from peer.core.identity import EventId, GroupId
 from peer.errors import StoreCorruptError
 from peer.logs import get_log
 from peer.operations.adding import Adding
-from peer.operations.naming import Naming
 from peer.operations.opening import Log, Opening
 from peer.operations.recordings import Recordings
 from peer.operations.watch_taking import Collaborators
@@ -51,14 +50,14 @@ async def _opened(directory: DataDirectory) -> Database:
 def make_ingest(
     core: Core,
     places: tuple[DataDirectory, Config, WatchStore],
-    parts: tuple[Naming, Adding, Recordings],
+    parts: tuple[Adding, Recordings],
     show: Callable[[GroupId, EventId], Awaitable[None]],
 ) -> tuple[Opening, Watching]:
     """Open recordings, and watched folders."""
-    (directory, config, store), (naming, adding, recordings) = places, parts
+    (directory, config, store), (adding, recordings) = places, parts
     log = Log(core.key.peer_id, core.store, core.store.replica, lambda: core.store.position)
     opening = Opening(log, core.views, recordings, adding, show)
-    collaborators = Collaborators(adding, opening, naming, core.views, store, show)
+    collaborators = Collaborators(adding, opening, adding.naming, core.views, store, show)
     times = WatchTimes(config.watch.interval, config.watch.settle, config.watch.quiet)
     watching = Watching(store, core.store.replica, collaborators, times, directory.root, lambda event, fields: _log.warning(event, **fields))
     return opening, watching

@@ -85,8 +85,7 @@ def make_services(
         agreement.differences,
         lambda: core.materializer.rebuilding,
     )
-    naming = Naming(me, views, lambda: store.position)
-    adding = Adding(naming, store, replica, core.blobs, views, showing.now)
+    adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
     finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
     recordings = Recordings(finding, views, adding, fetching.request)
     return Services(
@@ -102,7 +101,7 @@ def make_services(
         *_guards(directory, config),
         make_backups(directory),
         hub,
-        *make_ingest(core, (directory, config, watches), (naming, adding, recordings), showing.now),
+        *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         *_reading(recordings, serving),
     )
 
