@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peer.blobs.cache import PieceCache
 from peer.blobs.digest import digest_bytes
-from peer.blobs.relay import PieceRelay
+from peer.blobs.relay import PASSING, Pace, PieceRelay
 from peer.blobs.store import FileBlobStore
 from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
@@ -98,7 +98,7 @@ class RelayLab:
 
 
 @asynccontextmanager
-async def relay_lab(folder: Path, limit: int = 64 * MIB) -> AsyncIterator[RelayLab]:
+async def relay_lab(folder: Path, limit: int = 64 * MIB, pace: Pace = PASSING) -> AsyncIterator[RelayLab]:
     """An empty one."""
     store = FileBlobStore(folder / "blobs")
     cache = PieceCache(folder / "cache", limit)
@@ -116,6 +116,7 @@ async def relay_lab(folder: Path, limit: int = 64 * MIB) -> AsyncIterator[RelayL
         is_coming=lambda blob: blob in lab.coming,
         may_give=_may,
         report=lambda _, error: lab.reports.append(error),
+        pace=pace,
     )
     lab = RelayLab(relay, cache, store)
     try:

@@ -57,7 +57,8 @@ Sources = Callable[[GroupId, PeerId], Sequence[BlobSource]]
 class Pace(NamedTuple):
     """How pieces are got."""
 
-    answer_s: float = ANSWER_TIMEOUT_S
+    answer_s: float | None = None
+    """How long somebody waits for a piece, if not as long as others."""
     silence_s: float | None = None
     """A source that says nothing for so long is given up, however much time it would have."""
     ahead: int = AHEAD
@@ -215,7 +216,7 @@ class PieceRelay:
         task = self._start(piece)
         if task is None:
             return None
-        await asyncio.wait([task], timeout=self._pace.answer_s)
+        await asyncio.wait([task], timeout=self._pace.answer_s or ANSWER_TIMEOUT_S)
         return task.result() if task.done() and not task.cancelled() else None
 
     def _start(self, piece: _Piece) -> "asyncio.Task[bytes | None] | None":

@@ -36,7 +36,7 @@ def make_room_after_writing(patch: pytest.MonkeyPatch) -> None:
     """The limit is passed while a piece is written."""
     change(
         patch,
-        PieceCache.put,
+        PieceCache._put,
         ("        self._make_room(cost)\n", ""),
         ("            self._write(self._path(key), data)\n", "            self._write(self._path(key), data)\n            self._make_room(0)\n"),
     )
@@ -54,7 +54,7 @@ def keep_wrong_pieces(patch: pytest.MonkeyPatch) -> None:
 
 def serve_rot(patch: pytest.MonkeyPatch) -> None:
     """What was right once is taken to be right."""
-    change(patch, PieceCache.get, ("hash_bytes(data) != piece", "not data"))
+    change(patch, PieceCache._get, ("hash_bytes(data) != piece", "not data"))
 
 
 def ask_on_for_those_who_ask_for_others(patch: pytest.MonkeyPatch) -> None:
