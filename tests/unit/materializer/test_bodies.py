@@ -95,7 +95,7 @@ LATER = {
 def test_a_body_without_a_field_that_it_always_had_is_poison() -> None:
     checked = 0
     for draft in DRAFTS:
-        fields = _fields(draft)
+        fields = fields_of(draft)
         for name in set(fields) - LATER.get(draft.type, set()):
             check_poison(draft.type, {key: value for key, value in fields.items() if key != name})
             checked += 1
@@ -104,7 +104,7 @@ def test_a_body_without_a_field_that_it_always_had_is_poison() -> None:
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: draft.type)
 def test_a_field_of_a_later_version_is_ignored_and_one_that_is_no_canonical_cbor_is_poison(draft: Draft) -> None:
-    fields = _fields(draft)
+    fields = fields_of(draft)
     for value in (1, "text", [None, {"a": b"b"}], {}):
         assert read_body(draft.type, encode({**fields, "extra": value})) == read_body(draft.type, draft.body)
     unsorted = {"a" * 40: 1, **fields}
@@ -116,7 +116,7 @@ def test_a_field_of_a_later_version_is_ignored_and_one_that_is_no_canonical_cbor
 
 def test_bodies_of_earlier_versions_are_read() -> None:
     for draft in DRAFTS:
-        fields = _fields(draft)
+        fields = fields_of(draft)
         older = {key: value for key, value in fields.items() if key not in LATER.get(draft.type, ())}
         if draft.type == "chunk.add":
             older["topics"] = [topic[:5] for topic in older["topics"]]
@@ -135,7 +135,7 @@ def test_bodies_of_earlier_versions_are_read() -> None:
 
 
 def test_a_finalize_says_in_one_way_which_chunks_it_lists() -> None:
-    fields = _fields(DRAFTS[4])
+    fields = fields_of(DRAFTS[4])
     check_poison("recording.finalize", {**fields, "chunks_hash": bytes(32)})
     check_poison("recording.finalize", {key: value for key, value in fields.items() if key != "chunks"})
 
@@ -204,7 +204,7 @@ WRONG: list[tuple[int, str, list[Any]]] = [
 def test_a_field_beyond_its_type_or_limit_is_poison(number: int, field: str, values: list[Any]) -> None:
     draft = DRAFTS[number]
     for value in values:
-        check_poison(draft.type, {**_fields(draft), field: value})
+        check_poison(draft.type, {**fields_of(draft), field: value})
 
 
 def test_a_builder_refuses_what_a_reader_would_not_read() -> None:
@@ -261,7 +261,7 @@ def check_poison(type_: str, fields: dict[str, Any]) -> None:
         read_body(type_, encode(fields))
 
 
-def _fields(draft: Draft) -> dict[str, Any]:
+def fields_of(draft: Draft) -> dict[str, Any]:
     body = read_body(draft.type, draft.body)
     assert body is not None
     return {key: value for key, value in body._asdict().items() if key in _keys(draft)}
