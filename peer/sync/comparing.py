@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from peer.core.hashing import HASH_SIZE
 from peer.core.identity import GroupId, PeerId
+from peer.sync import limits
 from peer.sync.digests import DigestPart, Digests, DigestWant
 
 ASKED_MAX = 64
@@ -197,6 +198,8 @@ def _narrow(search: _Search, ours: DigestPart, theirs: DigestPart) -> None:
                 search.found.setdefault(ours.table, []).append(key)
         return
     size = len(ours.prefix)
+    if size == limits.DIGEST_KEY_SIZE_MAX:
+        return  # No key is longer: somebody lies.
     mine = _digests_by_next_byte(mine, size) if ours.rows else mine
     others = _digests_by_next_byte(others, size) if theirs.rows else others
     nexts = [(ours.table, ours.prefix + key) for key in _differing(mine, others) if key]

@@ -16,7 +16,9 @@ import pytest
 
 from materializer.digest import PROJECTION_VERSION
 from materializer.digest_parts import read_summary
+from materializer.runner import Materializer
 from peer.core.encoding import encode
+from peer.core.identity import EventId
 from peer.store.views_files import ViewsFiles
 from tests.integration.test_materializer import state, store_recordings
 from tests.integration.views_site import ViewsSite, running_views
@@ -30,19 +32,19 @@ FILES = ("views.db", "views.db-wal", "views.db-shm")
 
 
 class Held:
-    """Keeps views that were computed anew from being taken, until it is let go."""
+    """Keeps views that were computed anew from being taken, or from being begun, until it is let go."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, name: str = "swap") -> None:
         self.reached = asyncio.Event()
         self.let_go = asyncio.Event()
-        swap = ViewsFiles.swap
+        step = getattr(ViewsFiles, name)
 
-        async def wait(files: ViewsFiles) -> None:
+        async def wait(files: ViewsFiles) -> object:
             self.reached.set()
             await self.let_go.wait()
-            await swap(files)
+            return await step(files)
 
-        patch.setattr(ViewsFiles, "swap", wait)
+        patch.setattr(ViewsFiles, name, wait)
 
     async def __aenter__(self) -> None:
         async with asyncio.timeout(DEADLINE_S):
@@ -76,19 +78,12 @@ async def test_the_present_views_answer_and_follow_while_others_are_computed(tmp
         before = await state(site)
         spoil(tmp_path)
         assert site.materializer.rebuilding is None
-        caught_up = asyncio.Event()
-        begin = ViewsFiles.begin_next
-
-        async def slow(files: ViewsFiles) -> object:
-            await caught_up.wait()
-            return await begin(files)
-
-        monkeypatch.setattr(ViewsFiles, "begin_next", slow)
+        held = Held(monkeypatch, "begin_next")
         computing = asyncio.create_task(site.materializer.rebuild())
-        assert await machines(site) == {"wrong"}
-        ids = await store_recordings(site, log, 2, "meanwhile")
-        assert {view.recording for view in await site.views.recordings([GROUP])} >= set(ids), "what is written meanwhile can be read at once"
-        caught_up.set()
+        async with held:
+            assert await machines(site) == {"wrong"}
+            ids = await store_recordings(site, log, 2, "meanwhile")
+            assert {view.recording for view in await site.views.recordings([GROUP])} >= set(ids), "what is written meanwhile can be read at once"
         async with asyncio.timeout(DEADLINE_S):
             await computing
         assert "wrong" not in await machines(site)
@@ -127,6 +122,34 @@ async def test_who_waits_for_an_event_while_views_change_places_sees_it(tmp_path
         assert await site.views.recording(GROUP, late) is not None
 
 
+async def test_what_came_last_is_in_the_new_views_when_they_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could be read once can be read from then on."""
+    log = SampleLog("alice")
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, log, 3)
+        late: list[EventId] = []
+        catch_up = Materializer.catch_up
+
+        async def slow(materializer: Materializer) -> None:
+            """After the new views have caught up first, something comes that the present ones show."""
+            await catch_up(materializer)
+            if site.materializer.rebuilding is not None and not late:
+                late.append(EventId(bytes(32)))
+                late[:] = await store_recordings(site, log, 1, "late")
+
+        monkeypatch.setattr(Materializer, "catch_up", slow)
+        begun = ViewsFiles.swap
+
+        async def look_at_once(files: ViewsFiles) -> None:
+            await begun(files)
+            assert len(await site.views.recordings([GROUP])) == 4
+
+        monkeypatch.setattr(ViewsFiles, "swap", look_at_once)
+        async with asyncio.timeout(DEADLINE_S):
+            await site.materializer.rebuild()
+        assert await site.views.recording(GROUP, *late) is not None
+
+
 async def test_everybody_is_told_to_look_again_when_views_were_computed_anew(tmp_path: Path) -> None:
     async with running_views(tmp_path) as site:
         await store_recordings(site, SampleLog("alice"), 3)
@@ -136,13 +159,14 @@ async def test_everybody_is_told_to_look_again_when_views_were_computed_anew(tmp
         assert told == [set()]
 
 
-async def test_views_of_other_rules_answer_until_new_ones_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["begin_next", "swap"])
+async def test_views_of_other_rules_answer_until_new_ones_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     log = SampleLog("alice")
     async with running_views(tmp_path) as site:
         await store_recordings(site, log, 5)
         right = await state(site)
     spoil(tmp_path, version=PROJECTION_VERSION - 1)
-    held = Held(monkeypatch)
+    held = Held(monkeypatch, step)
     async with running_views(tmp_path, old_may_answer=True) as site:
         async with held:
             assert await machines(site) == {"wrong"}

@@ -122,6 +122,11 @@ def test_several_rows_of_several_tables_are_named_but_not_all_of_very_many() -> 
     exchange(alice, bob)
     assert alice.found() == {"tags": tuple(sorted(more)[:3])}
 
+    keys = sorted(rows)[::1000]
+    alice, bob = two({"chunks": rows, "tags": more}, {"chunks": {key: total + (key in keys) for key, total in rows.items()}, "tags": few})
+    exchange(alice, bob)
+    assert alice.found() == bob.found() == {"chunks": tuple(keys), "tags": tuple(sorted(more)[:3])}
+
     alice, bob = two({"chunks": rows}, {"chunks": {key: total + 1 for key, total in rows.items()}})
     exchange(alice, bob)
     (found,) = alice.found().values()
@@ -223,6 +228,7 @@ def test_who_lies_without_end_is_asked_a_bounded_number_of_times() -> None:
     while asks:
         (ask,) = asks
         asked += 1
+        assert asked <= 1000
         entries = tuple((bytes([byte]), sha256(bytes([asked % 256, byte]))) for byte in range(256))
         lie = DigestPart(GROUP, BASIS, ask.want.table, ask.want.prefix, rows=False, entries=entries)
         asks = alice.comparing.heard_part(BOB, lie, alice.part(ask.want))
