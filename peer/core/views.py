@@ -65,6 +65,11 @@ class RegisterWrite(NamedTuple):
     value: Value
 
 
+def same(one: Value, other: Value) -> bool:
+    """True for one and the same value: for Python 1 is true."""
+    return type(one) is type(other) and one == other
+
+
 class RegisterView(NamedTuple):
     """Something that changes, as it stands."""
 
@@ -80,7 +85,7 @@ class RegisterView(NamedTuple):
     @property
     def is_conflict(self) -> bool:
         """True if not all who wrote it at the same time wrote the same."""
-        return any(write.value != self.value for write in self.writes)
+        return any(not same(write.value, self.value) for write in self.writes)
 
 
 class AnnotationView(NamedTuple):

@@ -7,7 +7,7 @@ from peer.core.control import Role
 from peer.core.event import REFS_MAX
 from peer.core.identity import PeerId
 from peer.core.interfaces import EventStore, GroupView, Replica
-from peer.core.views import RegisterView, Views
+from peer.core.views import RegisterView, Views, same
 from peer.errors import NoChangeError, NotAllowedError
 from peer.operations.deciding import name_of
 from peer.operations.json_form import Json
@@ -36,7 +36,7 @@ class Settings:
         if view.roster.role(self._peer) < Role.ADMIN:
             raise NotAllowedError(f"only admins of {view.genesis.name} change its settings", fix="ask one of them: `recmesh group show` lists them")
         held = {each.name: each for each in await self._views.settings(group)}.get(key)
-        if held is not None and held.value == value and not held.is_conflict:
+        if held is not None and same(held.value, value) and not held.is_conflict:
             raise NoChangeError(f"{key} is {value!r} already", fix="nothing needs to be done")
         live = [write.event_id for write in held.writes] if held is not None else []
         parts = [live[start : start + REFS_MAX] for start in range(0, len(live), REFS_MAX)] or [[]]
