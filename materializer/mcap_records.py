@@ -4,6 +4,7 @@ Nothing is believed: sizes are bounded before memory is taken, and checksums are
 """
 
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -131,7 +132,7 @@ class _StrictStream(ReadDataStream):
     """Like its base, which hands out too few bytes at the end of its input without a word."""
 
     def read(self, length: int) -> bytes:
-        data = super().read(length)
+        data = super().read(length) if length <= sys.maxsize else b""
         if len(data) != length:
             raise Damage("a field is longer than its record")
         return data

@@ -15,7 +15,8 @@ from http_message_signatures.exceptions import HTTPMessageSignaturesException
 from gossip.record import RECORD_CONTEXT, is_endpoint, read_record
 from materializer import bodies, edits
 from materializer.bodies import AttachmentAdd, ChunkAdd, PoisonError, RecordingCreate, read_body
-from materializer.manifest import RecordingFacts, make_manifest
+from materializer.manifest import MANIFEST_VERSIONS, RecordingFacts, make_manifest
+from materializer.manifest_reading import read_manifest
 from peer.core.certificate import CERTIFICATE_CONTEXT, read_certificate
 from peer.core.control import read_fact
 from peer.core.encoding import Value, decode, decode_fields, decode_map, decode_shallow, encode
@@ -31,6 +32,7 @@ from peer.errors import (
     HeaderInvalidError,
     HubAnswerInvalidError,
     InvitationInvalidError,
+    ManifestInvalidError,
     NotCanonicalError,
     RecordInvalidError,
     RemoteProtocolError,
@@ -169,7 +171,16 @@ def body(data: bytes) -> None:
     except PoisonError:
         return
     assert found is not None
-    assert _written_again(type_, found) == data
+    again = _written_again(type_, found)
+    assert read_body(type_, again) == found
+    said, written = decode_map(data), decode_map(again)
+    for key in set(said) & set(written):  # Others are of an earlier version, or of a later one.
+        assert _of_any_version(said[key]) == _of_any_version(written[key])
+
+
+def _of_any_version(value: Any) -> Any:
+    """A value without what was not said from the beginning: hashes of schemas, behind the five other fields of a topic."""
+    return [entry[:5] if isinstance(entry, list) else entry for entry in value] if isinstance(value, list) else value
 
 
 def _written_again(type_: str, found: Any) -> bytes:
@@ -201,12 +212,25 @@ def manifest(data: bytes) -> None:
                         chunks[found.index] = found
                     case AttachmentAdd() as found:
                         attachments.append(found)
-    made = make_manifest(RecordingFacts(GROUP, EventId(bytes(32)), MALLORY.peer_id, create), chunks.values(), attachments)
-    assert encode(decode(made.cbor)) == made.cbor
-    assert made.json
+    facts = RecordingFacts(GROUP, EventId(bytes(32)), MALLORY.peer_id, create)
+    for version in MANIFEST_VERSIONS:
+        made = make_manifest(facts, chunks.values(), attachments, version=version)
+        assert encode(decode(made.cbor)) == made.cbor
+        assert read_manifest(made.cbor).json == made.json
+        assert read_manifest(made.json) == made
     names = [each["name"] for each in (*made.fields["chunks"], *made.fields["attachments"])]
     assert len({name.lower() for name in names}) == len(names)
     assert not any("/" in name or name in {"", ".", ".."} for name in names)
+
+
+def manifest_file(data: bytes) -> None:
+    """A manifest that somebody wrote, in either form."""
+    try:
+        found = read_manifest(data)
+    except ManifestInvalidError:
+        return
+    assert read_manifest(found.cbor) == found
+    assert read_manifest(found.json) == found
 
 
 def record(data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gossip.record import PeerRecord, Reachability, sign_record
 from materializer import bodies, edits
 from materializer.edits import AnnotationAdd
+from materializer.manifest import MANIFEST_VERSIONS, RecordingFacts, make_manifest
 from peer.core.certificate import LogKind
 from peer.core.control import Point, Role, event_void, invite, log_seal, member_set
 from peer.core.encoding import encode
@@ -187,6 +188,14 @@ def _manifests() -> Iterable[bytes]:
     return [join(drafts), join([drafts[0], *chunks]), join([drafts[3], drafts[3]])]
 
 
+def _manifest_files() -> Iterable[bytes]:
+    facts = RecordingFacts(GROUP, ID, key_pair("mallory").peer_id, create_body("run"))
+    attachments = [bodies.AttachmentAdd(ID, "metadata.yaml", *facts_of(b"bytes"))]
+    for version in MANIFEST_VERSIONS:
+        made = make_manifest(facts, [chunk_body(ID, dropped=3, embedded=[("metadata", "robot", "", 9)])], attachments, version=version)
+        yield from (made.cbor, made.json)
+
+
 def _projections() -> Iterable[bytes]:
     first, second = EventId(bytes(32)), EventId(b"\1" * 32)
     pieces = [bytes([8 * BODY_TYPES.index(draft.type)]) + draft.body for draft in _drafts(first, second)]
@@ -262,6 +271,7 @@ TARGETS: Mapping[str, Target] = {
     "body": Target(readers.body, _bodies),
     "control": Target(readers.control, _controls),
     "manifest": Target(readers.manifest, _manifests, 8192),
+    "manifest file": Target(readers.manifest_file, _manifest_files),
     "projection": Target(sites.projection, _projections, 8192),
     "record": Target(readers.record, _records, 1200),
     "request": Target(readers.request, _requests, 2048),

@@ -6,15 +6,18 @@ import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 from blake3 import blake3
 from mcap.writer import Writer
 
+from materializer.manifest_reading import read_manifest
 from peer import __version__
 from peer.api.editing_models import RecordingShown
 from tests.integration.running_peer import RunningPeer, running_peer
 from tests.mcap_samples import write_mcap
 
+PUBLISHED = Path(__file__).parents[2] / "docs" / "manifest.schema.json"
 GROUPS, RECORDINGS = "/api/v1/sync/groups", "/api/v1/recordings"
 
 
@@ -64,6 +67,8 @@ async def test_a_recording_says_who_added_it_what_was_dropped_and_what_is_in_its
     async with peer.http.get(f"{peer.url}{RECORDINGS}/run/manifest", headers={"Accept": "application/json"}) as answer:
         manifest = json.loads(await answer.read())
     assert (manifest["version"], manifest["provenance"], manifest["dropped_message_count"]) == (2, added["provenance"], 10)
+    jsonschema.validate(manifest, json.loads(PUBLISHED.read_text()))
+    assert read_manifest(json.dumps(manifest).encode()).manifest_id.hex() == added["manifest_id"]
     assert manifest["channels"][0]["schema_hash"] == added["topics"][0]["schema_hash"]
 
 

@@ -9,7 +9,7 @@ from mcap.writer import IndexType, Writer
 from materializer.fields import COUNT_MAX, EMBEDDED_BYTES_MAX, EMBEDDED_MAX, LABEL_BYTES_MAX
 from materializer.mcap_index import McapIndex, read_index
 from peer.core.encoding import encode
-from peer.errors import McapTruncatedError
+from peer.errors import McapTruncatedError, MeshError
 from tests.mcap_samples import write_mcap
 
 
@@ -110,6 +110,23 @@ def test_a_damaged_chunk_is_found_where_all_records_are_checked_and_not_by_a_sou
     assert read_index(path).message_count == 100
     with pytest.raises(McapTruncatedError):
         read_index(path, check=True)
+
+
+def test_damage_anywhere_ends_in_an_index_or_a_clear_error(tmp_path: Path) -> None:
+    data = write(tmp_path / "whole.mcap", ("recorder", {"messages_lost": "5"}), attachments=2).read_bytes()
+    path = tmp_path / "damaged.mcap"
+    errors: list[MeshError] = []
+    for position in range(8, len(data) - 8, 3):
+        if data[position] == ord("p"):
+            continue  # The bytes of the attachments, which nobody reads.
+        path.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
+        for check in (False, True):
+            try:
+                read_index(path, check=check)
+            except MeshError as error:
+                errors.append(error)
+    assert len(errors) > 10
+    assert all(error.fix and "\n" not in error.text for error in errors)
 
 
 def summary_start(data: bytes | bytearray) -> int:
