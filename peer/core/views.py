@@ -65,7 +65,7 @@ class RegisterWrite(NamedTuple):
     value: Value
 
 
-def same(one: Value, other: Value) -> bool:
+def same(one: object, other: object) -> bool:
     """True for one and the same value: for Python 1 is true."""
     return type(one) is type(other) and one == other
 
