@@ -9,6 +9,7 @@ import pytest
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, IndexType, Writer
 
+from materializer import mcap_messages, mcap_records
 from materializer.mcap_messages import Message, Part, Selection, read_messages
 from materializer.mcap_records import Span
 from materializer.mcap_times import message_times
@@ -102,7 +103,7 @@ async def test_all_messages_are_those_that_another_reader_finds(sample: Path) ->
 
 
 async def test_a_topic_and_a_time_are_selected_as_another_reader_does(sample: Path) -> None:
-    start, stop = START_NS + 50_000, START_NS + 120_000
+    start, stop = START_NS + 50_000, START_NS + 122_000
 
     found = await read(part(sample.read_bytes()), topics=["/topic_1", "/topic_2"], start=start, stop=stop)
 
@@ -303,3 +304,51 @@ async def test_real_recordings_are_read_as_another_reader_reads_them(name: str) 
     assert digest == hashlib.sha256(repr(sorted(by_library(path), key=repr)).encode()).hexdigest()
     assert Counter(each.channel.topic for each in found) == Counter(read_raw(path.read_bytes()).counts)
     assert [each.log_ns for each in found] == sorted(each.log_ns for each in found)
+
+
+async def test_no_more_messages_wait_than_there_is_memory_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks that all overlap would have to be held together to be put in order; one after the other they need little."""
+    tangled = write_shuffled(tmp_path / "tangled.mcap", 300, spread=10**9)
+    orderly = write_shuffled(tmp_path / "orderly.mcap", 300, spread=0)
+    monkeypatch.setattr(mcap_messages, "HELD_BYTES_MAX", 10_000)
+
+    with pytest.raises(MessagesTooLargeError, match="at once") as caught:
+        await read(part(tangled.read_bytes()))
+    assert caught.value.code == "messages_too_large"
+    assert len(await read(part(orderly.read_bytes()))) == 300
+
+
+async def test_messages_of_one_chunk_are_no_more_than_there_is_memory_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few bytes each has."""
+    path = write_mcap(tmp_path / "sample.mcap", messages=100, topics=1, payload=b"")
+    monkeypatch.setattr(mcap_records, "HELD_BYTES_MAX", 1000)
+
+    with pytest.raises(MessagesTooLargeError, match="in one chunk"):
+        await read(part(path.read_bytes()))
+
+
+async def test_a_file_whose_event_tells_wrong_times_is_an_error_and_no_disorder(tmp_path: Path) -> None:
+    first = write_shuffled(tmp_path / "first.mcap", 100, spread=0)
+    second = write_shuffled(tmp_path / "second.mcap", 100, spread=0, seed=2)
+    late = part(second.read_bytes(), "second.mcap", (START_NS + 90_000, START_NS + 99_000))
+
+    with pytest.raises(McapDamagedError, match=r"second.mcap: .*earlier"):
+        await read(part(first.read_bytes()), late)
+
+
+@pytest.mark.parametrize("place", range(0, 60, 7))
+async def test_a_summary_that_says_something_else_than_the_file_hides_nothing(tmp_path: Path, place: int) -> None:
+    """Without a checksum: what cannot be true is not believed, what may be is looked at where it leads."""
+    path = write_mcap(tmp_path / "sample.mcap", messages=100, compression=CompressionType.NONE)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, len(data) - 12, 0)
+    (summary_start,) = struct.unpack_from("<Q", data, len(data) - 28)
+    start = data.index(b"\x08" + struct.pack("<Q", 64 + 10)[:1], summary_start) + 9
+    data[start + place] ^= 0x15
+    found: list[Message] = []
+    try:
+        await collect(found, bytes(data))
+    except McapDamagedError:
+        return
+
+    assert plain(found) == by_library(path)
