@@ -30,7 +30,8 @@ SHORT = (Kill("watch.after_events", BEGIN, 2), Kill("open.after_chunks", APPEND)
 ALL = (
     *SHORT,
     *(Kill("watch.before_events", BEGIN), Kill("watch.before_move", BEGIN)),
-    *(Kill(f"watch.{place}", stage, passage) for place in ("before_commit", "after_commit") for stage in (BEGIN, APPEND, END) for passage in (1, 2)),
+    *(Kill(f"watch.{place}", stage) for place in ("before_commit", "after_commit") for stage in (BEGIN, APPEND, END)),
+    *(Kill(f"watch.{place}", BEGIN, passage) for place in ("before_commit", "after_commit") for passage in (2, 3)),
     *(Kill(f"watch.{place}", BEGIN, passage) for place in ("before_events", "after_events") for passage in (1, 2)),
     *(Kill(f"store.{place}", stage) for place in ("before_commit", "after_commit") for stage in (BEGIN, APPEND, END)),
     *(Kill(f"recording.{place}", BEGIN, passage) for place in ("before_events", "after_events") for passage in (1, 2)),

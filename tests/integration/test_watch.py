@@ -148,6 +148,31 @@ async def test_a_bag_is_open_until_its_metadata_is_there_and_its_last_file_waits
     assert len(await names(peer)) == 1
 
 
+async def test_metadata_ends_no_bag_of_which_a_file_is_being_written(peer: RunningPeer, folder: Path) -> None:
+    """Also not where the recorder names such a file otherwise."""
+    bag = folder / "run"
+    bag.mkdir()
+    for number in (0, 1):
+        mcap(bag / f"run_{number}.mcap", number)
+    whole = (bag / "run_1.mcap").read_bytes()
+    cut(bag / "run_1.mcap")
+    (bag / "metadata.yaml").write_text("a: b\n")
+
+    async def state() -> tuple[str, int]:
+        (recording,) = (await peer.get(RECORDINGS))["recordings"]
+        return recording["state"], recording["chunk_count"]
+
+    assert counts(await scan(peer)) == (1, 0, 1, 0, 0)
+    assert await state() == ("open", 1)
+    (bag / "run_1.mcap").unlink()
+    (bag / "run_1.mcap.active").write_bytes(whole)
+    assert counts(await scan(peer)) == (1, 0, 0, 0, 0)
+    assert await state() == ("open", 1)
+    (bag / "run_1.mcap.active").rename(bag / "run_1.mcap")
+    assert counts(await scan(peer)) == (2, 0, 0, 0, 0)
+    assert await state() == ("local", 2)
+
+
 async def test_a_copy_of_a_bag_and_a_renamed_file_are_known_already(peer: RunningPeer, folder: Path) -> None:
     bag = folder / "run"
     bag.mkdir()
@@ -231,8 +256,9 @@ async def test_a_file_that_changed_a_moment_ago_waits(tmp_path: Path, folder: Pa
         await peer.post("/api/v1/sync/groups", {"name": "lab"}, status=201)
         await peer.post(WATCH, {"folder": str(folder)}, Watch, status=201)
 
-        (watched,) = await peer.until(WATCH, lambda found: found[0]["added"] == 1 and found[0]["waiting"] == 2)
+        (watched,) = await peer.until(WATCH, lambda found: found[0]["last_scan_ms"] is not None)
 
+        assert counts(watched) == (1, 0, 2, 0, 0)
         assert [each["path"] for each in watched["waiting_files"]] == [fresh.name, future.name]
         assert await names(peer) == ["old"]
 
