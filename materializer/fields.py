@@ -220,6 +220,8 @@ def tame_line(text: str, bytes_max: int) -> str:
 
 def embedded_field(value: Value) -> list[EmbeddedEntry]:
     """What is in an MCAP file beside messages."""
+    if type(value) is list and not value:
+        return []  # As nearly always.
     if type(value) is not list or len(value) > EMBEDDED_MAX or len(encode(value)) > EMBEDDED_BYTES_MAX:
         raise PoisonError("no list of what is in a file, or one that is too long")
     return [_embedded(entry) for entry in value]

@@ -45,6 +45,7 @@ from peer.core.interfaces import StoredEvent
 from peer.core.names import folded
 
 NAMESAKES_MAX = 1000
+NO_ENTRIES = encode([])
 REGISTER_BODIES: Sequence[type[Body]] = (
     *(RecordingFinalize, RecordingTag, RecordingSet, RecordingDelete, RecordingRestore),
     *(AnnotationDelete, AnnotationEdit, ReviewSet, GroupSet, MachineSet),
@@ -318,4 +319,4 @@ def _annotation(read: _Read) -> tuple[Any, ...]:
 
 
 def _encode_entries(entries: Sequence[TopicEntry | EmbeddedEntry]) -> bytes:
-    return encode([list(entry) for entry in entries])  # Lists are encoded twice as fast as tuples.
+    return encode([list(entry) for entry in entries]) if entries else NO_ENTRIES  # Lists are encoded twice as fast as tuples.
