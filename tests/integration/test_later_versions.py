@@ -1,4 +1,4 @@
-"""What sites of a later version write goes through sites of this one unharmed, and harms nothing there. And what nobody writes yet, but others may."""
+"""What sites of a later version write goes through sites of this one unharmed, and harms nothing. What nobody writes yet, others may."""
 
 import time
 from pathlib import Path

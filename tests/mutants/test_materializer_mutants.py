@@ -136,7 +136,7 @@ def leave_the_manifest(patch: pytest.MonkeyPatch) -> None:
 
 def leave_the_deletion_of_an_annotation(patch: pytest.MonkeyPatch) -> None:
     """An annotation that counts again is not asked whether it was taken back."""
-    change(patch, _Change._touch_child, ("self._registers.add((recording_no, annotation_register(row.event_id)))", "pass"))
+    change(patch, _Change._touch_child, ("for register in (annotation_register, edit_register))", "for register in (edit_register,))"))
 
 
 def believe_in_one_judgement(patch: pytest.MonkeyPatch) -> None:

@@ -77,9 +77,9 @@ def test_an_annotation_says_what_its_author_or_an_admin_changed_it_to() -> None:
     assert notes(story)[0].label == "hole"
 
 
-def test_a_writer_changes_no_annotation_of_somebody_else() -> None:
+def test_a_writer_changes_no_annotation_of_somebody_else_of_its_own_recording_either() -> None:
     story = Story()
-    recording = story.create("alice")
+    recording = story.create("bob")
     note = annotate(story, "alice", recording)
     edit(story, "bob", recording, note, "dent")
     assert notes(story)[0].label == "slip"
