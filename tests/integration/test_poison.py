@@ -21,6 +21,7 @@ from peer.store.keys import KeyFiles
 from tests.histories import chunk_body, create_body
 from tests.integration.running_peer import RunningPeer, running_peer
 from tests.mcap_samples import write_mcap
+from tests.plain_digest import plain_digest
 from tests.samples import START_MS
 
 NOWHERE = EventId(b"n" * 32)
@@ -170,6 +171,15 @@ async def test_poison_between_two_peers_is_isolated_counted_and_shown(tmp_path: 
             digest = await agree([office, robot], len(bad))
             await office.post("/api/v1/rebuild")
             assert await agree([office, robot], len(bad)) == digest
+            exports = [await export(peer) for peer in (office, robot)]
+            assert exports[0] == exports[1]
+            assert plain_digest(exports[0]).hex() == digest
+
+
+async def export(peer: RunningPeer) -> bytes:
+    """What `recmesh state` prints."""
+    async with peer.http.get(f"{peer.url}/api/v1/sync/groups/lab/state", headers={"Accept": "application/cbor"}) as answer:
+        return await answer.read()
 
 
 async def shows_poison(peer: RunningPeer, ids: list[EventId], count: int) -> None:
