@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from peer.api.access import caller_of
+from peer.api.bag_models import RecordingAdded, RecordingTake
 from peer.api.editing_models import RecordingShown
 from peer.api.group_routes import CBOR_TYPE, wants_cbor
-from peer.api.models import Empty, RecordingAdd, RecordingPage
+from peer.api.models import Empty, RecordingPage
 from peer.api.routes import JSON_TYPE, Query, Route, query_number, read_body, whole_number
 from peer.api.services import Json, Services
 from peer.core.access import Tier
@@ -42,6 +43,7 @@ class RecordingRoutes:
     def __init__(self, services: Services) -> None:
         """Does nothing yet."""
         self._recordings = services.recordings
+        self._recovering = services.recovering
         self._paths = services.paths
 
     def routes(self) -> Sequence[Route]:
@@ -58,7 +60,7 @@ class RecordingRoutes:
                 query=(*FILTERS, *paging),
                 tier=Tier.VIEWER,
             ),
-            Route("POST", RECORDINGS, self.add, "Add a recording", RecordingShown, RecordingAdd, status=201, tier=Tier.OPERATOR),
+            Route("POST", RECORDINGS, self.add, "Add a recording", RecordingAdded, RecordingTake, status=201, tier=Tier.OPERATOR),
             Route("GET", one, self.show, "One recording", RecordingShown, tier=Tier.VIEWER),
             Route(
                 "GET", f"{one}/manifest", self.manifest, "Its manifest, as CBOR or JSON by Accept", content=(JSON_TYPE, CBOR_TYPE), tier=Tier.VIEWER
@@ -86,10 +88,10 @@ class RecordingRoutes:
 
     async def add(self, request: web.Request) -> object:
         """Add one."""
-        body = await read_body(request, RecordingAdd)
-        paths = await self._paths.allowed(caller_of(request), body.paths)
-        recording = await self._recordings.add({**body.model_dump(), "paths": paths})
-        return await self._recordings.show(recording.hex())
+        body = await read_body(request, RecordingTake)
+        order: Json = {**body.model_dump(), "paths": await self._paths.allowed(caller_of(request), body.paths)}
+        recording, recovered = await self._recovering.add(order) if body.recover else (await self._recordings.add(order), [])
+        return {**await self._recordings.show(recording.hex()), "recovered": recovered}
 
     async def show(self, request: web.Request) -> object:
         """One of them."""

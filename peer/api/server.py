@@ -9,6 +9,7 @@ from aiohttp import web
 from peer.api.access import access_middleware
 from peer.api.audit import audit_middleware
 from peer.api.backup_routes import BackupRoutes
+from peer.api.bag_routes import BagRoutes
 from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.hub_routes import HubAdminRoutes
@@ -121,6 +122,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
     routes += MessageRoutes(services.messages).routes()
     routes += RateRoutes(services.rates).routes()
     routes += IngestRoutes(services).routes()
+    routes += BagRoutes(services).routes()
     routes += BackupRoutes(services).routes()
     routes += HubAdminRoutes(services).routes()
     site.set_routes(routes)

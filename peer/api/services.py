@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from peer.api.bag_services import ExportingService, RecoveringService
 from peer.api.editing_services import EditingService, MachineService, SettingValue
 from peer.api.ingest_services import OpeningService, WatchService
 from peer.core.access import Caller
@@ -157,6 +158,10 @@ class RecordingService(Protocol):
 
     async def manifest(self, reference: str) -> tuple[bytes, bytes]:
         """Its manifest, as CBOR and as JSON."""
+        ...
+
+    def manifest_schema(self) -> str:
+        """What the JSON of manifests looks like, as JSON Schema."""
         ...
 
     async def chunk(self, reference: str, index: int) -> tuple[Path, str]:
@@ -332,3 +337,5 @@ class Services(NamedTuple):
     watch: WatchService
     messages: MessageService
     rates: RateService
+    recovering: RecoveringService
+    exporting: ExportingService

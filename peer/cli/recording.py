@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from peer.cli import checking, editing, opening, options, plotting, reading
+from peer.cli import bags, checking, editing, opening, options, plotting, reading
 from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
@@ -34,6 +34,7 @@ def add_commands(app: typer.Typer) -> None:
     SECTION.command("list")(list_recordings)
     SECTION.command("show")(show_recording)
     SECTION.command("fetch")(fetch)
+    bags.add_commands(SECTION)
     checking.add_commands(SECTION)
     plotting.add_commands(SECTION)
     editing.add_commands(SECTION)
@@ -57,6 +58,7 @@ def add(  # noqa: PLR0913  (the options of the command)
         typer.Option(min=0, help="Messages that the recorder dropped; once for each MCAP file, in their order. Default: what the files say."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Unpack all that is in the files first, and look at its checksums. Slow.")] = False,
+    recover: Annotated[bool, typer.Option("--recover", help="Take what can be read of files that a crash cut off, or that are damaged.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Hard-link the files instead of copying them.")] = False,
     move: Annotated[bool, typer.Option("--move", help="Move the files here.")] = False,
     is_open: Annotated[bool, typer.Option("--open", help="More files are to come: see `recording append` and `recording finalize`.")] = False,
@@ -76,6 +78,7 @@ def add(  # noqa: PLR0913  (the options of the command)
         "dropped": dropped or [],
         "check": check,
         "open": is_open,
+        "recover": recover,
     }
     with connect() as client:
         answer = client.post(RECORDINGS, body, patient=True)
@@ -84,6 +87,7 @@ def add(  # noqa: PLR0913  (the options of the command)
         line(f"{answer['name']} {answer['id']}")
         files = "1 file" if answer["chunk_count"] == 1 else f"{answer['chunk_count']} files"
         hint(f"{files}, {answer['message_count']} messages, {size(answer['size_bytes'])}. See `recmesh recording list`.")
+        bags.print_recovered(answer["recovered"])
 
     show(answer, text)
 
@@ -162,7 +166,7 @@ def fetch(
         for each in recording:
             try:
                 answer = client.post(f"{_path(each)}/fetch")
-                done.append(answer if no_wait else _wait_until_local(client, answer))
+                done.append(answer if no_wait else wait_until_local(client, answer))
             except RequestError as error:
                 failed.append(error)
     if options.current.json:
@@ -199,7 +203,8 @@ def transfers(*, follow: Annotated[bool, typer.Option("--follow", help="Go on un
             answer = client.get(TRANSFERS)
 
 
-def _wait_until_local(client: AdminClient, answer: Any) -> Any:  # noqa: ANN401  (JSON documents)
+def wait_until_local(client: AdminClient, answer: Any) -> Any:  # noqa: ANN401  (JSON documents)
+    """Wait for the bytes of a recording that is being fetched, as long as --timeout allows; what it is then."""
     timeout_s = options.current.timeout_s
     end = None if timeout_s is None else time.monotonic() + timeout_s
     while answer["state"] in {"partial", "remote", "missing"} or not _needs_no_wait(answer):

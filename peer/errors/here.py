@@ -240,6 +240,13 @@ class RecoveryUnverifiedError(RequestError):
     status = 500
 
 
+class BytesDamagedError(RequestError):
+    """Bytes that are here and are not what was recorded: they were looked at because somebody wanted them."""
+
+    code = "bytes_damaged"
+    status = 500
+
+
 class TargetTakenError(RequestError):
     """A file or folder that is to be written, and is there already: nothing is overwritten."""
 

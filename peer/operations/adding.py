@@ -7,8 +7,9 @@ anybody sees. Files that are moved are given up last of all.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from materializer.bodies import (
@@ -21,7 +22,7 @@ from materializer.bodies import (
     recording_create,
     recording_finalize,
 )
-from materializer.edits import recording_tag
+from materializer.edits import recording_set, recording_tag
 from materializer.fields import COUNT_MAX, is_tag
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.mcap_index import McapIndex, read_index
@@ -62,6 +63,8 @@ class AddRequest(NamedTuple):
     """True to unpack all that the files hold, and to look at its checksums."""
     is_open: bool = False
     """True if more files are to come: it is not finalized."""
+    properties: Mapping[str, str] = MappingProxyType({})
+    """What it has from the beginning."""
 
 
 class NewChunk(NamedTuple):
@@ -100,7 +103,10 @@ class Adding:
     async def add(self, request: AddRequest) -> EventId:
         """Add a recording and return its id once it can be read. Raises `RequestError`s that say which file is wrong, and how."""
         group = self.check(request)
-        selection = await asyncio.to_thread(select_files, request.paths)
+        return await self.add_selection(group, request, await asyncio.to_thread(select_files, request.paths))
+
+    async def add_selection(self, group: GroupId, request: AddRequest, selection: Selection) -> EventId:
+        """As `add`, for what `check` found to be allowed, where it is known already which files these are."""
         name = check_name(request.name, "recording") if request.name is not None else default_name(selection.name)
         await self.naming.check_free(group, name)  # Before all is read: whether it still is, is looked at again when it is told.
         _check_dropped(request.dropped, selection.chunks)
@@ -171,6 +177,7 @@ class Adding:
             recording, last = written[0], 1 + len(contents.chunks)
             chunks = chunk_bodies(recording, contents.chunks)
             tags = [recording_tag(recording, tag, present=True) for tag in dict.fromkeys(request.tags)]
+            tags += [recording_set(recording, key, value) for key, value in request.properties.items()]
             if request.is_open:
                 return tags
             manifest = make_manifest(

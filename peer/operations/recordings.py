@@ -15,6 +15,27 @@ from peer.operations.registers import describe_register
 from peer.operations.said import describe_annotations, describe_reviews
 
 
+def add_request(order: Json) -> AddRequest:
+    """What to add: `paths`, and optionally `group`, `name`, `tags`, `machine`, `take`, `operator`, `dropped`, `check`, `open`."""
+    paths, tags, dropped = order["paths"], order.get("tags") or [], order.get("dropped") or []
+    assert isinstance(paths, list)
+    assert isinstance(tags, list)
+    assert isinstance(dropped, list)
+    group, name = order.get("group"), order.get("name")
+    return AddRequest(
+        [Path(path) for path in paths],
+        None if group is None else str(group),
+        None if name is None else str(name),
+        tags,
+        str(order.get("machine") or ""),
+        str(order.get("take") or "copy"),
+        str(order.get("operator") or ""),
+        dropped,
+        check=order.get("check") is True,
+        is_open=order.get("open") is True,
+    )
+
+
 class Recordings:
     """The recordings of all groups of this peer."""
 
@@ -27,25 +48,8 @@ class Recordings:
         self._request_bytes = request_bytes
 
     async def add(self, order: Json) -> EventId:
-        """Add a recording: `paths`, and optionally `group`, `name`, `tags`, `machine`, `take`, `operator`, `dropped`, `check`, `open`."""
-        paths, tags, dropped = order["paths"], order.get("tags") or [], order.get("dropped") or []
-        assert isinstance(paths, list)
-        assert isinstance(tags, list)
-        assert isinstance(dropped, list)
-        group, name = order.get("group"), order.get("name")
-        request = AddRequest(
-            [Path(path) for path in paths],
-            None if group is None else str(group),
-            None if name is None else str(name),
-            tags,
-            str(order.get("machine") or ""),
-            str(order.get("take") or "copy"),
-            str(order.get("operator") or ""),
-            dropped,
-            check=order.get("check") is True,
-            is_open=order.get("open") is True,
-        )
-        return await self._adding.add(request)
+        """Add a recording; the members of `order` are those that `add_request` reads."""
+        return await self._adding.add(add_request(order))
 
     async def page(self, filters: Json, limit: int, cursor: str | None) -> Json:
         """Up to `limit` recordings that fit all `filters`, after those of the page that had `cursor` as its `next`."""

@@ -31,6 +31,7 @@ class DataDirectory:
         self.blobs = root / "blobs"
         self.recordings = root / "recordings"
         self.cache = root / "cache"
+        self.recovering = root / "recovering"
         self.backups = root / "backups"
         self.lock_file = root / "lock"
         self.token_file = root / "admin.token"

@@ -15,6 +15,7 @@ from peer.hub.administration import HubAdministration
 from peer.operations.adding import Adding
 from peer.operations.editing import Editing
 from peer.operations.events import Events
+from peer.operations.exporting import Exporting
 from peer.operations.fetching import Fetching
 from peer.operations.finding import Finding
 from peer.operations.groups import Groups
@@ -26,6 +27,7 @@ from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
 from peer.operations.rates import Rates
 from peer.operations.recordings import Recordings
+from peer.operations.recovering import Recovering
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
 from peer.operations.tokens import Tokens
@@ -86,8 +88,7 @@ def make_services(
         lambda: core.materializer.rebuilding,
     )
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
-    finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
-    recordings = Recordings(finding, views, adding, fetching.request)
+    recordings = Recordings(Finding(me, replica, core.blobs, Summaries(core.database), views), views, adding, fetching.request)
     return Services(
         Site(site),
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
@@ -103,6 +104,7 @@ def make_services(
         hub,
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         *_reading(recordings, serving),
+        *_bags(directory, core, adding, recordings),
     )
 
 
@@ -111,6 +113,12 @@ def _guards(directory: DataDirectory, config: Config) -> tuple[Tokens, AuditFile
     tokens = Tokens(read_own_token(directory.token_file), TokenFile(directory.tokens))
     paths = ServerPaths([Path(folder) for folder in config.ingest_folders], directory.root)
     return tokens, AuditFile(directory.audit_log, report), paths
+
+
+def _bags(directory: DataDirectory, core: Core, adding: Adding, recordings: Recordings) -> tuple[Recovering, Exporting]:
+    """What goes around recorders and players."""
+    recovering = Recovering(adding, directory.recovering, f"recmesh {__version__}", FREE_FLOOR_BYTES)
+    return recovering, Exporting(recordings, core.blobs, directory.root)
 
 
 def _reading(recordings: Recordings, serving: Serving) -> tuple[Messages, Rates]:

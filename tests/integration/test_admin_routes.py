@@ -46,6 +46,7 @@ PROMISED = {
     ("post", f"{RECORDINGS}/{{id}}/fetch"): OPERATOR,
     ("get", f"{RECORDINGS}/{{id}}/chunks/{{index}}"): VIEWER,
     ("get", f"{RECORDINGS}/{{id}}/messages"): VIEWER,
+    ("post", f"{RECORDINGS}/{{id}}/export"): ADMIN,
     ("get", f"{RECORDINGS}/{{id}}/rates"): VIEWER,
     ("patch", f"{RECORDINGS}/{{id}}"): OPERATOR,
     ("delete", f"{RECORDINGS}/{{id}}"): OPERATOR,
