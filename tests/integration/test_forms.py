@@ -14,6 +14,7 @@ from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.run import Draft, Run, read_run, write_run
 from peer.store.keys import KeyFiles
 from peer.sync import messages
+from peer.sync.limits import PROTOCOL_VERSIONS
 from peer.transport.exchange import ANSWER_SIZE_MAX
 from peer.transport.signatures import NONCE_HEADER, Request, sign_request
 from tests.integration.running_peer import RunningPeer, running_peer
@@ -101,7 +102,7 @@ async def test_a_handshake_tells_who_is_here_and_which_versions_both_speak(tmp_p
         status, frames = await caller.send("POST", "/sync/v1/handshake", [caller.hello()])
         assert (status, read(frames)[0].peer.hex()) == (200, site.peer_id)
         assert (await caller.send("POST", "/sync/v1/handshake", [caller.hello((1, 2, 9))]))[0] == 200
-        status, problem = await caller.send("POST", "/sync/v1/handshake", [caller.hello((2,))])
+        status, problem = await caller.send("POST", "/sync/v1/handshake", [caller.hello((max(PROTOCOL_VERSIONS) + 1,))])
         assert (status, problem["code"]) == (400, "version_mismatch")
         status, problem = await caller.send("POST", "/sync/v1/handshake", [caller.hello(key=STRANGER)])
         assert (status, problem["code"]) == (401, "handshake_failed")
