@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from gossip.record import PeerRecord, Reachability, sign_record
-from materializer import bodies, edits
+from materializer import bodies, edits, receipts
 from materializer.edits import AnnotationAdd
 from materializer.manifest import MANIFEST_VERSIONS, RecordingFacts, make_manifest
 from peer.core.certificate import LogKind
@@ -160,8 +160,13 @@ def _drafts(recording: EventId = ID, chunk: EventId = ID) -> list[Draft]:
         edits.recording_restore(recording),
         edits.annotation_add(ANNOTATION._replace(recording=recording)),
         edits.annotation_delete(recording, chunk),
-        edits.review_set(recording, "good"),
+        edits.annotation_edit(edits.AnnotationEdit(recording, chunk, "slip", "", 5, None, "lab", "ann")),
+        edits.review_set(recording, 4, site="lab", person="ann", annotation=chunk),
         edits.group_set("colour", "green"),
+        edits.group_set("required_properties", ["robot", "task"]),
+        edits.machine_set("arm: 1", "axes", 6),
+        receipts.blob_receipt([BlobId(chunk)]),
+        receipts.blob_release([BlobId(chunk)], [recording]),
     ]
 
 
