@@ -97,10 +97,11 @@ class Summaries:
         """As `Finder.files`."""
         return await self._with_summaries(groups, lambda connection: _files(connection, recordings))
 
-    async def make_all(self, groups: Sequence[GroupId]) -> None:
-        """Make all summaries that are missing, some at a time."""
-        while await self._views.transaction(lambda connection: make_summaries(connection, groups, MADE_AT_ONCE)):
-            pass
+    async def make_some(self, groups: Sequence[GroupId]) -> int:
+        """Make some of the summaries that are missing, up to `MADE_AT_ONCE`. How many were made."""
+        if not await self._views.read(lambda connection: _missing(connection, groups, 1)):
+            return 0
+        return await self._views.transaction(lambda connection: make_summaries(connection, groups, MADE_AT_ONCE))
 
     async def _with_summaries(self, groups: Sequence[GroupId], work: Callable[[Connection], T]) -> T:
         """What `work` reads, of a state of the database in which no summary of these groups is missing."""
@@ -112,7 +113,8 @@ class Summaries:
             result = await self._views.read(read)
             if result is not None:
                 return result[0]
-            await self.make_all(groups)
+            while await self.make_some(groups):
+                pass
 
         def make_and_read(connection: Connection) -> T:
             make_summaries(connection, groups, INTEGER_MAX)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from materializer.queries import Projections
 from materializer.side_by_side import SideBySide
+from materializer.summaries import Summaries
+from materializer.summarizing import Summarizing
 from peer.blobs.store import FileBlobStore
 from peer.core.identity import GroupId, KeyPair
 from peer.errors import MeshError
@@ -64,6 +66,8 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None,
         await materializer.start(old_may_answer=old_may_answer)
         async with asyncio.TaskGroup() as tasks:
             projecting = tasks.create_task(materializer.run())
+            ahead = Summarizing(Summaries(views), lambda: list(store.replica.groups), may_make=lambda: materializer.follows)
+            summarizing = tasks.create_task(ahead.run(materializer.subscribe))
             try:
                 if materializer.follows:
                     await materializer.reached(store.position)
@@ -73,6 +77,7 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None,
                 yield Core(key, store, projections, materializer, blobs, views)
             finally:
                 projecting.cancel()
+                summarizing.cancel()
 
 
 async def _sweep(blobs: FileBlobStore, views: Projections, groups: Iterable[GroupId]) -> None:
