@@ -97,8 +97,8 @@ def manifest_of(parts: Parts, version: int = MANIFEST_VERSION) -> Manifest:
 def final_parts(finalize: Finalize, parts: Parts) -> Parts | None:
     """Those of `parts` that `finalize` completes, None if something that it lists is not here.
 
-    What was written after it changes nothing: late chunks, topics and attachments stand in no manifest. A finalize says itself what it has seen; where
-    it does not, clocks decide, which is right as long as all of it was written in one log.
+    What was written after it changes nothing: late chunks, topics and attachments stand in no manifest. A finalize says itself what it has seen;
+    where it does not, clocks decide, which is right as long as all of it was written in one log.
     """
     chunks, others = listed_chunks(finalize, parts.chunks), finalize.body.others
     if chunks is None:
