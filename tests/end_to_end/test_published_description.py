@@ -78,7 +78,7 @@ class World:
         if not recordings:
             if not self.sample.exists():
                 write_sample(self.sample, 32 * 1024, 1)
-            recordings = [ask("POST", "recordings", json={"paths": [str(self.sample)], "name": "first", "group": "lab"})]
+            recordings = [ask("POST", "recordings", json={"paths": [str(self.sample)], "name": f"first-{next(self.numbers)}", "group": "lab"})]
         self.recording = recordings[-1]["id"]
         if "spare" not in {each["name"] for each in ask("GET", "tokens")}:
             ask("POST", "tokens", json={"name": "spare"})
@@ -106,7 +106,10 @@ class World:
     def plausible(self, body: dict[str, Any]) -> dict[str, Any]:
         """`body` with things that are really there in the places where only such things do anything."""
         events = self.ask("GET", "sync/groups/lab/events", params={"limit": 1000})["events"] if "event" in body else []
+        folder = self.ingest / f"watched-{next(self.numbers)}"
+        folder.mkdir()
         there = {
+            "folder": str(folder),
             "paths": [str(self.sample)],
             "directory": str(self.ingest / f"new-{next(self.numbers)}"),
             "group": "lab",
