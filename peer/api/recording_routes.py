@@ -16,7 +16,9 @@ from peer.core.access import Tier
 from peer.errors import RequestError
 
 RECORDINGS = "/api/v1/recordings"
+MANIFEST_SCHEMA = "/api/v1/schemas/manifest"
 BYTES_TYPE = "application/octet-stream"
+SCHEMA_TYPE = "application/schema+json"
 LIST_DEFAULT = 100
 FILTERS = (
     Query("group", "Name or id of a group"),
@@ -65,6 +67,7 @@ class RecordingRoutes:
             Route(
                 "GET", f"{one}/manifest", self.manifest, "Its manifest, as CBOR or JSON by Accept", content=(JSON_TYPE, CBOR_TYPE), tier=Tier.VIEWER
             ),
+            Route("GET", MANIFEST_SCHEMA, self.manifest_schema, "What the JSON of manifests looks like", content=(SCHEMA_TYPE,), tier=Tier.VIEWER),
             Route("POST", f"{one}/fetch", self.fetch, "Bring its bytes here", RecordingShown, Empty, status=202, tier=Tier.OPERATOR),
             Route(
                 "GET",
@@ -103,6 +106,10 @@ class RecordingRoutes:
         if wants_cbor(request):
             return web.Response(body=cbor, content_type=CBOR_TYPE)
         return web.Response(body=text, content_type=JSON_TYPE)
+
+    async def manifest_schema(self, _: web.Request) -> object:
+        """What manifests look like."""
+        return web.Response(text=self._recordings.manifest_schema(), content_type=SCHEMA_TYPE)
 
     async def fetch(self, request: web.Request) -> object:
         """Bring its bytes here."""

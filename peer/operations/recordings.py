@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from materializer.manifest_schema import json_schema
 from peer.core.finding import summarize
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.views import RecordingView, Views
@@ -74,6 +75,10 @@ class Recordings:
         if manifest is None:
             raise NotFoundError(f"{view.name} has no manifest yet", fix="wait until it is finalized and all its events are here")
         return manifest
+
+    def manifest_schema(self) -> str:
+        """What the JSON of manifests looks like, as JSON Schema."""
+        return json_schema()
 
     async def chunk(self, reference: str, index: int) -> tuple[Path, str]:
         """Where the bytes of a chunk are, and their hash in hex."""

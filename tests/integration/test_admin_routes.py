@@ -43,6 +43,7 @@ PROMISED = {
     ("post", RECORDINGS): OPERATOR,
     ("get", f"{RECORDINGS}/{{id}}"): VIEWER,
     ("get", f"{RECORDINGS}/{{id}}/manifest"): VIEWER,
+    ("get", "/api/v1/schemas/manifest"): VIEWER,
     ("post", f"{RECORDINGS}/{{id}}/fetch"): OPERATOR,
     ("get", f"{RECORDINGS}/{{id}}/chunks/{{index}}"): VIEWER,
     ("get", f"{RECORDINGS}/{{id}}/messages"): VIEWER,

@@ -67,7 +67,9 @@ async def test_a_recording_says_who_added_it_what_was_dropped_and_what_is_in_its
     async with peer.http.get(f"{peer.url}{RECORDINGS}/run/manifest", headers={"Accept": "application/json"}) as answer:
         manifest = json.loads(await answer.read())
     assert (manifest["version"], manifest["provenance"], manifest["dropped_message_count"]) == (2, added["provenance"], 10)
-    jsonschema.validate(manifest, json.loads(PUBLISHED.read_text()))
+    schema = await peer.get("/api/v1/schemas/manifest")
+    assert schema == json.loads(PUBLISHED.read_text())
+    jsonschema.validate(manifest, schema)
     assert read_manifest(json.dumps(manifest).encode()).manifest_id.hex() == added["manifest_id"]
     assert manifest["channels"][0]["schema_hash"] == added["topics"][0]["schema_hash"]
 
