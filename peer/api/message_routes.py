@@ -1,22 +1,24 @@
-"""Messages of a recording over HTTP: a stream of lines, each a JSON document.
+"""Messages of a recording over HTTP: a stream of lines, each a JSON document, or an MCAP file.
 
-What goes wrong before the first of them is an answer like any other. Afterwards it is the last line, which has `error` and nothing else.
+What goes wrong before the first of them is an answer like any other. Afterwards it is the last line, which has `error` and nothing else. A file
+breaks off, and so does the answer.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 from aiohttp import web
 
 from peer.api.problems import CODE
-from peer.api.recording_routes import RECORDINGS
+from peer.api.recording_routes import BYTES_TYPE, RECORDINGS
 from peer.api.routes import Query, Route, query_flag, whole_number
 from peer.core.access import Tier
 from peer.core.message_order import MessageOrder, MessageService
 from peer.errors import MeshError, RequestError
 
 LINES_TYPE = "application/x-ndjson"
+FORMATS = {"ndjson": LINES_TYPE, "mcap": BYTES_TYPE}
 NS_PER_S = 1_000_000_000
 QUERIES = (
     Query("topic", "A topic that is wanted; without one, all are", repeated=True),
@@ -24,6 +26,7 @@ QUERIES = (
     Query("end", "Up to, and not with, this time"),
     Query("limit", "How many messages at most", "integer"),
     Query("raw", "1 for payloads as they are", "integer"),
+    Query("format", "ndjson, or mcap for a file with these messages"),
 )
 
 
@@ -43,7 +46,7 @@ class MessageRoutes:
                 self.messages,
                 "Its messages in the order of time, one a line; of a recording that is elsewhere only what holds them is brought here",
                 query=QUERIES,
-                content=(LINES_TYPE,),
+                content=(LINES_TYPE, BYTES_TYPE),
                 tier=Tier.VIEWER,
             ),
         )
@@ -60,25 +63,35 @@ class MessageRoutes:
             None if limit is None else whole_number(limit, "limit"),
             query_flag(request, "raw"),
         )
-        lines = self._messages.lines(request.match_info["id"], order)
-        response = web.StreamResponse(headers={"Content-Type": LINES_TYPE, "Cache-Control": "no-store"})
-        try:
-            async for some in lines:
-                if not response.prepared:
-                    await response.prepare(request)
-                await response.write(some)
+        form = request.query.get("format", "ndjson")
+        if form not in FORMATS:
+            raise RequestError(f"there is no format {form[:80]!r}", fix=f"write {' or '.join(FORMATS)}")
+        read = self._messages.lines if form == "ndjson" else self._messages.extract
+        return await _send(request, read(request.match_info["id"], order), form)
+
+
+async def _send(request: web.Request, parts: AsyncGenerator[bytes, None], form: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": FORMATS[form], "Cache-Control": "no-store"})
+    try:
+        async for some in parts:
             if not response.prepared:
                 await response.prepare(request)
-        except (ConnectionResetError, ConnectionAbortedError):
-            pass  # They have seen enough.
-        except MeshError as error:
-            if not response.prepared:
-                raise
-            request[CODE] = error.code
+            await response.write(some)
+        if not response.prepared:
+            await response.prepare(request)
+    except (ConnectionResetError, ConnectionAbortedError):
+        pass  # They have seen enough.
+    except MeshError as error:
+        if not response.prepared:
+            raise
+        request[CODE] = error.code
+        if form == "ndjson":
             await response.write(_last_line(error))
-        finally:
-            await lines.aclose()
-        return response
+        elif request.transport is not None:
+            request.transport.abort()
+    finally:
+        await parts.aclose()
+    return response
 
 
 def _last_line(error: MeshError) -> bytes:

@@ -89,12 +89,16 @@ class AdminClient:
 
     def stream_lines(self, path: str, parameters: Parameters | None = None) -> Iterator[str]:
         """The lines of a stream, as they come. Waits for each as long as it takes, unless --timeout was given."""
+        yield from _rows(self.stream_bytes(path, parameters))
+
+    def stream_bytes(self, path: str, parameters: Parameters | None = None) -> Iterator[bytes]:
+        """A stream, as it comes; waits like `stream_lines`."""
         timeout = self._patient if options.current.timeout_s is None else self._http.timeout
         with self._errors(), _waking(), self._http.stream("GET", path, params=parameters, timeout=timeout) as answer:
             if answer.is_error:
                 answer.read()
                 raise _problem(answer)
-            yield from _rows(answer.iter_bytes())
+            yield from answer.iter_bytes()
 
     def _call(
         self,

@@ -3,6 +3,8 @@
 import base64
 import json
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -10,7 +12,7 @@ import typer
 
 from peer.cli import options
 from peer.cli.client import connect, stream_problem
-from peer.cli.output import line
+from peer.cli.output import hint, line, size
 from peer.cli.times import parse_moment_ns
 from peer.errors import ConfigError
 
@@ -24,7 +26,7 @@ def add_commands(section: typer.Typer) -> None:
     section.command("cat")(cat)
 
 
-def cat(
+def cat(  # noqa: PLR0913  (the options of the command)
     recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")],
     topic: Annotated[list[str] | None, typer.Option(help="Messages on this topic; may be repeated. Default: all.")] = None,
     start: Annotated[
@@ -34,6 +36,7 @@ def cat(
     limit: Annotated[int | None, typer.Option(min=1, help="So many messages at most.")] = None,
     *,
     raw: Annotated[bool, typer.Option("--raw", help="Payloads as they are, in hexadecimal digits; with --json in base64.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Print nothing; make an MCAP file with these messages.")] = None,
 ) -> None:
     """Messages in the order of time, one a line. Of a recording that is elsewhere only what holds them is brought here."""
     parameters: dict[str, str | int | list[str]] = {"topic": topic} if topic else {}
@@ -48,6 +51,10 @@ def cat(
             for name, value in (("start", start), ("end", end)):
                 if value is not None:
                     parameters[name] = str(_moment(value, first))
+        if out is not None:
+            _write(out, client.stream_bytes(f"{path}/messages", {**parameters, "format": "mcap"}))
+            hint(f"{size(out.stat().st_size)} in {out}.")
+            return
         for row in client.stream_lines(f"{path}/messages", parameters):
             message = json.loads(row)
             if "error" in message:
@@ -57,6 +64,22 @@ def cat(
             else:
                 line(_text(message))
             sys.stdout.flush()
+
+
+def _write(path: Path, parts: Iterator[bytes]) -> None:
+    """Make the file once all of it is there."""
+    if path.exists():
+        raise ConfigError(f"{path} exists", fix="choose another name, or remove it")
+    aside = path.with_name(f"{path.name}.partial")
+    try:
+        with aside.open("wb") as file:
+            for part in parts:
+                file.write(part)
+        aside.rename(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}", fix="check the path and the disk") from error
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _moment(text: str, first: str | None) -> int:

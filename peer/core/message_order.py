@@ -25,6 +25,10 @@ class MessageService(Protocol):
         """A JSON document for each message, on a line of its own, in the order of time; whole lines, some at a time."""
         ...
 
+    def extract(self, reference: str, order: MessageOrder) -> AsyncGenerator[bytes, None]:
+        """The same messages as an MCAP file, some of it at a time."""
+        ...
+
 
 class RateService(Protocol):
     """Counts messages."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
+from materializer.mcap_extract import Extract
 from materializer.mcap_messages import Message, Part, Selection, read_messages
 from materializer.mcap_records import TIME_STOP_NS, Span
 from materializer.mcap_times import message_times
@@ -28,8 +29,9 @@ TOPICS_MAX = 1000
 class Messages:
     """Reads them."""
 
-    def __init__(self, find: Callable[[str], Awaitable[RecordingView]], open_bytes: Callable[[WantedBlob], RandomAccess]) -> None:
-        """`find` tells which recording a reference means, `open_bytes` gives the bytes of a file of one."""
+    def __init__(self, find: Callable[[str], Awaitable[RecordingView]], open_bytes: Callable[[WantedBlob], RandomAccess], version: str = "") -> None:
+        """`find` tells which recording a reference means, `open_bytes` gives the bytes of a file of one; `version` is ours."""
+        self._version = version
         self._find = find
         self._open_bytes = open_bytes
         self._readers = 0
@@ -39,15 +41,30 @@ class Messages:
 
         Raises `NotFoundError`, `RequestError`, `McapDamagedError`, `MessagesTooLargeError`, `TooManyReadersError`, `BytesUnreachableError`.
         """
-        left, payloads = order.limit, None if order.raw else Reading()
+        payloads = None if order.raw else Reading()
+        async with contextlib.aclosing(self._chosen(reference, order)) as batches:
+            async for batch in batches:
+                yield await asyncio.to_thread(_to_lines, batch, payloads)
+
+    async def extract(self, reference: str, order: MessageOrder) -> AsyncGenerator[bytes, None]:
+        """The same messages as an MCAP file, some of it at a time. Raises as `lines`."""
+        made = Extract(f"recmesh {self._version}")
+        async with contextlib.aclosing(self._chosen(reference, order)) as batches:
+            async for batch in batches:
+                data = await asyncio.to_thread(made.add, batch)
+                if data:
+                    yield data
+        yield await asyncio.to_thread(made.finish)
+
+    async def _chosen(self, reference: str, order: MessageOrder) -> AsyncGenerator[list[Message], None]:
+        left = order.limit
         async with self._reading(reference, order) as (view, selection):
             parts = [_part(view, chunk, self._open_bytes) for chunk in view.chunks]
             async with contextlib.aclosing(read_messages(parts, selection)) as batches:
                 async for batch in batches:
-                    shown = batch if left is None else batch[:left]
-                    yield await asyncio.to_thread(_to_lines, shown, payloads)
+                    yield batch if left is None else batch[:left]
                     if left is not None:
-                        left -= len(shown)
+                        left -= min(left, len(batch))
                         if not left:
                             return
 

@@ -123,5 +123,5 @@ def _bags(directory: DataDirectory, core: Core, adding: Adding, recordings: Reco
 
 def _reading(recordings: Recordings, serving: Serving) -> tuple[Messages, Rates]:
     """What reads messages."""
-    messages = Messages(recordings.find, serving.open_bytes)
+    messages = Messages(recordings.find, serving.open_bytes, __version__)
     return messages, Rates(recordings.find, messages.times)

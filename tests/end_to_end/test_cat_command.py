@@ -75,6 +75,19 @@ def test_payloads_are_given_as_they_are(recmesh: Command, chatter: str) -> None:
     assert (document["data_encoding"], document["data"]) == ("base64", "eyJ4IjogMH0=")
 
 
+def test_messages_become_a_file_that_can_be_added_and_never_replace_one(recmesh: Command, chatter: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "part.mcap")
+
+    assert recmesh("recording", "cat", chatter, "--start", "+10s", "--end", "+12s", "--out", out)[:2] == (0, "")
+
+    added = recmesh("recording", "add", out, "--group", "lab", "--json").json
+    assert (added["message_count"], added["start_time"]) == (6, "2023-11-14T22:13:30.000000000Z")
+    again = recmesh("recording", "cat", chatter, "--out", out)
+    assert (again.status, again.code) == (2, "config_invalid")
+    assert recmesh("recording", "cat", "nothing", "--out", f"{out}2").code == "not_found"
+    assert [path.name for path in tmp_path.iterdir()] == ["part.mcap"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "code"),
     [
@@ -105,6 +118,8 @@ def test_a_stream_that_ends_with_an_error_is_exit_1_after_what_was_good(recmesh:
 
     assert (result.status, result.code) == (1, "mcap_damaged")
     assert 1000 < len(result.out.splitlines()) < 19_000
+    assert recmesh("recording", "cat", "damaged", "--out", str(tmp_path / "part.mcap")).status == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.mcap"]
 
 
 def start_cat(site: Site, **streams: int) -> "subprocess.Popen[str]":

@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 import pytest
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 
+from materializer.mcap_index import read_index
 from peer.blobs.reading import BlobBytes
 from peer.operations.messages import READERS_MAX
 from tests.blob_site import MIB
@@ -146,6 +148,9 @@ async def test_a_damaged_file_ends_the_stream_with_a_line_that_says_so(site: Run
 
     assert last["error"]["code"] == "mcap_damaged"
     assert last.keys() == {"error"}
+    async with site.http.get(f"{site.url}{RECORDINGS}/drive/messages?format=mcap") as answer:
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()
     assert [plain(row) for row in rows] == whole[: len(rows)]
     assert len(whole) // 4 < len(rows) < len(whole) * 3 // 4
 
@@ -168,6 +173,25 @@ async def test_who_goes_away_lets_others_read(site: RunningPeer, tmp_path: Path)
                     break
                 assert answer.status == 503
             await asyncio.sleep(0.01)
+
+
+async def test_messages_can_be_had_as_a_file_with_these_and_no_others(site: RunningPeer, tmp_path: Path) -> None:
+    path = write_drive(tmp_path / "drive.mcap", 4 * MIB, 100)
+    await add(site, path)
+    start, stop = START_NS + 10 * NS_PER_S, START_NS + 20 * NS_PER_S
+    query = {"format": "mcap", "start": start, "end": stop}
+
+    async with site.http.get(f"{site.url}{RECORDINGS}/drive/messages", params=query) as answer:
+        (tmp_path / "part.mcap").write_bytes(await answer.read())
+    async with site.http.get(f"{site.url}{RECORDINGS}/drive/messages", params={**query, "end": start}) as answer:
+        (tmp_path / "nothing.mcap").write_bytes(await answer.read())
+
+    assert expected(tmp_path / "part.mcap", topics=["/pose"]) == expected(path, topics=["/pose"], starting_at=start, ending_before=stop)
+    assert sorted(expected(tmp_path / "part.mcap")) == sorted(expected(path, starting_at=start, ending_before=stop))
+    assert read_index(tmp_path / "part.mcap").message_count == len(expected(tmp_path / "part.mcap"))
+    assert [each[:3] for each in read_index(tmp_path / "part.mcap").topics] == [each[:3] for each in read_index(path).topics]
+    assert expected(tmp_path / "nothing.mcap") == []
+    assert (await site.get(f"{RECORDINGS}/drive/messages?format=csv", status=400))["code"] == "request_invalid"
 
 
 class Scene(NamedTuple):
