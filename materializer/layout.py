@@ -4,7 +4,7 @@ A bag of rosbag2 always has a `metadata.yaml` that names the files as they are c
 does so, else one that is written here; then the recorder's lies beside it under another name. The manifest names what was recorded.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ def layouts(manifest: Manifest) -> Iterator[Layout]:
         yield Layout(files, writes_metadata=True)
     else:
         yield Layout(files, writes_metadata=False)
-        yield Layout({_original(files) if name == METADATA_FILE else name: file for name, file in files.items()}, writes_metadata=True)
+        yield Layout({original_name(files) if name == METADATA_FILE else name: file for name, file in files.items()}, writes_metadata=True)
 
 
 def folder_contents(manifest: Manifest, path_of: Callable[[BlobId], Path]) -> Contents:
@@ -103,8 +103,8 @@ def _kept(manifest: Manifest) -> Stored | None:
     return None
 
 
-def _original(files: Mapping[str, Stored]) -> str:
-    """A name that nobody has for the recorder's file."""
+def original_name(files: Iterable[str]) -> str:
+    """A name for the recorder's `metadata.yaml` that none of `files` has."""
     taken, name, number = {folded(each) for each in files}, ORIGINAL_FILE, 1
     while name in taken:
         name = f"metadata.original-{number}.yaml"

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from materializer.layout import original_name
 from materializer.manifest import MANIFEST_CBOR, MANIFEST_JSON, Manifest
 from materializer.manifest_reading import MANIFEST_BYTES_MAX, read_manifest
+from materializer.rosbag import METADATA_FILE
 from peer.errors import FileUnreadableError, ManifestInvalidError
 
 GOOD, MISSING, DIFFERENT = "good", "missing", "different"
@@ -35,7 +37,9 @@ def check_folder(path: Path) -> CheckedFolder:
     first, *others = [read_manifest(_read(each)) for each in found]
     if any(other.manifest_id != first.manifest_id for other in others):
         raise ManifestInvalidError(f"the two manifests in {folder} are not of the same", fix="copy the folder again")
-    return CheckedFolder(first, [CheckedFile(entry["name"], _state(folder / entry["name"], entry)) for entry in _entries(first)])
+    entries = list(_entries(first))
+    original = original_name(entry["name"] for entry in entries)
+    return CheckedFolder(first, [CheckedFile(entry["name"], _state_of(folder, entry, original)) for entry in entries])
 
 
 def _entries(manifest: Manifest) -> Iterator[dict[str, Any]]:
@@ -43,6 +47,14 @@ def _entries(manifest: Manifest) -> Iterator[dict[str, Any]]:
         if "/" in entry["name"] or entry["name"] in {"", ".", ".."}:
             raise ManifestInvalidError("a file in the manifest has a name that leads elsewhere", fix="take the one that recmesh wrote")
         yield entry
+
+
+def _state_of(folder: Path, entry: dict[str, Any], original: str) -> str:
+    """What became of a file. Where a `metadata.yaml` was written, that of the recorder lies beside it, under the name `original`."""
+    state = _state(folder / entry["name"], entry)
+    if state is not GOOD and entry["name"] == METADATA_FILE and (folder / original).is_file():
+        return _state(folder / original, entry)
+    return state
 
 
 def _state(path: Path, entry: dict[str, Any]) -> str:

@@ -95,6 +95,7 @@ def test_the_whole_path_of_one_recording(world: World) -> None:
     is_found_and_read(world)
     is_talked_about(world)
     is_drawn(world)
+    is_taken_away(world)
     comes_back(world)
 
 
@@ -146,6 +147,16 @@ def is_drawn(world: World) -> None:
     assert drawn == PICTURE.read_bytes(), f"{WRITE}=1 lets this test write the picture anew"
 
 
+def is_taken_away(world: World) -> None:
+    """As the recorder wrote it."""
+    (take,) = blocks(PAGE, "Taken away")
+    world.does(take)
+    made, taken = world.machine("robot").home / "bags" / "run-7", world.machine("office").home / "run-7"
+    for name in ("run-7_0.mcap", "run-7_1.mcap"):
+        assert (taken / name).read_bytes() == (made / name).read_bytes()
+    assert (taken / "metadata.yaml").is_file()
+
+
 def comes_back(world: World) -> None:
     """Deleted by one, restored by another, with all that was said."""
     before = shown(world, "office")
@@ -159,7 +170,7 @@ def comes_back(world: World) -> None:
 
 
 def test_every_command_of_the_page_is_typed() -> None:
-    done = ("Made on the robot", "Found at the office", "Read", "Talked about", "Drawn", "Deleted and restored")
+    done = ("Made on the robot", "Found at the office", "Read", "Talked about", "Drawn", "Taken away", "Deleted and restored")
 
     assert sum(len(blocks(PAGE, section)) for section in done) == PAGE.count("```sh\n")
     assert set(re.findall(r"^## (.+)$", PAGE, re.MULTILINE)) == {*done, "When sites disagree", "What cannot be read"}
