@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from materializer.fields import FILE_NAME_BYTES_MAX, is_line
 from peer.errors import FileUnreadableError, MeshError
 from peer.operations.files import MCAP_SUFFIX, METADATA_FILE, natural_key
 
@@ -52,6 +53,8 @@ class Listing(NamedTuple):
 
     files: list[Entry]
     bags: list[Bag]
+    nameless: list[str]
+    """Files and folders whose names no history can hold."""
     is_cut: bool
     """True if there is more than is looked at."""
 
@@ -73,17 +76,19 @@ def list_folder(folder: Path, data_directory: Path) -> Listing:
         if folder.resolve() != folder:
             raise FileUnreadableError(f"{folder} is a symbolic link now", fix="watch the folder that it leads to, or put the folder back")
         left = [ENTRIES_MAX]
-        files, bags = [], []
+        files, bags, nameless = [], [], []
         for entry in _entries(folder, left):
-            if entry.is_dir(follow_symlinks=False):
-                bag = None if Path(entry.path) == data_directory else _bag(entry, left)
+            if not _is_text(entry.name):
+                nameless += [entry.name] if _would_be_taken(entry) else []
+            elif entry.is_dir(follow_symlinks=False):
+                bag = None if Path(entry.path) == data_directory else _bag(entry, left, nameless)
                 if bag is not None:
                     bags.append(bag)
             elif (found := _file(entry, "")) is not None and _is_mcap(entry.name):
                 files.append(found)
     except OSError as error:
         raise FileUnreadableError(f"{folder} cannot be looked into: {error.strerror}", fix="put it back, or stop watching it") from error
-    return Listing(sorted(files, key=_order), sorted(bags, key=lambda bag: natural_key(Path(bag.item))), left[0] <= 0)
+    return Listing(sorted(files, key=_order), sorted(bags, key=lambda bag: natural_key(Path(bag.item))), nameless, left[0] <= 0)
 
 
 def readiness(path: Path) -> Readiness:
@@ -153,7 +158,7 @@ def shown(path: str) -> str:
     return "".join("?" if unicodedata.category(character)[0] == "C" else character for character in text)
 
 
-def _bag(folder: os.DirEntry[str], left: list[int]) -> Bag | None:
+def _bag(folder: os.DirEntry[str], left: list[int], nameless: list[str]) -> Bag | None:
     """What a sub-folder is, None if it is no recording."""
     if is_ignored(folder.name):
         return None
@@ -161,7 +166,9 @@ def _bag(folder: os.DirEntry[str], left: list[int]) -> Bag | None:
     for entry in _entries(Path(folder.path), left):
         is_busy = is_busy or entry.name.casefold().endswith(ACTIVE_SUFFIX)
         found = _file(entry, f"{folder.name}/")
-        if found is not None and _is_mcap(entry.name):
+        if not _is_text(entry.name):
+            nameless += [f"{folder.name}/{entry.name}"] if _would_be_taken(entry) else []
+        elif found is not None and _is_mcap(entry.name):
             files.append(found)
         elif found is not None and entry.name == METADATA_FILE:
             metadata = found
@@ -174,9 +181,8 @@ def _file(entry: os.DirEntry[str], prefix: str) -> Entry | None:
         if is_ignored(entry.name) or not entry.is_file(follow_symlinks=False):
             return None
         state = entry.stat(follow_symlinks=False)
-        entry.name.encode()
-    except (FileNotFoundError, UnicodeEncodeError):
-        return None  # It is gone again, or has a name that no history can hold.
+    except FileNotFoundError:
+        return None  # It is gone again.
     return Entry(prefix + entry.name, _identity(state), state.st_mtime_ns)
 
 
@@ -188,6 +194,17 @@ def _entries(folder: Path, left: list[int]) -> Iterator[os.DirEntry[str]]:
                 return
             left[0] -= 1
             yield entry
+
+
+def _would_be_taken(entry: os.DirEntry[str]) -> bool:
+    return not is_ignored(entry.name) and (_is_mcap(entry.name) or entry.is_dir(follow_symlinks=False))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return is_line(name, FILE_NAME_BYTES_MAX)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_mcap(name: str) -> bool:

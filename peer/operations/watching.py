@@ -217,7 +217,7 @@ class Watching:
         entries = [*listing.files, *(entry for bag in listing.bags for entry in (*bag.files, *([bag.metadata] if bag.metadata else [])))]
         state.first_seen = _first_seen(state.first_seen, entries)
         taking = Taking(watched, known, self._parts, is_settled=lambda entry: self._is_settled(state, entry))
-        state.waiting, state.unreadable = {}, {}
+        state.waiting, state.unreadable = {}, {shown(path): _nameless(path) for path in listing.nameless[:SHOWN_MAX]}
         more = await self._take_some(state, taking, known, listing)
         state.broken = sum(known.is_broken(entry) for entry in entries)
         if not more:
@@ -336,6 +336,10 @@ def _first_seen(before: Mapping[str, tuple[str, float]], entries: Sequence[Entry
     return {
         entry.path: seen if (seen := before.get(entry.path)) is not None and seen[0] == entry.identity else (entry.identity, now) for entry in entries
     }
+
+
+def _nameless(path: str) -> MeshError:
+    return FileUnreadableError(f"{shown(path)} has a name that no history can hold", fix="rename it")
 
 
 def _too_many(folder: Path) -> MeshError:

@@ -214,6 +214,20 @@ async def test_a_token_from_elsewhere_watches_ingest_folders_alone(peer: Running
     assert problem["code"] == "path_not_allowed"
 
 
+async def test_a_name_that_no_history_can_hold_is_told_and_holds_up_nothing(peer: RunningPeer, folder: Path) -> None:
+    whole = mcap(folder / "sound.mcap", 1).read_bytes()
+    for name in (b"line\nbreak.mcap", b"latin-\xe9.mcap", b"folder\xff/a.mcap", b"bag/\x1b[31m.mcap", b"latin-\xe9.txt", b".\xe9.mcap"):
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(whole)
+
+    assert counts(await scan(peer)) == (1, 0, 0, 0, 4)
+    assert counts(await scan(peer)) == (1, 0, 0, 0, 4)
+    (problem,) = [each for each in (await peer.get("/api/v1/status"))["problems"] if each["code"] == "file_unreadable"]
+    assert all(character.isprintable() for character in problem["text"])
+    assert problem["fix"] == "rename it"
+
+
 async def test_a_quiet_bag_without_metadata_is_ended_where_the_operator_wants_that(tmp_path: Path, folder: Path) -> None:
     bag = folder / "run"
     bag.mkdir()
