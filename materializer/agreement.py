@@ -29,7 +29,7 @@ HEARTBEAT_MS = 10_000
 """How often members are told again what they were told."""
 WAITING_MAX = 64
 """Parts that wait to be read; more are passed over."""
-REST = 4
+REST = 9
 """After a part nothing is read for so many times as long as that took."""
 
 T = TypeVar("T")

@@ -1,7 +1,8 @@
 """Keeps the views up, and lets them be computed anew in another file while the present ones answer, and go on to follow the log where they can.
 
 They are computed anew when somebody asks for it, when their file was deleted or replaced, and when they were computed by other rules. Those of other
-rules answer as they are: nothing new comes into them. Whoever waits for an event waits for the new ones then.
+rules answer as they are: nothing new comes into them. Whoever waits for an event waits for the new ones then. Where the disk has no room for two, the
+present ones go on, and it is tried again now and then if it has to be.
 """
 
 import asyncio
@@ -13,7 +14,10 @@ from materializer.digest import PROJECTION_VERSION
 from materializer.runner import ChangeListener, Materializer, RetiredError, Views
 from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import EventStore, Replica
+from peer.errors import DiskFullError
 
+TRY_AGAIN_S = 60.0
+"""How long after the disk was full."""
 LOOK_S = 1.0
 """How often it is looked whether the file is still there."""
 
@@ -73,6 +77,13 @@ class SideBySide:
         self._switched.set()
         self._listeners: list[ChangeListener] = []
         self._failure: BaseException | None = None
+        self._full: DiskFullError | None = None
+        self._not_before_s = 0.0
+
+    @property
+    def problem(self) -> DiskFullError | None:
+        """Why views could not be computed anew, until they were."""
+        return self._full
 
     @property
     def position(self) -> int:
@@ -109,7 +120,7 @@ class SideBySide:
             while True:
                 await self._look(following)
                 if self._wanted.is_set():
-                    following = await self._compute_anew(following)
+                    following = await self._try_to_compute_anew(following)
         except BaseException as failure:
             self._end(failure)
             raise
@@ -128,7 +139,10 @@ class SideBySide:
                 continue
 
     async def rebuild(self) -> None:
-        """Compute the projections anew, and return once they answer and are as far again as they were. `run` must be running."""
+        """Compute the projections anew, and return once they answer and are as far again as they were. `run` must be running.
+
+        Raises `DiskFullError` if there is no room for both.
+        """
         self._check_alive()
         position = self.position
         future = asyncio.get_running_loop().create_future()
@@ -151,25 +165,21 @@ class SideBySide:
             await _cancelled(wanted)
         if following is not None and following.done():
             await following
-        if not self._files.is_in_place:
+        if not (self._files.is_in_place and self._follows) and asyncio.get_running_loop().time() >= self._not_before_s:
             self._wanted.set()
 
-    async def _compute_anew(self, following: "asyncio.Task[None] | None") -> "asyncio.Task[None]":
-        """Fill another file, and let it take the place of the present one; what follows the log then."""
+    async def _try_to_compute_anew(self, following: "asyncio.Task[None] | None") -> "asyncio.Task[None] | None":
+        """Do so, or go on as it was if the disk is full; what follows the log then."""
         self._wanted.clear()
         asked, self._asked = self._asked, []
+        self._full = None
         try:
-            computed = Materializer(await self._files.begin_next(), self._log, self._replica)
-            await computed.start()
-            self._next = computed
-            await computed.catch_up()
-            self._switched.clear()
-            self._current.retire()
-            await _cancelled(following)
-            await computed.catch_up()
-            await self._files.swap()
-            computed.move_to(self._files)
-            self._current, self._follows = computed, True
+            following = await self._compute_anew(following)
+        except DiskFullError as error:
+            self._full = error
+            self._not_before_s = asyncio.get_running_loop().time() + TRY_AGAIN_S
+            await self._files.drop_next()
+            following = await self._go_on(following)
         except BaseException:
             for future in asked:
                 future.cancel()
@@ -177,12 +187,43 @@ class SideBySide:
         finally:
             self._next = None
             self._switched.set()
-        computed.subscribe(self._tell)
         for future in asked:
-            if not future.done():
+            if future.done():
+                continue
+            if self._full is None:
                 future.set_result(None)
+            else:
+                future.set_exception(self._full)
+        return following
+
+    async def _compute_anew(self, following: "asyncio.Task[None] | None") -> "asyncio.Task[None]":
+        """Fill another file, and let it take the place of the present one; what follows the log then."""
+        computed = Materializer(await self._files.begin_next(), self._log, self._replica)
+        await computed.start()
+        self._next = computed
+        await computed.catch_up()
+        self._switched.clear()
+        self._current.retire()
+        await _cancelled(following)
+        await computed.catch_up()
+        await self._files.swap()
+        computed.move_to(self._files)
+        self._current, self._follows = computed, True
+        computed.subscribe(self._tell)
         self._tell(frozenset())
         return asyncio.create_task(computed.run())
+
+    async def _go_on(self, following: "asyncio.Task[None] | None") -> "asyncio.Task[None] | None":
+        """Nothing took the place of the present views: follow the log with them, if they can."""
+        if following is not None and not following.done():
+            return following
+        self._current = Materializer(self._files, self._log, self._replica)
+        self._current.subscribe(self._tell)
+        if not self._follows:
+            await self._current.fits_log()
+            return None
+        await self._current.start()
+        return asyncio.create_task(self._current.run())
 
     def _tell(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
         for listener in list(self._listeners):

@@ -76,7 +76,7 @@ def make_services(
         lambda: [transfer.to_json() for transfer in fetcher.transfers],
         resolver.states,
         core.materializer.rebuild,
-        lambda: [each.problem for each in reports(directory)],
+        lambda: [*(each.problem for each in reports(directory)), *filter(None, [core.materializer.problem])],
         store.health,
         belonging.acquaintance.pending,
         belonging.acquaintance.conflicts,

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from materializer import side_by_side
 from materializer.digest import PROJECTION_VERSION
 from materializer.digest_parts import read_summary
 from materializer.runner import Materializer
 from peer.core.encoding import encode
 from peer.core.identity import EventId
+from peer.errors import DiskFullError
 from peer.store.views_files import ViewsFiles
 from tests.integration.test_materializer import state, store_recordings
 from tests.integration.views_site import ViewsSite, running_views
@@ -184,6 +186,55 @@ async def test_views_of_other_rules_answer_until_new_ones_are_there(tmp_path: Pa
     spoil(tmp_path, version=PROJECTION_VERSION - 1)
     async with running_views(tmp_path) as site:
         assert "wrong" not in await machines(site), "a command without a running peer waits for the new ones"
+
+
+@pytest.mark.parametrize("step", ["begin_next", "swap"])
+async def test_a_disk_without_room_for_two_leaves_the_present_views_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    log = SampleLog("alice")
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, log, 3)
+        before = await state(site)
+
+        async def fail(_: ViewsFiles) -> None:
+            raise DiskFullError("no space left")
+
+        with monkeypatch.context() as full:
+            full.setattr(ViewsFiles, step, fail)
+            with pytest.raises(DiskFullError):
+                await site.materializer.rebuild()
+        assert site.materializer.problem is not None
+        assert site.materializer.rebuilding is None
+        assert await state(site) == before
+        assert not (tmp_path / "views.db.new").exists()
+        async with asyncio.timeout(DEADLINE_S):
+            await store_recordings(site, log, 1, "later")
+        assert len(await site.views.recordings([GROUP])) == 4, "they go on to follow"
+        await site.materializer.rebuild()
+        assert site.materializer.problem is None
+
+
+async def test_views_of_other_rules_go_on_to_answer_on_a_full_disk_and_are_computed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 3)
+        before = await state(site)
+    spoil(tmp_path, version=PROJECTION_VERSION - 1)
+    swap, tries = ViewsFiles.swap, 0
+
+    async def fail_first(files: ViewsFiles) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise DiskFullError("no space left")
+        await swap(files)
+
+    monkeypatch.setattr(ViewsFiles, "swap", fail_first)
+    monkeypatch.setattr(side_by_side, "TRY_AGAIN_S", 2.0)
+    async with running_views(tmp_path, old_may_answer=True) as site:
+        await until(lambda: site.materializer.problem is not None)
+        assert await machines(site) == {"wrong"}
+        await until(lambda: site.materializer.follows)
+        assert await state(site) == before
+        assert tries == 2
 
 
 def delete(*names: str) -> Callable[[Path], None]:

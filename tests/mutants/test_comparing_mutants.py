@@ -66,7 +66,7 @@ def let_waiters_hang(patch: pytest.MonkeyPatch) -> None:
 
 def change_places_too_early(patch: pytest.MonkeyPatch) -> None:
     """What came while the new views were computed is not in them when they answer."""
-    change(patch, SideBySide._compute_anew, ("await _cancelled(following)\n        await computed.catch_up()", "await _cancelled(following)"))
+    change(patch, SideBySide._compute_anew, ("await _cancelled(following)\n    await computed.catch_up()", "await _cancelled(following)"))
 
 
 def empty_the_old_views(patch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def empty_the_old_views(patch: pytest.MonkeyPatch) -> None:
 def miss_that_the_file_is_gone(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether views.db is still there."""
     patch.setattr(beside, "DEADLINE_S", 3.0)
-    change(patch, SideBySide._look, ("if not self._files.is_in_place:", "if False:"))
+    change(patch, SideBySide._look, ("self._files.is_in_place and self._follows", "self._follows"))
 
 
 def write_into_a_file_without_a_name(patch: pytest.MonkeyPatch) -> None:
