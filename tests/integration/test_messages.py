@@ -305,21 +305,31 @@ async def test_a_site_that_goes_away_in_the_middle_is_left_for_another(tmp_path:
     async with made_copies(tmp_path, 48 * MIB) as (first, scene, _, path):
         before = scene.proxy.carried["out"]
         async with asyncio.timeout(DEADLINE_S), scene.reader.http.get(f"{scene.reader.url}{RECORDINGS}/drive/messages?raw=1") as answer:
-            rows = [await read_row(answer) for _ in range(4)]
+            stream = Rows(answer)
+            rows = [await stream.next() for _ in range(4)]
             assert scene.proxy.carried["out"] - before < 40 * MIB, "it is not over yet"
 
             await first.aclose()
-            rows += [json.loads(row) for row in (await answer.read()).splitlines()]
+            rows += await stream.rest()
 
         assert [plain(row) for row in rows] == expected(path)
 
 
-async def read_row(answer: Any) -> Any:
-    """A line, however long."""
-    row = b""
-    while not row.endswith(b"\n"):
-        row += await answer.content.read(1)
-    return json.loads(row)
+class Rows:
+    """The lines of a stream, as slowly as somebody wants them."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self._data = b""
+
+    async def next(self) -> Any:
+        while b"\n" not in self._data:
+            self._data += await self._answer.content.readany()
+        row, _, self._data = self._data.partition(b"\n")
+        return json.loads(row)
+
+    async def rest(self) -> list[Any]:
+        return [json.loads(row) for row in (self._data + await self._answer.read()).splitlines()]
 
 
 async def test_who_gives_wrong_bytes_is_refused_and_left_for_another(tmp_path: Path) -> None:
@@ -343,9 +353,10 @@ async def test_where_nobody_has_it_any_more_the_stream_ends_with_that(tmp_path: 
         await add(scene.origin, path)
         await known(scene.reader, "drive")
         async with asyncio.timeout(DEADLINE_S), scene.reader.http.get(f"{scene.reader.url}{RECORDINGS}/drive/messages?raw=1") as answer:
-            rows = [await read_row(answer) for _ in range(4)]
+            stream = Rows(answer)
+            rows = [await stream.next() for _ in range(4)]
             await first.aclose()
-            rows += [json.loads(row) for row in (await answer.read()).splitlines()]
+            rows += await stream.rest()
 
         assert rows.pop()["error"]["code"] == "bytes_unreachable"
         assert [plain(row) for row in rows] == expected(path)[: len(rows)]
