@@ -126,7 +126,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
     show(
         found,
         lambda: table(
-            ["name", "id", "site", "state", "size", "files", "messages", "start", "tags"],
+            ["name", "id", "site", "state", "size", "files", "messages", "start", "review", "tags"],
             [
                 [
                     each["name"],
@@ -137,6 +137,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
                     each["chunk_count"],
                     each["message_count"],
                     local_time(each["start_time"]),
+                    each["review_average"],
                     each["tags"],
                 ]
                 for each in found
@@ -251,7 +252,7 @@ def _print_recording(answer: dict[str, Any], timeline: Sequence[str]) -> None:
             *fact_pairs(answer),
             *((("review", editing.stars(answer)),) if answer["review_count"] else ()),
             *((f"review by {editing.who(each)}", each["value"]) for each in answer["reviews"]),
-            *((f"conflict in {each['key']}", [write["value"] for write in each["writes"]]) for each in answer["conflicts"]),
+            *((f"conflict in {each['key']}", [show_value(write["value"]) for write in each["writes"]]) for each in answer["conflicts"]),
         ]
     )
     line("")

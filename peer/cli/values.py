@@ -29,4 +29,6 @@ def show_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return ", ".join(str(each) for each in value)
+    if isinstance(value, dict):
+        return str(value.get("label", value.get("value")))  # What an annotation says, or a review.
     return str(value)

@@ -152,6 +152,7 @@ def test_a_person_reviews_a_recording_once(recmesh: Command, mine: str) -> None:
     shown = recmesh("recording", "show", mine).out
     assert "3.50 of 5 (2)" in shown
     assert "review by ann at solo" in shown
+    assert "3.50" in next(line for line in recmesh("recording", "list").out.splitlines() if line.startswith(f"{mine} "))
     note = recmesh("recording", "annotate", mine, "--label", "odd", "--json").json["id"]
     assert recmesh("recording", "review", mine, "1", "--annotation", note, "--json").json["review_average"] == "3.50"
     assert "1.00 of 5 (1)" in recmesh("recording", "annotations", mine).out
