@@ -237,7 +237,7 @@ class Taking:
         for entry in entries:
             path = self._folder / entry.path
             try:
-                kept = await self._parts.adding.keep(Selection([path], [], ""), "copy")
+                kept = await self._parts.adding.keep(Selection([path], [], ""), "copy", check=True)  # Nobody is there who would try it.
             except BROKEN as error:
                 if await asyncio.to_thread(identity_of, path) != entry.identity:
                     raise _changed(entry) from error

@@ -102,6 +102,17 @@ async def test_a_hundred_files_are_each_counted_once_and_rightly(peer: RunningPe
     assert [each["code"] for each in status["problems"]] == ["watch_quarantined"]
 
 
+async def test_a_file_whose_summary_is_sound_and_whose_messages_are_not_is_broken(peer: RunningPeer, folder: Path) -> None:
+    """Nobody would notice before somebody wants to see just these messages."""
+    path = write_mcap(folder / "rotten.mcap", payload=os.urandom(5000))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    path.write_bytes(data)
+
+    assert counts(await scan(peer)) == (0, 0, 0, 1, 0)
+    assert "mcap_truncated" in (folder / "_quarantine" / "rotten.mcap.why.txt").read_text()
+
+
 async def test_what_is_added_has_the_tags_and_the_machine_of_the_folder(peer: RunningPeer, folder: Path) -> None:
     mcap(folder / "drive.mcap", 1)
 
