@@ -25,6 +25,9 @@ LOOK_S = 1.0
 class Files(Views, Protocol):
     """`views.db`, and a file beside it."""
 
+    has_old_rows: bool
+    """True if what an earlier process wrote can be read as it is."""
+
     @property
     def is_in_place(self) -> bool:
         """False if the file was deleted, or another one has its name."""
@@ -106,7 +109,7 @@ class SideBySide:
         So do those of other rules, unless they may answer while others are computed.
         """
         self._current.subscribe(self._tell)
-        fits = await self._current.fits_log()
+        fits = await self._current.fits_log() and self._files.has_old_rows
         if old_may_answer and fits and self._current.position > 0 and self._current.version != PROJECTION_VERSION:
             self._follows = False
             self._wanted.set()

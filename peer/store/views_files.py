@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 from peer.errors import DataDirectoryVersionError, StoreCorruptError
 from peer.failpoints import failpoint
-from peer.store.database import Connection, Database, Row, open_database, remove_database
+from peer.store.database import Connection, Database, Row, is_older, open_database, remove_database
 
 SCHEMA = "views"
 SUFFIX = ".new"
@@ -24,9 +24,11 @@ T = TypeVar("T")
 class ViewsFiles:
     """The projections on disk."""
 
-    def __init__(self, path: Path, current: Database) -> None:
+    def __init__(self, path: Path, current: Database, *, has_old_rows: bool) -> None:
         """Use `open_views`."""
         self.path = path
+        self.has_old_rows = has_old_rows
+        """True if what an earlier process wrote can be read as it is: its tables were not those of an older schema."""
         self._current = current
         self._next: Database | None = None
         self._file = _identity(path)
@@ -106,12 +108,13 @@ class ViewsFiles:
 async def open_views(path: Path, report: Callable[[str], None]) -> ViewsFiles:
     """The projections at `path`; what is damaged, or newer, is thrown away and computed again. `report` is told why."""
     await asyncio.to_thread(remove_database, _next_path(path))
+    older = await asyncio.to_thread(is_older, path, SCHEMA)
     try:
-        return ViewsFiles(path, await open_database(path, SCHEMA, synchronous="NORMAL"))
+        return ViewsFiles(path, await open_database(path, SCHEMA, synchronous="NORMAL"), has_old_rows=not older)
     except (StoreCorruptError, DataDirectoryVersionError) as error:
         report(error.text)
         await asyncio.to_thread(remove_database, path)
-        return ViewsFiles(path, await open_database(path, SCHEMA, synchronous="NORMAL"))
+        return ViewsFiles(path, await open_database(path, SCHEMA, synchronous="NORMAL"), has_old_rows=False)
 
 
 def _next_path(path: Path) -> Path:

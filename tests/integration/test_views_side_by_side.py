@@ -21,6 +21,7 @@ from materializer.runner import Materializer
 from peer.core.encoding import encode
 from peer.core.identity import EventId
 from peer.errors import DiskFullError
+from peer.store.database import SCHEMAS, remove_database
 from peer.store.views_files import ViewsFiles
 from tests.integration.test_materializer import state, store_recordings
 from tests.integration.views_site import ViewsSite, running_views
@@ -186,6 +187,25 @@ async def test_views_of_other_rules_answer_until_new_ones_are_there(tmp_path: Pa
     spoil(tmp_path, version=PROJECTION_VERSION - 1)
     async with running_views(tmp_path) as site:
         assert "wrong" not in await machines(site), "a command without a running peer waits for the new ones"
+
+
+async def test_views_with_tables_of_an_older_schema_do_not_answer(tmp_path: Path) -> None:
+    """Its migration empties some of them: what is left says less than the log, so the peer is ready only when all is computed."""
+    async with running_views(tmp_path) as site:
+        await store_recordings(site, SampleLog("alice"), 5)
+        before = await state(site)
+        position = site.store.position
+        (last,) = await site.store.events_after(position - 1, 1)
+    remove_database(tmp_path / VIEWS)
+    with closing(sqlite3.connect(tmp_path / VIEWS)) as connection:
+        first, second = sorted((SCHEMAS / "views").iterdir())[:2]
+        connection.executescript(first.read_text() + second.read_text())
+        connection.execute("PRAGMA user_version = 2")
+        connection.execute("INSERT INTO progress VALUES (1, 2, ?, ?)", (position, last.event.id))
+        connection.commit()
+    async with running_views(tmp_path, old_may_answer=True) as site:
+        assert site.materializer.follows
+        assert await state(site) == before
 
 
 @pytest.mark.parametrize("step", ["begin_next", "swap"])

@@ -74,6 +74,11 @@ def empty_the_old_views(patch: pytest.MonkeyPatch) -> None:
     change(patch, SideBySide.start, ("if old_may_answer and", "if False and"))
 
 
+def let_emptied_views_answer(patch: pytest.MonkeyPatch) -> None:
+    """Views whose tables were just made anew answer with nothing."""
+    change(patch, SideBySide.start, (" and self._files.has_old_rows", ""))
+
+
 def miss_that_the_file_is_gone(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether views.db is still there."""
     patch.setattr(beside, "DEADLINE_S", 3.0)
@@ -142,6 +147,7 @@ MUTANTS = [
     Mutant(let_waiters_hang, other_rules, TIMED_OUT),
     Mutant(change_places_too_early, too_late, (*TIMED_OUT, asyncio.CancelledError)),
     Mutant(empty_the_old_views, other_rules, TIMED_OUT),
+    Mutant(let_emptied_views_answer, beside.test_views_with_tables_of_an_older_schema_do_not_answer),
     Mutant(miss_that_the_file_is_gone, noticed, TIMED_OUT),
     Mutant(write_into_a_file_without_a_name, noticed, TIMED_OUT),
 ]
