@@ -22,7 +22,7 @@ from peer.transport.poll_batches import Batch, encode_batch
 from resolver.hub_answers import PROTOCOL, describe, read_peers
 from resolver.hub_cache import Kept, Seen, write_kept
 from tests.frame_attack import Attack
-from tests.fuzz import readers, sites
+from tests.fuzz import files, readers, sites
 from tests.fuzz.pieces import join
 from tests.fuzz.readers import BODY_TYPES, CONTROL_TYPES, labelled
 from tests.histories import chunk_body, create_body, facts_of
@@ -284,4 +284,6 @@ TARGETS: Mapping[str, Target] = {
     "batch": Target(readers.batch, _batches),
     "hub": Target(readers.hub_order, _hub_orders, 1024),
     "hub answer": Target(readers.hub_answer, _hub_answers),
+    "ROS message": Target(files.ros_message, files.ros_messages, 2048),
+    "MCAP file": Target(files.mcap_file, files.mcap_files),
 }
