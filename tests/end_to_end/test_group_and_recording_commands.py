@@ -126,7 +126,7 @@ def test_a_recording_is_added_listed_and_shown(recmesh: Command, bag: Path) -> N
         assert key in shown
     assert (shown["start_time_ns"], shown["start_time"]) == ("1", "1970-01-01T00:00:00.000000001Z")
     for word in ("mine", "r7", "/camera", "manifest"):
-        assert word in recmesh("recording", "show", "by-login").out
+        assert word in recmesh("recording", "show", "mine").out
     assert recmesh("recording", "list", "--since", "2026-10-01", "--until", "2d", "--json").json == []
 
 
