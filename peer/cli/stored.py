@@ -43,7 +43,7 @@ def verify(*, deep: Annotated[bool, typer.Option("--deep", help="Hash all stored
 
 
 def rebuild() -> None:
-    """Delete the projections and compute them again from the log."""
+    """Compute the projections again from the log. Those of a running peer answer until the new ones are there."""
     client = connect_if_running()
     if client is None:
         from peer.offline import rebuild as rebuild_here  # noqa: PLC0415  (see `verify`)

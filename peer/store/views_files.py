@@ -59,6 +59,7 @@ class ViewsFiles:
 
     async def transaction(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one write transaction."""
+        await self._readable.wait()
         return await self._current.transaction(work)
 
     @property
