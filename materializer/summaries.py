@@ -93,6 +93,13 @@ class Summaries:
         """As `Finder.named`."""
         return await self._views.read(lambda connection: _named(connection, groups, reference, deleted=deleted))
 
+    async def groups_with_receipts(self, groups: Sequence[GroupId]) -> list[GroupId]:
+        """As `Finder.groups_with_receipts`."""
+        sql = (
+            f"SELECT group_id FROM groups g WHERE group_id IN ({_marks(groups)}) AND EXISTS (SELECT 1 FROM receipts r WHERE r.group_no = g.group_no)"  # noqa: S608
+        )
+        return await self._views.read(lambda connection: [GroupId(group) for (group,) in connection.execute(sql, groups)])
+
     async def files(self, groups: Sequence[GroupId], recordings: Sequence[EventId]) -> dict[EventId, list[SummaryFile]]:
         """As `Finder.files`."""
         return await self._with_summaries(groups, lambda connection: _files(connection, recordings))

@@ -116,6 +116,10 @@ class Finder(Protocol):
         """The recordings, with their names, that a name or the first digits of an id may mean."""
         ...
 
+    async def groups_with_receipts(self, groups: Sequence[GroupId]) -> Sequence[GroupId]:
+        """Those of them in which a site ever said which bytes it holds."""
+        ...
+
     async def files(self, groups: Sequence[GroupId], recordings: Sequence[EventId]) -> Mapping[EventId, Sequence[SummaryFile]]:
         """The files of recordings of these groups, chunks and attachments; recordings that do not count are left out."""
         ...

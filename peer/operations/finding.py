@@ -62,10 +62,14 @@ class Finding:
             after = found[-1].place
         more = _write_cursor(shown[limit - 1][0].place, search.query) if len(shown) > limit else None
         page = shown[:limit]
-        groups = {each.summary.recording: each.summary.group for each, _ in page}
-        files = await self._finder.files(search.query.groups, list(groups))
-        standing = await self.standing({recording: (group, {file.blob for file in files.get(recording, ())}) for recording, group in groups.items()})
+        standing = await self._standing_of({each.summary.recording: each.summary.group for each, _ in page})
         return {"recordings": [self.describe(each.summary, its, standing) for each, its in page], "next": more}
+
+    async def _standing_of(self, groups: Mapping[EventId, GroupId]) -> Standing:
+        """What is to be known of recordings, given with their groups. Where nobody says what they hold, nobody looks for files."""
+        said = frozenset(await self._finder.groups_with_receipts(sorted(set(groups.values()))))
+        files = await self._finder.files(sorted(said), [recording for recording, group in groups.items() if group in said])
+        return await self.standing({recording: (group, {file.blob for file in files.get(recording, ())}) for recording, group in groups.items()})
 
     async def standing(self, files: Mapping[EventId, tuple[GroupId, Collection[BlobId]]]) -> Standing:
         """What groups ask of recordings, and who said that they hold all of their blobs."""
@@ -85,39 +89,35 @@ class Finding:
     def describe(self, summary: RecordingSummary, held: Held, standing: Standing) -> Json:
         """A recording as a list shows it."""
         rules = standing.rules[summary.group]
-        document = to_json(
-            {
-                "id": summary.recording,
-                "group": summary.group,
-                "group_name": self.replica.groups[summary.group].genesis.name,
-                "name": summary.name,
-                "site": summary.site,
-                "site_name": self.name(summary.group, summary.site),
-                "machine": summary.machine,
-                "state": held.state,
-                "size_bytes": summary.size,
-                "chunk_count": summary.chunk_count,
-                "message_count": summary.message_count,
-                "dropped_message_count": summary.dropped,
-                "created_ns": summary.created_ns,
-                "start_time_ns": summary.start_ns,
-                "end_time_ns": summary.end_ns,
-                "tags": summary.tags,
-                "title": summary.properties.get("title"),
-                "properties": summary.properties,
-                "deleted": summary.deleted,
-                "manifest_id": summary.manifest_id,
-                "finalized": summary.finalized,
-                "missing_properties": rules.missing(summary.properties),
-                "review_count": summary.review_count,
-                "review_average": summary.review_average,
-                "copies": len(self.copies(summary.site, held, standing.holders.get(summary.recording, ()))),
-                "copies_wanted": rules.copies_wanted,
-                "bytes_here": held.bytes_here,
-            }
-        )
-        assert isinstance(document, dict)
-        return document
+        times = to_json({"created_ns": summary.created_ns, "start_time_ns": summary.start_ns, "end_time_ns": summary.end_ns})
+        assert isinstance(times, dict)
+        return {
+            "id": summary.recording.hex(),
+            "group": summary.group.hex(),
+            "group_name": self.replica.groups[summary.group].genesis.name,
+            "name": summary.name,
+            "site": summary.site.hex(),
+            "site_name": self.name(summary.group, summary.site),
+            "machine": summary.machine,
+            "state": held.state,
+            "size_bytes": summary.size,
+            "chunk_count": summary.chunk_count,
+            "message_count": summary.message_count,
+            "dropped_message_count": summary.dropped,
+            **times,
+            "tags": list(summary.tags),
+            "title": summary.properties.get("title"),
+            "properties": dict(summary.properties),
+            "deleted": summary.deleted,
+            "manifest_id": None if summary.manifest_id is None else summary.manifest_id.hex(),
+            "finalized": summary.finalized,
+            "missing_properties": rules.missing(summary.properties),
+            "review_count": summary.review_count,
+            "review_average": summary.review_average,
+            "copies": len(self.copies(summary.site, held, standing.holders.get(summary.recording, ()))),
+            "copies_wanted": rules.copies_wanted,
+            "bytes_here": held.bytes_here,
+        }
 
     def copies(self, site: PeerId, held: Held, holders: Sequence[PeerId]) -> Sequence[PeerId]:
         """Who is known to have all bytes: the site that made it, those that said so, and we. What we have is seen here, whatever we said."""
