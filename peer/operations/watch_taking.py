@@ -30,8 +30,8 @@ BROKEN = (McapTruncatedError, McapEmptyError, NotMcapError)
 class WatchMemory(Protocol):
     """What is kept of the files of a folder."""
 
-    async def remember(self, folder: str, files: Sequence[KnownFile], item: Item | None = None) -> None:
-        """Keep what became of them, durably."""
+    async def remember(self, watched: WatchedFolder, files: Sequence[KnownFile], item: Item | None = None) -> None:
+        """Keep what became of them, durably; nothing if the folder is watched no more."""
         ...
 
 
@@ -266,7 +266,7 @@ class Taking:
         await self._keep([KnownFile(entry.path, entry.identity, blob, outcome) for entry, blob in blobs], item)
 
     async def _keep(self, files: Sequence[KnownFile], item: Item | None) -> None:
-        await self._parts.memory.remember(self._watched.folder, files, item)
+        await self._parts.memory.remember(self._watched, files, item)
         for file in files:
             self._known.keep(file)
         if item is not None:

@@ -20,7 +20,7 @@ from peer.operations.watch_folder import Bag, Entry, Listing, Readiness, count_q
 from peer.operations.watch_taking import Collaborators, Known, Taking, WatchMemory
 
 FOLDERS_MAX = 64
-FILES_PER_TURN_MAX = 32
+FILES_PER_TURN_MAX = 128
 """Files that are looked into before another folder has its turn; a bag that is added as a whole counts once."""
 REMEMBERED_MAX = 100_000
 """Files of a folder that are remembered. Beyond that, those that are there no more are only counted."""
@@ -101,6 +101,9 @@ class Watching:
         self._data_directory = data_directory.resolve()
         self._report = report
         self._turn = asyncio.Lock()
+        """Of who looks into folders: that may take as long as large files take."""
+        self._changing = asyncio.Lock()
+        """Of who changes which folders there are."""
         self._folders: dict[str, WatchedFolder] = {}
         self._is_loaded = False
         self._states: dict[str, FolderState] = {}
@@ -114,7 +117,7 @@ class Watching:
         found = self._parts.adding.check(AddRequest([], group, tags=tags, machine=machine))
         recording_create(RecordingCreate("check", machine, 0, ""))
         path = await asyncio.to_thread(_real_folder, folder)
-        async with self._turn:
+        async with self._changing:
             await self._load()
             self._check_place(path)
             watched = WatchedFolder(str(path), found, tuple(tags), machine)
@@ -123,8 +126,8 @@ class Watching:
         return await self._describe(watched)
 
     async def remove(self, folder: str) -> Json:
-        """Watch a folder no more. What was added stays, and so do the files."""
-        async with self._turn:
+        """Watch a folder no more. What was added stays, and so do the files. A file that is being read at the moment is still added."""
+        async with self._changing:
             await self._load()
             watched = self._folders.get(folder) or self._folders.get(str(await asyncio.to_thread(_resolved, folder)))
             if watched is None:
@@ -184,7 +187,7 @@ class Watching:
             again = []
             for watched in left:
                 async with self._turn:
-                    if self._folders.get(watched.folder) is watched and await self._look_into(watched):
+                    if self._is_watched(watched) and await self._look_into(watched):
                         again.append(watched)
             left = again
 
@@ -218,24 +221,28 @@ class Watching:
         state.first_seen = _first_seen(state.first_seen, entries)
         taking = Taking(watched, known, self._parts, is_settled=lambda entry: self._is_settled(state, entry))
         state.waiting, state.unreadable = {}, {shown(path): _nameless(path) for path in listing.nameless[:SHOWN_MAX]}
-        more = await self._take_some(state, taking, known, listing)
+        more = await self._take_some(watched, state, taking, known, listing)
         state.broken = sum(known.is_broken(entry) for entry in entries)
         if not more:
             await self._forget_some(watched, known, {entry.path for entry in entries})
         return more
 
-    async def _take_some(self, state: FolderState, taking: Taking, known: Known, listing: Listing) -> bool:
+    async def _take_some(self, watched: WatchedFolder, state: FolderState, taking: Taking, known: Known, listing: Listing) -> bool:
         room = FILES_PER_TURN_MAX
         for entry in sorted(listing.files, key=lambda entry: not known.was_begun(entry)):
             if not known.is_done(entry):
                 room -= await self._guarded(state, entry.path, self._take_file(state, taking, entry))
-            if room <= 0:
+            if room <= 0 or not self._is_watched(watched):
                 return True
         for bag in listing.bags:
             room -= await self._guarded(state, bag.item, self._take_bag(state, taking, bag))
-            if room <= 0:
+            if room <= 0 or not self._is_watched(watched):
                 return True
         return False
+
+    def _is_watched(self, watched: WatchedFolder) -> bool:
+        """False once somebody has taken it away, or taken it away and named it again."""
+        return self._folders.get(watched.folder) is watched
 
     async def _guarded(self, state: FolderState, path: str, work: Awaitable[bool]) -> int:
         """Run `work` on one file or bag: 1 if it did something. What is wrong with it alone is noted."""
@@ -292,8 +299,9 @@ class Watching:
 
     async def _load(self) -> None:
         if not self._is_loaded:
-            self._folders = {each.folder: each for each in await self._store.folders()}
-            self._is_loaded = True
+            kept = {each.folder: each for each in await self._store.folders()}
+            if not self._is_loaded:  # Somebody else may have read them meanwhile, and changed them since.
+                self._folders, self._is_loaded = kept, True
 
     def _check_place(self, path: Path) -> None:
         if path.is_relative_to(self._data_directory):

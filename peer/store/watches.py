@@ -67,9 +67,9 @@ class WatchStore:
         rows = await self._table.read(lambda connection: connection.execute(sql, (folder,)).fetchall())
         return [Item(item, name, None if recording is None else EventId(recording), bool(closed)) for item, name, recording, closed in rows]
 
-    async def remember(self, folder: str, files: Sequence[KnownFile], item: Item | None = None) -> None:
-        """Keep what became of `files`, and of the item that they belong to, together and durably."""
-        await self._table.transaction(partial(_remember, folder, files, item))
+    async def remember(self, watched: WatchedFolder, files: Sequence[KnownFile], item: Item | None = None) -> None:
+        """Keep what became of `files`, and of the item that they belong to, together and durably; nothing if the folder is watched no more."""
+        await self._table.transaction(partial(_remember, watched, files, item))
 
     async def forget(self, folder: str, paths: Sequence[str]) -> None:
         """Keep of these files only that they were."""
@@ -80,7 +80,10 @@ class WatchStore:
         return await self._table.read(partial(_totals, folder))
 
 
-def _remember(folder: str, files: Sequence[KnownFile], item: Item | None, connection: Connection) -> None:
+def _remember(watched: WatchedFolder, files: Sequence[KnownFile], item: Item | None, connection: Connection) -> None:
+    folder = watched.folder
+    if connection.execute("SELECT 1 FROM folders WHERE folder = ? AND group_id = ?", (folder, watched.group)).fetchone() is None:
+        return
     for file in files:
         sql = "SELECT blob, outcome FROM files WHERE folder = ? AND path = ?"
         before = connection.execute(sql, (folder, file.path)).fetchone()

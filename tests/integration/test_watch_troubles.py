@@ -1,5 +1,6 @@
 """Watched folders where something is wrong: with the folder, with the disk, with the group, with whoever asks."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -10,7 +11,8 @@ import pytest
 
 from peer.api.ingest_models import Watch
 from peer.operations import watch_folder, watching
-from tests.integration.running_peer import RunningPeer, running_peer
+from peer.operations.adding import Adding
+from tests.integration.running_peer import DEADLINE_S, RunningPeer, running_peer
 from tests.integration.test_watch import BY_HAND, RECORDINGS, TOKENS, WATCH, counts, damage, mcap, names, scan
 
 GROUPS = "/api/v1/sync/groups"
@@ -74,6 +76,36 @@ async def test_a_folder_is_watched_no_more(peer: RunningPeer, folder: Path) -> N
     assert (await peer.call("DELETE", WATCH, status=400))["code"] == "request_invalid"
     await peer.post(WATCH, {"folder": str(folder)}, Watch, status=201)
     assert counts(await scan(peer)) == (1, 1, 0, 0, 0)
+
+
+async def test_a_folder_is_left_and_another_named_while_a_large_file_is_read(
+    peer: RunningPeer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being read is still added; nothing after it is."""
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    keep = Adding.keep
+
+    async def slowly(*arguments: Any, **options: Any) -> Any:
+        reading.set()
+        await asyncio.wait_for(go_on.wait(), DEADLINE_S)
+        return await keep(*arguments, **options)
+
+    monkeypatch.setattr(Adding, "keep", slowly)
+    for number in range(3):
+        mcap(folder / f"{number}.mcap", number)
+    (folder.parent / "other").mkdir()
+    scanning = asyncio.create_task(peer.post(f"{WATCH}/scan", {}))
+    await asyncio.wait_for(reading.wait(), DEADLINE_S)
+
+    await peer.call("DELETE", WATCH, params={"folder": str(folder)}, model=Watch)
+    await peer.post(WATCH, {"folder": str(folder.parent / "other")}, Watch, status=201)
+    go_on.set()
+    (watched,) = await asyncio.wait_for(scanning, DEADLINE_S)
+
+    assert watched["folder"] == str(folder.parent / "other")
+    assert await names(peer) == ["0"]
+    await peer.post(WATCH, {"folder": str(folder)}, Watch, status=201)
+    assert [counts(each) for each in await peer.post(f"{WATCH}/scan", {}, Watch)] == [(0, 0, 0, 0, 0), (2, 1, 0, 0, 0)]
 
 
 async def test_a_folder_that_is_gone_or_leads_elsewhere_is_a_problem_until_it_is_back(peer: RunningPeer, folder: Path) -> None:
