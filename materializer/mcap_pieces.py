@@ -9,7 +9,6 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from typing import NamedTuple
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
@@ -25,6 +24,7 @@ RECORD_SIZE_MAX = 256 * 1024 * 1024
 SUMMARY_SIZE_MAX = 64 * 1024 * 1024
 FOOTER_SIZE = FRAME.size + 20
 STEP = 1024 * 1024
+ZSTD_STEP = 4096
 _CHUNK = struct.Struct("<QQQII")
 _CHUNK_TIMES = struct.Struct("<QQQ")
 _KNOWN = range(Opcode.HEADER, Opcode.DATA_END + 1)
@@ -192,14 +192,14 @@ def _chunk(read: Read, position: int, end: int, size: int) -> Chunk | Gap:
         what = f"a chunk of {max(facts.size, stored)} bytes, where up to {RECORD_SIZE_MAX} are read"
         return Gap(position, min(end, size) - position, what, Opcode.CHUNK, facts, missing)
     data = read(position, min(end, size) - position)
-    records, is_complete = _decompress(data[FRAME.size + start :], facts)
-    is_sound = is_complete and not missing and len(records) == facts.size and facts.crc in (0, zlib.crc32(records))
-    if not is_sound and not missing and facts.crc:
+    records, is_ended = _decompress(data[FRAME.size + start :], facts)
+    is_right = len(records) == facts.size and facts.crc in (0, zlib.crc32(records))
+    if not is_right and not missing and facts.crc:
         return Gap(position, len(data), "a damaged chunk", Opcode.CHUNK, facts)
     whole, is_clean = _whole_records(records)
-    if not whole and not is_sound:
+    if not whole and not is_right:
         return Gap(position, len(data), "a chunk that is cut off" if missing else "a damaged chunk", Opcode.CHUNK, facts, missing)
-    return Chunk(position, data, facts, records[:whole], is_sound and is_clean, missing)
+    return Chunk(position, data, facts, records[:whole], is_right and is_ended and is_clean and not missing, missing)
 
 
 def _chunk_header(head: bytes, length: int) -> tuple[ChunkFacts, int, int]:
@@ -239,31 +239,33 @@ def _is_chunk(read: Read, position: int, length: int, size: int) -> bool:
 
 
 def _decompress(data: bytes, facts: ChunkFacts) -> tuple[bytes, bool]:
-    """As much of the content of a chunk as there is, never more than it says, and whether that is all of it."""
-    limit = facts.size + 1
+    """As much of the content of a chunk as there is, never more than it says, and whether its compression ends as it must."""
     match facts.compression:
         case "zstd":
-            content = _read_zstd(data, limit)
+            content, is_ended = _read_zstd(data, facts.size + 1)
         case "lz4":
-            content = _read_lz4(data, limit)
+            content, is_ended = _read_lz4(data, facts.size + 1)
         case _:
-            content = data[:limit]
-    return content[: facts.size], len(content) == facts.size
+            content, is_ended = data, len(data) == facts.size
+    return content[: facts.size], is_ended
 
 
-def _read_zstd(data: bytes, limit: int) -> bytes:
+def _read_zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
+    """One frame, as other readers take it; small parts at a time, since a few bytes may stand for a large block."""
     parts, done = list[bytes](), 0
-    with ZstdDecompressor().stream_reader(BytesIO(data), read_across_frames=True) as stream:
-        try:
-            while done < limit and (part := stream.read(min(STEP, limit - done))):
-                parts.append(part)
-                done += len(part)
-        except (ZstdError, MemoryError):
-            pass  # What came before stands.
-    return b"".join(parts)
+    reader = ZstdDecompressor().decompressobj()
+    try:
+        for start in range(0, len(data), ZSTD_STEP):
+            if done >= limit or reader.eof:
+                break
+            parts.append(reader.decompress(data[start : start + ZSTD_STEP]))
+            done += len(parts[-1])
+    except (ZstdError, MemoryError):
+        pass  # What came before stands.
+    return b"".join(parts), reader.eof
 
 
-def _read_lz4(data: bytes, limit: int) -> bytes:
+def _read_lz4(data: bytes, limit: int) -> tuple[bytes, bool]:
     parts, done = list[bytes](), 0
     reader = LZ4FrameDecompressor()
     waiting = data
@@ -271,13 +273,13 @@ def _read_lz4(data: bytes, limit: int) -> bytes:
         while done < limit and not reader.eof:
             part = reader.decompress(waiting, max_length=min(STEP, limit - done))
             waiting = b""
-            if not part:
+            if not part and (reader.needs_input or reader.eof):
                 break
             parts.append(part)
             done += len(part)
     except (RuntimeError, EOFError, MemoryError):
         pass  # As above.
-    return b"".join(parts)
+    return b"".join(parts), reader.eof
 
 
 def _whole_records(records: bytes) -> tuple[int, bool]:

@@ -8,9 +8,11 @@ import errno
 import json
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Attachment, Channel, McapRecord, Message, Metadata, Schema
 from mcap.records import Chunk as ChunkRecord
@@ -169,7 +171,7 @@ def _read_back(target: Path, written: Written) -> None:
             for record in StreamReader(file, emit_chunks=True, validate_crcs=True, record_size_limit=2 * RECORD_SIZE_MAX).records:
                 found.take(record)
             count = read_index(target).message_count
-        except (*DAMAGED, McapTruncatedError) as error:
+        except (*DAMAGED, RuntimeError, MemoryError, McapTruncatedError) as error:
             raise _unverified(target) from error
     if (found.written(hasher.digest()), count) != (written, written.message_count):
         raise _unverified(target)
@@ -211,14 +213,13 @@ class _Found:
         stream, size = get_chunk_data_stream(chunk, validate_crc=True)
         while stream.count < size:
             opcode, length = FRAME.unpack(stream.read(FRAME.size))
+            content = ReadDataStream(BytesIO(stream.read(length)))  # It may be longer than what is known of it here.
             if opcode == Opcode.MESSAGE:
-                self._message(Message.read(stream, length))
+                self._message(Message.read(content, length))
             elif opcode == Opcode.SCHEMA:
-                self.take(Schema.read(stream))
+                self.take(Schema.read(content))
             elif opcode == Opcode.CHANNEL:
-                self.take(Channel.read(stream))
-            else:
-                stream.read(length)
+                self.take(Channel.read(content))
 
     def _message(self, message: Message) -> None:
         if message.channel_id not in self._channels:

@@ -26,6 +26,7 @@ CHUNK_HEADER_SIZE = FRAME.size + 40
 """Without the name of the compression."""
 DAMAGED = (McapError, struct.error, ValueError, EOFError)
 """What the library raises at records that are not what they should be."""
+TIME_MAX_NS = 2**63 - 1
 UNDESCRIBED = "messages of a channel that is described nowhere"
 
 
@@ -89,6 +90,7 @@ class Taking:
         self._channels: dict[int, Channel] = {}
         self._described: set[int] = set()
         """Channels that stand in what was written."""
+        self._written_schemas: set[int] = set()
         self._lost_chunk: Gap | None = None
         """May be followed by indexes that say what was in it."""
         self._lost_count: int | None = None
@@ -146,8 +148,8 @@ class Taking:
         """What the end of the file says, where it has one: channels that are described nowhere else, and how many messages there were."""
         self.is_closed, data = summary(self.read, self.size)
         try:
-            for opcode, start, stop in frames(data):
-                content = data[start + FRAME.size : stop]
+            records = [(opcode, data[start + FRAME.size : stop]) for opcode, start, stop in frames(data)]
+            for opcode, content in sorted(records, key=lambda record: record[0] != Opcode.SCHEMA):  # What channels need comes first.
                 if opcode == Opcode.STATISTICS:
                     self.statistics = Statistics.read(_stream(content))
                 else:
@@ -156,7 +158,10 @@ class Taking:
             self._schemas, self._channels, self.statistics = {}, {}, None
 
     def _learn(self, opcode: int, content: bytes | memoryview) -> Schema | Channel | None:
-        """Remember a schema or channel. Raises one of `DAMAGED` for what cannot be, or contradicts what was said before."""
+        """Remember a schema or channel; None for a channel whose schema was lost.
+
+        Raises one of `DAMAGED` for what cannot be, or contradicts what was said before.
+        """
         if opcode == Opcode.SCHEMA:
             schema: Schema = Schema.read(_stream(content))
             if self._schemas.setdefault(schema.id, schema) != schema:
@@ -164,6 +169,8 @@ class Taking:
             return schema
         if opcode == Opcode.CHANNEL:
             channel: Channel = Channel.read(_stream(content))
+            if channel.schema_id and channel.schema_id not in self._schemas:
+                return None
             if self._channels.setdefault(channel.id, channel) != channel:
                 raise ValueError(f"two different channels have the number {channel.id}")
             return channel
@@ -195,13 +202,17 @@ class Taking:
     def _record(self, record: Record) -> None:
         match record.opcode:
             case Opcode.SCHEMA | Opcode.CHANNEL:
-                self._note(self._learn(record.opcode, record.content))
+                found = self._learn(record.opcode, record.content)
+                if found is None:
+                    self.losses.add(Gap(record.offset, len(record.data), "a channel whose schema is lost"), 0)
+                    return
+                self._note([found])
                 self._pend(record.data)
             case Opcode.MESSAGE:
-                (number,) = struct.unpack_from("<H", record.content)
-                if len(record.content) < MESSAGE.size:
-                    raise ValueError("a message is too short")
-                if number in self._channels:
+                number, _, log_time, _ = MESSAGE.unpack_from(record.content)
+                if log_time > TIME_MAX_NS:
+                    self.losses.add(Gap(record.offset, len(record.data), "a message of after the year 2262"), 1)
+                elif number in self._channels:
                     self._describe([number])
                     self._pend(record.data)
                 else:
@@ -219,14 +230,15 @@ class Taking:
                 pass  # Private records and such of later versions: nobody knows what they need around them.
 
     def _chunk(self, chunk: Chunk) -> None:
-        needed, unknown = self._read_chunk(chunk.records)
-        self._describe(needed)
+        inside, needed, unknown = self._read_chunk(chunk.records)
         self._flush()
-        if chunk.is_whole and not unknown:
+        self._describe(needed)
+        self._note(inside)
+        if chunk.is_whole and not unknown and _has_its_times(chunk):
             self._out.chunk(chunk.data, chunk.facts, chunk.records)
             return
         kept = [chunk.records[start:end] for opcode, start, end in frames(chunk.records) if not _is_of(unknown, opcode, chunk.records, start)]
-        skipped = sum(1 for _ in frames(chunk.records)) - len(kept)
+        skipped = sum(opcode == Opcode.MESSAGE and _is_of(unknown, opcode, chunk.records, start) for opcode, start, _ in frames(chunk.records))
         self._out.messages(b"".join(kept))
         if skipped:
             self.losses.add(Gap(chunk.offset, 0, UNDESCRIBED, facts=chunk.facts), skipped, content_bytes=len(chunk.records) - sum(map(len, kept)))
@@ -238,37 +250,51 @@ class Taking:
             gap = Gap(chunk.offset + used, len(chunk.data) - used, what, facts=chunk.facts, missing=chunk.missing)
             self.losses.add(gap, None if lost else 0, content_bytes=lost)
 
-    def _read_chunk(self, records: bytes) -> tuple[list[int], set[int]]:
-        """Channels of its messages that have to be described before it, and those that are described nowhere."""
+    def _read_chunk(self, records: bytes) -> tuple[list[Schema | Channel], list[int], set[int]]:
+        """What is described in it, channels of its messages that have to be described before it, and those that are described nowhere."""
+        inside: list[Schema | Channel] = []
         needed: dict[int, None] = {}
-        unknown: set[int] = set()
+        known, unknown = set(self._described), set[int]()
         for opcode, start, end in frames(records):
             if opcode != Opcode.MESSAGE:
-                self._note(self._learn(opcode, records[start + FRAME.size : end]))
+                found = self._learn(opcode, records[start + FRAME.size : end])
+                if found is not None:
+                    inside.append(found)
+                if isinstance(found, Channel):
+                    known.add(found.id)
+                elif found is None and opcode == Opcode.CHANNEL:
+                    unknown.add(*struct.unpack_from("<H", records, start + FRAME.size))
                 continue
-            (number,) = struct.unpack_from("<H", records, start + FRAME.size)
+            number, _, log_time, _ = MESSAGE.unpack_from(records, start + FRAME.size)
+            if log_time > TIME_MAX_NS:
+                raise ValueError("it has a message of after the year 2262")
             if number not in self._channels:
                 unknown.add(number)
-            elif number not in self._described:
+            elif number not in known:
                 needed[number] = None
-        return list(needed), unknown
+        return inside, list(needed), unknown
 
     def _describe(self, numbers: Iterable[int]) -> None:
         """Write known channels in front of their first messages, where what said so was lost."""
         for number in numbers:
             if number not in self._described:
-                self._flush()
-                self._described.add(number)
                 channel = self._channels[number]
-                self._out.describe(channel, self._schemas.get(channel.schema_id))
+                self._note([channel])
+                self._out.describe(channel)
 
-    def _note(self, found: Schema | Channel | None) -> None:
-        """That stands in what is written next."""
-        if isinstance(found, Schema):
-            self._out.schema(found)
-        elif isinstance(found, Channel):
-            self._out.channel(found)
-            self._described.add(found.id)
+    def _note(self, found: Iterable[Schema | Channel]) -> None:
+        """These stand in what is written next. A schema that they need and that was lost is written in front of them."""
+        for each in found:
+            if isinstance(each, Schema):
+                self._out.schema(each)
+                self._written_schemas.add(each.id)
+            else:
+                if each.schema_id and each.schema_id not in self._written_schemas:
+                    self._flush()
+                    self._written_schemas.add(each.schema_id)
+                    self._out.describe(self._schemas[each.schema_id])
+                self._out.channel(each)
+                self._described.add(each.id)
 
     def _pend(self, data: bytes) -> None:
         self._pending += data
@@ -281,7 +307,16 @@ class Taking:
 
 
 def _is_of(channels: set[int], opcode: int, records: bytes, start: int) -> bool:
-    return opcode == Opcode.MESSAGE and struct.unpack_from("<H", records, start + FRAME.size)[0] in channels
+    """True for messages of these channels, and what describes them: the number of the channel is the first thing in both."""
+    return opcode in (Opcode.MESSAGE, Opcode.CHANNEL) and struct.unpack_from("<H", records, start + FRAME.size)[0] in channels
+
+
+def _has_its_times(chunk: Chunk) -> bool:
+    """True if all messages of a chunk are of the time that it says, which no checksum covers: readers go by that."""
+    for opcode, start, _ in frames(chunk.records):
+        if opcode == Opcode.MESSAGE and not chunk.facts.start_ns <= MESSAGE.unpack_from(chunk.records, start + FRAME.size)[2] <= chunk.facts.end_ns:
+            return False
+    return True
 
 
 def _stream(data: bytes | memoryview) -> ReadDataStream:

@@ -72,13 +72,13 @@ class McapWriting:
         """As with schemas."""
         self._channels.setdefault(channel.id, channel)
 
-    def describe(self, channel: Channel, schema: Schema | None) -> None:
-        """Write a channel, with its schema, in front of what needs it and does not have it."""
-        if schema is not None:
-            self.schema(schema)
-            self._build(schema)
-        self.channel(channel)
-        self._build(channel)
+    def describe(self, described: Schema | Channel) -> None:
+        """Write a schema or channel in front of what needs it and does not have it."""
+        if isinstance(described, Schema):
+            self.schema(described)
+        else:
+            self.channel(described)
+        self._build(described)
 
     def chunk(self, record: bytes, facts: ChunkFacts, records: bytes) -> None:
         """Write a chunk as it is. Whatever its messages need was made known."""
