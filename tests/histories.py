@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from materializer.bodies import (
+    AttachmentAdd,
     ChunkAdd,
     RecordingCreate,
     attachment_add,
@@ -146,13 +147,17 @@ class Story:
         """A chunk."""
         return self.write(author, chunk_add(chunk_body(recording, index, **changes)))
 
-    def finalize(self, author: str, recording: EventId, chunks: Sequence[Event], *, site: str | None = None) -> Event:
-        """A finalize with the right manifest id of these chunks, and no attachments."""
+    def finalize(
+        self, author: str, recording: EventId, chunks: Sequence[Event], *, site: str | None = None, others: Sequence[EventId] | None = None
+    ) -> Event:
+        """A finalize with the right manifest id of these chunks, and of those of `others` that are attachments."""
         create = self.body(recording)
         assert isinstance(create, RecordingCreate)
         facts = RecordingFacts(GROUP, recording, key_pair(site or author).peer_id, create)
         files = [body for body in (self.body(event.id) for event in chunks) if isinstance(body, ChunkAdd)]
-        return self.write(author, recording_finalize(recording, make_manifest(facts, files).manifest_id, [event.id for event in chunks]))
+        extra = [body for body in map(self.body, others or ()) if isinstance(body, AttachmentAdd)]
+        manifest = make_manifest(facts, files, extra)
+        return self.write(author, recording_finalize(recording, manifest.manifest_id, [event.id for event in chunks], others=others))
 
     def body(self, event_id: EventId) -> object:
         """What an event says."""
@@ -200,8 +205,11 @@ class RandomAuthor:
         self.story = Story()
         self.chance = chance
         self.seen = seen
+        self.names_others = False
+        """True if some finalizes name the attachments that they have seen."""
         self._recordings: list[tuple[str, EventId]] = []
         self._chunks: dict[EventId, list[Event]] = {}
+        self._attachments: dict[EventId, list[EventId]] = {}
         self._annotations: dict[EventId, list[EventId]] = {}
         self._writes: dict[tuple[object, ...], list[EventId]] = {}
 
@@ -249,7 +257,8 @@ class RandomAuthor:
         known = self._chunks.setdefault(recording, [])
         kind = self.chance.random()
         if kind < 0.15:
-            self.story.write(author, attachment_add(recording, "metadata.yaml", facts_of(recording)))
+            attached = self.story.write(author, attachment_add(recording, "metadata.yaml", facts_of(recording)))
+            self._attachments.setdefault(recording, []).append(attached.id)
         elif kind < 0.25 and known:
             many = chunk_body(recording, topics=[("/x" * 2000, "", "", "", 1, b"")] * 30)
             self.story.write(author, chunk_topics(many, self.chance.choice(known).id)[0])
@@ -301,7 +310,9 @@ class RandomAuthor:
         if self.chance.random() < 0.2:  # A chunk that never arrives.
             self.story.write(author, recording_finalize(recording, bytes(32), [EventId(self.chance.randbytes(32))]))
         else:
-            self.story.finalize(author, recording, self._chunks.get(recording, []), site=creator)
+            attached = self._attachments.get(recording, [])
+            others = self.chance.choice([None, [], attached]) if self.names_others else None
+            self.story.finalize(author, recording, self._chunks.get(recording, []), site=creator, others=others)
 
 
 def _poison(recording: EventId) -> list[Draft]:

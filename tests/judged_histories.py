@@ -34,7 +34,7 @@ class DecidedHistory:
     """A group in which people write, and decide on one another: appointments, removals with and without cuts, re-adds, voids, seals."""
 
     def __init__(self, seed: int, seen: Counter[str], size: int = 70, *, forks: bool = False) -> None:
-        """Everything comes from `seed`. With `forks`, data directories are copied, and both copies used."""
+        """Everything comes from `seed`. With `forks`, data directories are copied, and both copies used; finalizes name attachments."""
         self.chance = random.Random(seed)
         self.seen = seen
         self.control = {name: SampleLog(name, kind=LogKind.CONTROL) for name in PEOPLE}
@@ -44,6 +44,7 @@ class DecidedHistory:
         self._decisions: dict[str, list[EventId]] = {name: [] for name in PEOPLE}
         self._roles = dict(PEOPLE)
         self._author = RandomAuthor(self.chance, seen)
+        self._author.names_others = forks
         self.logs += self._author.story.logs.values()
         for name in MEMBERS:
             self._decide("alice", name, PEOPLE[name])

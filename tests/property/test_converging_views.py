@@ -36,9 +36,9 @@ ON_DISK = 5 if LONG else 1
 BATCHES = 4
 MINIMUM = {
     "late parents": 100,
-    "conflicts": 1,
+    "conflicts": 0.5,
     "tombstones": 0.3,
-    "restores": 0.3,
+    "restores": 0.2,
     "annotations taken back": 0.3,
     "cuts": 3,
     "voids": 1,
@@ -51,7 +51,7 @@ MINIMUM = {
     "manifest complete": 0.5,
     "manifest mismatch": 0.05,
     "manifest waiting": 0.2,
-    "sent twice": 2,
+    "sent twice": 1,
     "rebuilt in the middle": 3,
 }
 """How often each must have happened, for each history."""
