@@ -27,7 +27,7 @@ class OneByOne(random.Random):
 
 
 class ScriptedStore(ArrivingStore):
-    """A store that is judged as a test says, before and after each question about roles."""
+    """A store that is judged as a test says, before and after each question about roles, and around the first page of events."""
 
     def __init__(self, events: Sequence[StoredEvent]) -> None:
         super().__init__((), OneByOne(0), Counter())
@@ -35,12 +35,22 @@ class ScriptedStore(ArrivingStore):
         self.questions = 0
         self.before: dict[int, Hook] = {}
         self.after: dict[int, Hook] = {}
+        self.around_reading: tuple[Hook, Hook] | None = None
         self.judge({})
 
     def judge(self, changes: Mapping[EventId, Role]) -> None:
         """From now on these have other roles than everybody's own."""
         roles = {stored.event.id: changes.get(stored.event.id, stored.role) for stored in self.held}
         self._judgement = ToldJudgement(roles, {stored.event.id: stored.author for stored in self.held}, self._chance)
+
+    async def events_after(self, position: int, count_max: int) -> list[StoredEvent]:
+        """As `EventStore.events_after`."""
+        before, after = self.around_reading or (lambda: None, lambda: None)
+        self.around_reading = None
+        before()
+        answer = await super().events_after(position, count_max)
+        after()
+        return answer
 
     async def roles(self, group: GroupId, events: Sequence[EventId]) -> Mapping[EventId, Role]:
         """As `EventStore.roles`."""
@@ -78,6 +88,18 @@ def test_roles_that_change_while_they_are_told_are_asked_for_again() -> None:
     run(materializer.catch_up())
     assert roles(views)[ids[0]] is Role.READER
     assert store.questions > 1
+
+
+def test_events_that_are_read_while_roles_change_are_read_again() -> None:
+    """They were told with roles of neither judgement, and since the last one agrees with the first nobody would look at them again."""
+    story = Story()
+    recording = story.create("bob")
+    store, views = ScriptedStore(story.events), MemoryViews()
+    store.around_reading = (lambda: store.judge({recording: Role.NONE}), lambda: store.judge({}))
+    materializer = Materializer(views, cast("EventStore", store), cast("Replica", store))
+    run(materializer.start())
+    run(materializer.catch_up())
+    assert roles(views) == {recording: Role.WRITER}
 
 
 def test_roles_that_change_back_after_half_of_the_rows_were_judged_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
