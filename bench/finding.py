@@ -15,9 +15,8 @@ from peer.core.certificate import LogKind
 from peer.core.hashing import hash_bytes, sha256
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.run import Draft
-from peer.store.database import open_database
-from peer.store.events import opened_event_store
-from peer.store.keys import KeyFiles
+from peer.store.directory import DataDirectory
+from peer.wiring.core import opened_core
 from tests.end_to_end.processes import Site, found, wait_until
 
 RECORDINGS = 1000
@@ -89,11 +88,9 @@ def _time(client: httpx.Client, path: str) -> None:
 
 
 async def _write_history(site: Site) -> None:
-    """Fill the one group of a stopped site."""
-    keys = KeyFiles(site.folder / "keys")
-    me = keys.peer_key().peer_id
-    database = await open_database(site.folder / "log.db", "log")
-    async with database, opened_event_store(database, keys, keys.peer_key(), lambda: time.time_ns() // 1_000_000) as store:
+    """Fill the one group of a stopped site, and its views."""
+    async with opened_core(DataDirectory(site.folder)) as core:
+        me, store = core.key.peer_id, core.store
         group = next(iter(store.replica.groups))
         for number in range(RECORDINGS):
             create = RecordingCreate(f"bag-{number:06}", f"robot-{number % 10}", START_NS + number, "ros2")
@@ -104,6 +101,7 @@ async def _write_history(site: Site) -> None:
             await store.write(
                 group, LogKind.DATA, _said(recording, number, _manifest_id(group, me, recording, create, bodies), [each.event.id for each in chunks])
             )
+        await core.materializer.reached(store.position)
 
 
 def _said(recording: EventId, number: int, manifest_id: bytes, chunks: list[EventId]) -> list[Draft]:
