@@ -7,6 +7,7 @@ library, and agrees with what was taken over.
 import errno
 import json
 import os
+import stat
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,7 @@ from materializer.mcap_writing import Written
 from peer.core.hashing import Hasher, new_blake3, new_sha256
 from peer.errors import (
     FileUnreadableError,
+    McapEmptyError,
     McapTruncatedError,
     McapUnrecoverableError,
     NotMcapError,
@@ -67,8 +69,8 @@ class Recovery(NamedTuple):
 def recover(source: Path, target: Path, program: str) -> Recovery:
     """Write what can be read of `source` to the new file `target`; blocks. `program` is told in it as what did that.
 
-    Raises `FileUnreadableError`, `NotMcapError`, `McapUnrecoverableError` if there is nothing, `RecoveryUnverifiedError`, `TargetFullError`,
-    `TargetTakenError`. Nothing is left of `target` then.
+    Raises `FileUnreadableError`, `McapEmptyError`, `NotMcapError`, `McapUnrecoverableError` if there is nothing, `RecoveryUnverifiedError`,
+    `TargetFullError`, `TargetTakenError`. Nothing is left of `target` then.
     """
     with _opened(source) as file:
         out = _created(target)
@@ -95,10 +97,17 @@ def examine(source: Path) -> Recovery:
 def _opened(source: Path) -> BinaryIO:
     """The file, which begins like an MCAP file."""
     try:
-        file = source.open("rb")
+        number = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # A pipe without a writer would hold up the reader for ever.
     except OSError as error:
         raise FileUnreadableError(f"{source} cannot be read: {error.strerror}", fix="check the path and its permissions") from error
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise FileUnreadableError(f"{source} is no regular file", fix="name an MCAP file")
+    file = os.fdopen(number, "rb")
     begins = file.read(len(MAGIC))
+    if not begins:
+        file.close()
+        raise McapEmptyError(f"{source} is empty", fix="leave it out; nothing was recorded in it")
     if begins == MAGIC:
         return file
     file.close()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from materializer.fields import VALUE_BYTES_MAX
 from materializer.mcap_recovery import Recovery, examine, recover
 from peer.core.identity import EventId
-from peer.errors import McapEmptyError, TargetFullError
+from peer.errors import TargetFullError
 from peer.operations.adding import TAGS_MAX, Adding
 from peer.operations.files import select_files
 from peer.operations.json_form import Json, to_json
@@ -67,12 +67,11 @@ class Recovering:
 
     def _recovered(self, path: Path, aside: Path) -> Recovered | None:
         """What was recovered of a file, None if it is whole."""
-        if path.stat().st_size == 0:
-            raise McapEmptyError(f"{path} is empty", fix="leave it out; nothing was recorded in it")
-        if examine(path).is_whole:
+        found = examine(path)
+        if found.is_whole:
             return None
         aside.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(aside).free < path.stat().st_size + self._free_floor:
+        if shutil.disk_usage(aside).free < found.source_size_bytes + self._free_floor:
             raise TargetFullError(f"no space to recover {path}", fix="free some space on the disk of the data directory")
         target = aside / path.name
         return Recovered(path, target, recover(path, target, self._program))

@@ -1,6 +1,7 @@
 """Recordings that a crash cut off, added with what can be read of them."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ async def test_where_nothing_can_be_read_nothing_is_added(peer: RunningPeer, tmp
     assert (await add(peer, tmp_path / "c.mcap", recover=True, status=400))["code"] == "mcap_empty"
     (tmp_path / "d.mcap").write_bytes(b"nothing of the kind")
     assert (await add(peer, tmp_path / "d.mcap", recover=True, status=400))["code"] == "not_mcap"
+    os.mkfifo(tmp_path / "e.mcap")
+    for name in ("e.mcap", "nowhere.mcap"):
+        assert (await add(peer, tmp_path / name, recover=True, status=400))["code"] == "file_unreadable"
     assert (await peer.get(RECORDINGS))["recordings"] == []
 
 
