@@ -66,7 +66,7 @@ def decode_shallow(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
 
 
 def decode_fields(data: bytes) -> object:
-    """Like `decode_shallow`, for callers that know the keys in `sorted_keys` order and compare them, too."""
+    """Like `decode_shallow`, for callers that know the keys in `sorted_keys` order and compare them, or call `check_types`."""
     return _decode(data, DEPTH_MAX, sort_keys=False)
 
 
