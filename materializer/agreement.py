@@ -166,7 +166,7 @@ class Agreement:
         want = DigestWant(message.group, message.basis, message.table, message.prefix)
         ours = await self._part(want)
         if isinstance(message, DigestPart):
-            self._ask(self._comparing.heard_part(peer, message, ours))
+            self._ask(self._comparing.heard_part(peer, message, ours, self._now_ms()))
         elif ours is not None:
             self._links().feed_to(peer, TellDigests(ours))
 

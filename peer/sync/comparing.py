@@ -21,8 +21,8 @@ FOUND_MAX = 16
 """Rows that one search names."""
 PLACES_MAX = 256
 """Parts that one search still has to ask for."""
-SEARCH_MS_MAX = 30_000
-"""How long it is waited for the parts of one search before it begins anew."""
+PART_MS_MAX = 30_000
+"""How long it is waited for one part before it is asked for once more: it may have been passed over."""
 GONE_MS_MAX = 600_000
 """How long something is told of that differed at a peer to which there is no link any more."""
 MODULUS = 2 ** (8 * HASH_SIZE)
@@ -54,10 +54,10 @@ class _Search:
 
     ours: Digests
     theirs: Digests
-    began_ms: int
     places: deque[tuple[str, bytes]]
     waiting: tuple[str, bytes] | None = None
     asked: int = 0
+    asked_ms: int = 0
     found: dict[str, list[bytes]] = field(default_factory=dict)
 
     @property
@@ -116,21 +116,17 @@ class Comparing:
         search = self._searches.get((part.group, peer))
         return search is not None and search.waiting == (part.table, part.prefix) and search.ours.basis == part.basis
 
-    def heard_part(self, peer: PeerId, theirs: DigestPart, ours: DigestPart | None) -> list[Ask]:
+    def heard_part(self, peer: PeerId, theirs: DigestPart, ours: DigestPart | None, now_ms: int) -> list[Ask]:
         """They answered; `ours` is the same part here, None if our tables have another basis by now."""
         pair = (theirs.group, peer)
         search = self._searches.get(pair)
         if search is None or not self.is_awaited(peer, theirs):
             return []
-        search.waiting = None
         if ours is None:
             del self._searches[pair]
             return []
         _narrow(search, ours, theirs)
-        asks = _next_ask(search, peer)
-        if not asks:
-            self._note(pair, search)
-        return asks
+        return self._go_on(pair, search, now_ms)
 
     def unlinked(self, peer: PeerId, now_ms: int) -> None:
         """There is no link to them any more. What differed is told of for a while: a link that comes back says how it is."""
@@ -161,24 +157,31 @@ class Comparing:
         before = self._differ.get(pair, {})
         self._differ[pair] = {table: before.get(table, ()) for table in differing}
         search = self._searches.get(pair)
-        if (
-            search is not None
-            and (search.ours, search.theirs) == (ours, theirs)
-            and (search.waiting is None or now_ms - search.began_ms < SEARCH_MS_MAX)
-        ):
+        if search is None or (search.ours, search.theirs) != (ours, theirs):
+            search = self._searches[pair] = _Search(ours, theirs, deque((table, b"") for table in differing))
+        elif search.waiting is None or now_ms - search.asked_ms < PART_MS_MAX:
             return []
-        search = self._searches[pair] = _Search(ours, theirs, now_ms, deque((table, b"") for table in differing))
-        return _next_ask(search, peer)
+        else:
+            search.places.appendleft(search.waiting)  # What was found stays: large tables take longer than this, part by part.
+        return self._go_on(pair, search, now_ms)
 
     def _agreed(self, pair: Pair) -> None:
         self._differ.pop(pair, None)
         self._searches.pop(pair, None)
 
-    def _note(self, pair: Pair, search: _Search) -> None:
-        """A search is over: tell of the rows that it found."""
+    def _go_on(self, pair: Pair, search: _Search, now_ms: int) -> list[Ask]:
+        """What a search asks for next. When it is over, the rows that it found are told of."""
+        search.waiting = None
+        if search.places and search.asked < ASKED_MAX and search.count < FOUND_MAX:
+            table, prefix = search.waiting = search.places.popleft()
+            search.asked += 1
+            search.asked_ms = now_ms
+            return [Ask(pair[1], DigestWant(search.ours.group, search.ours.basis, table, prefix))]
+        search.places.clear()
         tables = self._differ.get(pair, {})
         for table in tables:
             tables[table] = tuple(search.found.get(table, ()))
+        return []
 
 
 def part_of(want: DigestWant, rows: Mapping[bytes, int], rows_max: int) -> DigestPart:
@@ -204,15 +207,6 @@ def _narrow(search: _Search, ours: DigestPart, theirs: DigestPart) -> None:
     others = _digests_by_next_byte(others, size) if theirs.rows else others
     nexts = [(ours.table, ours.prefix + key) for key in _differing(mine, others) if key]
     search.places.extendleft(reversed(nexts[: PLACES_MAX - len(search.places)]))
-
-
-def _next_ask(search: _Search, peer: PeerId) -> list[Ask]:
-    if not search.places or search.asked >= ASKED_MAX or search.count >= FOUND_MAX:
-        search.places.clear()
-        return []
-    table, prefix = search.waiting = search.places.popleft()
-    search.asked += 1
-    return [Ask(peer, DigestWant(search.ours.group, search.ours.basis, table, prefix))]
 
 
 def _differing(ours: Mapping[Key, bytes], theirs: Mapping[Key, bytes]) -> Sequence[Key]:

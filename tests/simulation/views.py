@@ -77,7 +77,7 @@ class SimulatedViews:
         rows = {key: total for key, total in self._rows.items() if key.startswith(want.prefix)}
         ours = part_of(want, rows, ROWS_MAX) if digests.basis == want.basis else None
         if isinstance(message, DigestPart):
-            self._ask(self.comparing.heard_part(peer, message, ours))
+            self._ask(self.comparing.heard_part(peer, message, ours, self._peer.world.now_ms))
         elif ours is not None:
             self._send(peer, ours)
 

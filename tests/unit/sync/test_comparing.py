@@ -65,7 +65,7 @@ def exchange(one: End, other: End) -> None:
         us.asked.append(ask.want)
         answer = them.part(ask.want)
         if answer is not None:
-            asks += [(us, them, more) for more in us.comparing.heard_part(them.peer, answer, us.part(ask.want))]
+            asks += [(us, them, more) for more in us.comparing.heard_part(them.peer, answer, us.part(ask.want), us.now_ms)]
 
 
 def two(ours: Mapping[str, Rows], theirs: Mapping[str, Rows]) -> tuple[End, End]:
@@ -110,7 +110,7 @@ def test_where_a_kept_digest_is_wrong_the_table_is_named_and_no_row() -> None:
     (ask,) = alice.comparing.hear(BOB, damaged, 0)
     part = bob.part(ask.want)
     assert part is not None
-    assert not alice.comparing.heard_part(BOB, part, alice.part(ask.want))
+    assert not alice.comparing.heard_part(BOB, part, alice.part(ask.want), 0)
 
     assert alice.found() == {"chunks": ()}
 
@@ -204,9 +204,41 @@ def test_a_question_without_an_answer_is_asked_again_after_a_while() -> None:
     alice.comparing.tell(alice.digests(), 0)
 
     assert len(alice.comparing.hear(BOB, bob.digests(), 0)) == 1
-    assert not alice.comparing.hear(BOB, bob.digests(), rules.SEARCH_MS_MAX - 1)
-    assert len(alice.comparing.hear(BOB, bob.digests(), rules.SEARCH_MS_MAX)) == 1
+    assert not alice.comparing.hear(BOB, bob.digests(), rules.PART_MS_MAX - 1)
+    assert len(alice.comparing.hear(BOB, bob.digests(), rules.PART_MS_MAX)) == 1
     assert alice.found() == {"chunks": ()}, "the table is known at once"
+
+
+@pytest.mark.parametrize("part_ms", [12_000, 95_000])
+def test_rows_of_large_tables_are_found_however_long_each_part_takes(part_ms: int) -> None:
+    """Each part takes its time, and digests are told of every ten seconds meanwhile."""
+    rows = rows_of(3000)
+    keys = sorted(rows)[::600]
+    alice, bob = two({"chunks": rows}, {"chunks": {**rows, **dict.fromkeys(keys, 1)}})
+    alice.comparing.tell(alice.digests(), 0)
+    asks, parts = alice.comparing.hear(BOB, bob.digests(), 0), 0
+    while asks:
+        (ask,) = asks
+        parts += 1
+        assert parts <= 2 * len(keys)
+        for now_ms in range(alice.now_ms, alice.now_ms + part_ms, 10_000):
+            assert all(again == ask for again in alice.comparing.hear(BOB, bob.digests(), now_ms))
+        alice.now_ms += part_ms
+        answer = bob.part(ask.want)
+        assert answer is not None
+        asks = alice.comparing.heard_part(BOB, answer, alice.part(ask.want), alice.now_ms)
+
+    assert alice.found() == {"chunks": tuple(keys)}
+
+
+def test_a_question_that_nobody_ever_answers_is_asked_a_bounded_number_of_times() -> None:
+    rows = rows_of(5)
+    alice, bob = two({"chunks": rows}, {"chunks": {**rows, b"k" * 32: 1}})
+    alice.comparing.tell(alice.digests(), 0)
+    asked = sum(len(alice.comparing.hear(BOB, bob.digests(), turn * rules.PART_MS_MAX)) for turn in range(2 * rules.ASKED_MAX))
+
+    assert asked == rules.ASKED_MAX
+    assert alice.found() == {"chunks": ()}
 
 
 def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
@@ -215,7 +247,7 @@ def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
     exchange(alice, bob)
     lie = DigestPart(GROUP, BASIS, "chunks", b"", rows=True, entries=((b"x" * 32, bytes(32)),))
 
-    assert not alice.comparing.heard_part(BOB, lie, alice.part(DigestWant(GROUP, BASIS, "chunks", b"")))
+    assert not alice.comparing.heard_part(BOB, lie, alice.part(DigestWant(GROUP, BASIS, "chunks", b"")), 0)
     assert alice.found() == {"chunks": (b"k" * 32,)}
 
 
@@ -231,7 +263,7 @@ def test_who_lies_without_end_is_asked_a_bounded_number_of_times() -> None:
         assert asked <= 1000
         entries = tuple((bytes([byte]), sha256(bytes([asked % 256, byte]))) for byte in range(256))
         lie = DigestPart(GROUP, BASIS, ask.want.table, ask.want.prefix, rows=False, entries=entries)
-        asks = alice.comparing.heard_part(BOB, lie, alice.part(ask.want))
+        asks = alice.comparing.heard_part(BOB, lie, alice.part(ask.want), 0)
 
     assert asked == rules.ASKED_MAX
 
