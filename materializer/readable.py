@@ -5,6 +5,7 @@ What cannot be read is no error: others wrote it. It is given as it is, with a n
 
 import base64
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -77,11 +78,21 @@ def _ros_reader(schema: SchemaFacts) -> _Read:
 
 def _read_json(data: bytes) -> object:
     try:
-        return json.loads(data, parse_constant=_refuse)
+        return json.loads(data, parse_constant=_refuse, parse_float=_finite)
     except RecursionError as error:
         raise NotReadableError("too deep") from error
+    except NotReadableError:
+        raise
     except ValueError as error:
         raise NotReadableError("it is none") from error
+
+
+def _finite(text: str) -> float:
+    """A number; one that is larger than any is none for JSON."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotReadableError("a number that is too large")
+    return value
 
 
 def _refuse(why: str, _: bytes = b"") -> object:

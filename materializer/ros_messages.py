@@ -15,6 +15,10 @@ VALUES_MAX = 200_000
 """Values of one message, those of arrays of bytes aside."""
 
 DEPTH_MAX = 32
+NAME_SIZE_MAX = 255
+"""Characters of the name of a field, which stands in each value of its type."""
+SIZE_DIGITS_MAX = 10
+"""Of the length of an array."""
 PADDING_MAX = 7
 """Bytes that may follow the last value."""
 
@@ -93,6 +97,10 @@ def _fields(owner: str, text: str) -> list[_Field]:
         if match is None:
             raise NotReadableError(f"{line[:80]!r} is no field")
         kind, is_bounded, size, name, is_constant = match.groups()
+        if len(name) > NAME_SIZE_MAX or len(size or "") > SIZE_DIGITS_MAX:
+            raise NotReadableError("a name or a size that is too long")
+        if size and not int(size):
+            raise NotReadableError(f"{line[:80]!r} has no place for anything")  # Each value takes bytes: so there are no more than these.
         if not is_constant:
             fields.append(_Field(name, _full(owner, kind), size is not None, int(size) if size and not is_bounded else None))
     return fields
@@ -139,6 +147,7 @@ class _Message:
         if not field.is_array:
             return self._value(field.type, depth)
         count = self._count() if field.size is None else field.size
+        self._spend(1)
         if field.type in BYTES:
             return base64.b64encode(self._bytes(count)).decode()
         self._spend(count)

@@ -1,11 +1,13 @@
 """`metadata.yaml`, without which rosbag2 plays no folder: kept as its recorder wrote it where it tells the truth, written anew where it does not.
 
 Written in version 8 of the format, with the numbers for qualities of service that all versions of rosbag2 since then read. The only module that
-imports `yaml`. What is in these files comes from elsewhere: they are read by the loader in Python, which a deep one does not crash.
+imports `yaml`. What is in these files comes from elsewhere: they are read by the loader in Python, which a deep one does not crash, and without
+aliases, by which a short one would stand for a document of any length.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +36,7 @@ NO_TIME_NS = 2**63 - 1
 """When a bag without messages starts, as rosbag2 has it."""
 ROS_PROFILE = "ros2"
 ROS_ENCODING = "cdr"
+_PLAIN = (str, int, float, date)
 _ROOT = "rosbag2_bagfile_information"
 _HEADER = re.compile(rb"# Written by recmesh for the manifest ([0-9a-f]{64}); BLAKE3 of the rest: ([0-9a-f]{64})\n")
 
@@ -92,7 +95,7 @@ def write_metadata(files: Sequence[BagFile], manifest_id: bytes, kept: bytes | N
         "compression_mode": "",
         "relative_file_paths": [file.name for file in files],
         "files": [_file(file, index) for file, index in zip(files, indexes, strict=True)],
-        "custom_data": {str(key): str(value) for key, value in custom.items()} if isinstance(custom, dict) and custom else None,
+        "custom_data": _custom(custom) or None,
         "ros_distro": distro if isinstance(distro, str) and distro else "unknown",
     }
     text = yaml.dump({_ROOT: document}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31).encode()
@@ -103,6 +106,15 @@ def is_written(text: bytes, manifest_id: bytes) -> bool:
     """True if `write_metadata` made this for that manifest, and nobody changed it since."""
     found = _HEADER.match(text)
     return found is not None and found[1] == manifest_id.hex().encode() and found[2] == hash_bytes(text[found.end() :]).hex().encode()
+
+
+class _Loader(yaml.SafeLoader):
+    """The one in Python: the one in C crashes at deep nesting. Each part of a document stands in it once."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "an alias", None)
+        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -127,9 +139,14 @@ def _load(text: bytes | str, size_max: int) -> Any:  # noqa: ANN401  (a YAML doc
     if len(text) > size_max:
         return None
     try:
-        return yaml.load(text, Loader=yaml.SafeLoader)  # The one in Python: the other one crashes at deep nesting.
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError):
-        return None
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe one)
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError):
+        return None  # The loader raises all of these at values that are not what their tags say.
+
+
+def _custom(found: object) -> dict[str, str]:
+    """What a recorder noted as text, by text."""
+    return {str(key): str(value) for key, value in found.items() if isinstance(value, _PLAIN)} if isinstance(found, dict) else {}
 
 
 def _times(start_ns: int | None, end_ns: int | None) -> dict[str, Any]:
@@ -196,4 +213,7 @@ def _in_numbers(profile: object) -> dict[str, Any] | None:
 
 
 def _dump_profiles(profiles: Sequence[dict[str, Any]]) -> str:
-    return yaml.dump(list(profiles), Dumper=_Dumper, sort_keys=False).strip() if profiles else ""
+    try:
+        return yaml.dump(list(profiles), Dumper=_Dumper, sort_keys=False).strip() if profiles else ""
+    except RecursionError:
+        return ""  # To write a deep one takes more than to read it.

@@ -110,13 +110,20 @@ def test_numbers_that_json_does_not_have_are_texts() -> None:
     assert read(data) == {"values": ["Infinity", "-Infinity", "NaN"]}
 
 
+MANY = b"\0\1\0\0" + struct.pack("<I", 99_000) + bytes(10_000_000)
+"""An array of many, which are all zero."""
+
+
 @pytest.mark.parametrize(
     ("text", "data", "why"),
     [
         (b"string data", b"\0\1\0\0\xff\xff\xff\xff", "shorter"),
         (b"float64[] data", b"\0\1\0\0\xff\xff\xff\xff", "values"),
         (b"float64[1000000000] data", b"\0\1\0\0", "values"),
-        (b"Empty[1000000000] data\n===\nMSG: lab_msgs/Empty\nuint8[0] none\n", b"\0\1\0\0", "values"),
+        (b"Empty[1000000000] data\n===\nMSG: lab_msgs/Empty\nuint8[0] none\n", b"\0\1\0\0", "no place"),
+        (b"X[] data\n===\nMSG: lab_msgs/X\n" + b"".join(b"uint8[] f%d\n" % i for i in range(1000)), MANY, "values"),
+        (b"X[] data\n===\nMSG: lab_msgs/X\nuint8 " + b"x" * 256 + b"\n", MANY, "too long"),
+        (b"uint8[" + b"9" * 5000 + b"] data", b"\0\1\0\0", "too long"),
         (b"Loop data\n===\nMSG: lab_msgs/Loop\nLoop data\n", b"\0\1\0\0" + bytes(100), "deep"),
         (b"Nothing data", b"\0\1\0\0", "not defined"),
         (b"int8 data", b"\0\1\0\0" + bytes(100), "longer"),
@@ -128,6 +135,14 @@ def test_numbers_that_json_does_not_have_are_texts() -> None:
 def test_what_does_not_hold_together_is_refused_before_it_takes_long(text: bytes, data: bytes, why: str) -> None:
     with pytest.raises(NotReadableError, match=why):
         make_reader("lab_msgs/msg/Hostile", text)(data)
+
+
+def test_a_short_message_is_no_long_document() -> None:
+    """Each of its values takes a byte of it, and the name of none is long."""
+    name = "n" * 255
+    read = make_reader("lab_msgs/msg/Long", f"X[] data\n===\nMSG: lab_msgs/X\nuint8 {name}\n".encode())
+    data = b"\0\1\0\0" + struct.pack("<I", 1000) + bytes(1000)
+    assert len(json.dumps(read(data))) < 300 * len(data)
 
 
 def test_any_bytes_are_read_or_refused() -> None:
@@ -150,6 +165,12 @@ def test_any_bytes_are_read_or_refused() -> None:
 
 def message(data: bytes, encoding: str, schema: SchemaFacts | None) -> Message:
     return Message(ChannelFacts("/topic", encoding, {}, schema), 0, 0, 0, data)
+
+
+def test_a_number_that_json_cannot_have_is_not_passed_on() -> None:
+    found = Reading().document(message(b'{"a": 1e999}', "json", None))
+    assert found.encoding == "base64"
+    assert "too large" in found.note
 
 
 def test_what_cannot_be_read_is_given_as_bytes_with_a_note() -> None:

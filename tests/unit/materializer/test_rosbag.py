@@ -210,6 +210,41 @@ def test_no_text_from_elsewhere_does_harm(tmp_path: Path, text: bytes) -> None:
     assert described(paths, text)["message_count"] == 30
 
 
+def aliases(levels: int) -> str:
+    """A text that stands for 10 to the power of `levels` values."""
+    rows = ["a0: &a0 x"] + [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels + 1)]
+    return "\n".join(rows)
+
+
+def merges(levels: int) -> str:
+    rows = ["m0: &m0 {x: 1}"] + [f"m{n}: &m{n} {{<<: [{','.join([f'*m{n - 1}'] * 10)}]}}" for n in range(1, levels + 1)]
+    return "\n".join(rows)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    [
+        aliases(9) + "\nrosbag2_bagfile_information: {custom_data: {bomb: *a9}}",
+        merges(9) + "\nrosbag2_bagfile_information: {custom_data: {bomb: 1}}",
+        "rosbag2_bagfile_information: {message_count: !!int ''}",
+        "rosbag2_bagfile_information: {message_count: !!bool maybe}",
+        "rosbag2_bagfile_information: {message_count: !!timestamp soon}",
+        "rosbag2_bagfile_information: {custom_data: {deep: " + "[" * 200 + "]" * 200 + "}}",
+    ],
+)
+def test_a_kept_file_that_was_made_to_do_harm_does_none(tmp_path: Path, text: str) -> None:
+    assert not fits(text.encode(), ["a.mcap"], 1)
+    information = described(write_bag(tmp_path / "bag", {"/a": {}}), text.encode())
+    assert information["custom_data"] is None
+
+
+@pytest.mark.parametrize("depth", [100, 200, 300, 400])
+def test_qualities_of_service_of_any_depth_are_written_or_left_out(tmp_path: Path, depth: int) -> None:
+    profile = "- {history: 1, reliability: 1, durability: 2, liveliness: 1, deep: " + "[" * depth + "]" * depth + "}"
+    assert described(write_bag(tmp_path / "bag", {"/a": {"offered_qos_profiles": profile}}))["message_count"] == 30
+
+
 def test_names_that_mean_something_else_in_yaml_stay_names(tmp_path: Path) -> None:
     topics = ["yes", "null", "1", "0x10", "~", "- a", "a: b", "#x", "ä/ü", "\u2028", "a\nb", "{", "!x", "&y", "*z", "1:30", "2001-01-01"]
     information = check_bag(tmp_path / "bag", write_bag(tmp_path / "bag", {topic: {} for topic in topics}, messages=90))
