@@ -128,6 +128,7 @@ def _edited(connection: Connection, recording_no: int, view: AnnotationView) -> 
         start_ns=said["start_ns"],
         end_ns=said["end_ns"],
         edited_by=PeerId(author),
+        edited_site=said["site"],
         edited_person=said["person"],
         edited_hlc=int.from_bytes(hlc, "big"),
     )

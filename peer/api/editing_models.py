@@ -80,10 +80,11 @@ class PersonThen(Answer):
 
 
 class EditedBy(Answer):
-    """Who let an annotation say something else."""
+    """Who let an annotation say something else, as `PersonThen`; `name` is what the site is called today."""
 
     peer_id: Hex
     name: str
+    site: str
     person: str
 
 

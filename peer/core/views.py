@@ -107,6 +107,8 @@ class AnnotationView(NamedTuple):
     """Who wrote it there, as that site knows them."""
     edited_by: PeerId | None = None
     """Who let it say what it says now; None if it never said anything else."""
+    edited_site: str = ""
+    """What the site of that was called then."""
     edited_person: str = ""
     edited_hlc: int | None = None
 

@@ -55,7 +55,9 @@ def describe_annotation(annotation: AnnotationView, reviews: Sequence[ReviewView
             "end_ns": annotation.end_ns,
             "reply_to": annotation.reply_to,
             "depth": depth,
-            "edited_by": None if edited_by is None else {"peer_id": edited_by, "name": name_of(edited_by), "person": annotation.edited_person},
+            "edited_by": None
+            if edited_by is None
+            else {"peer_id": edited_by, "name": name_of(edited_by), "site": annotation.edited_site, "person": annotation.edited_person},
             "edited_ms": None if edited_hlc is None else hlc_ms(edited_hlc),
             **describe_reviews(reviews, name_of),
         }

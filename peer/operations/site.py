@@ -13,6 +13,7 @@ from peer.core.interfaces import GroupView, Links, Replica
 from peer.core.names import folded
 from peer.core.views import Views
 from peer.errors import MeshError
+from peer.operations.copies import Copies
 from peer.operations.differing import difference_findings, difference_problems, differences_shown
 from peer.operations.fetching import Fetching
 from peer.operations.json_form import Json
@@ -138,6 +139,7 @@ class SiteParts(NamedTuple):
     """What this peer is as a hub for others."""
     differences: Callable[[], Sequence[Difference]]
     """What other sites show otherwise that hold the same."""
+    copies: Copies
     rebuilding: Callable[[], tuple[int, int] | None]
     """How many events, of how many, are in the projections that are computed anew, if any are."""
 
@@ -228,7 +230,7 @@ class Site:
                     "forks": counts.forks,
                     "waiting_logs": health.waiting_logs,
                     "leaving": parts.peer in view.roster.leaving,
-                    "under_replicated": 0,
+                    "under_replicated": await parts.copies.too_few(group, state, counts.events),
                 }
             )
         return found

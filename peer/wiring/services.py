@@ -13,6 +13,7 @@ from peer.blobs.transfer import Fetcher
 from peer.config import Config
 from peer.hub.administration import HubAdministration
 from peer.operations.adding import Adding
+from peer.operations.copies import Copies
 from peer.operations.editing import Editing
 from peer.operations.events import Events
 from peer.operations.exporting import Exporting
@@ -46,51 +47,23 @@ from peer.wiring.relaying import Serving
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
 
+Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement]
+Addresses = tuple[ManualPeerResolver, CompositePeerResolver, Belonging]
+Movers = tuple[Fetcher, Fetching, Showing, Serving, WatchStore]
+
 
 def make_services(
-    directory: DataDirectory,
-    config: Config,
-    core: Core,
-    neighbourhood: tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement],
-    addresses: tuple[ManualPeerResolver, CompositePeerResolver, Belonging],
-    movers: tuple[Fetcher, Fetching, Showing, Serving, WatchStore],
+    directory: DataDirectory, config: Config, core: Core, neighbourhood: Neighbourhood, addresses: Addresses, movers: Movers
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (links, sites, gossip, hub, agreement) = addresses, neighbourhood
-    fetcher, fetching, showing, serving, watches = movers
+    (manual, resolver, belonging), (links, _, _, hub, _) = addresses, neighbourhood
+    _, fetching, showing, serving, watches = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
-    verification = make_verification(directory, me, core.blobs)
-    site = SiteParts(
-        me,
-        config.name,
-        __version__,
-        directory.blobs,
-        FREE_FLOOR_BYTES,
-        replica,
-        views,
-        links,
-        fetching,
-        verification,
-        store.counts,
-        lambda: store.failure,
-        lambda: [transfer.to_json() for transfer in fetcher.transfers],
-        resolver.states,
-        core.materializer.rebuild,
-        lambda: [*(each.problem for each in reports(directory)), *filter(None, [core.materializer.problem])],
-        store.health,
-        belonging.acquaintance.pending,
-        belonging.acquaintance.conflicts,
-        sites.seen,
-        gossip,
-        serving.cache,
-        hub.summary,
-        agreement.differences,
-        lambda: core.materializer.rebuilding,
-    )
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
-    recordings = Recordings(Finding(me, replica, core.blobs, Summaries(core.database), views), views, adding, fetching.request)
+    finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
+    recordings = Recordings(finding, views, adding, fetching.request)
     return Services(
-        Site(site),
+        Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, Copies(finding, views, core.blobs))),
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
         Joining(core.key, store, replica, lambda: links, manual),
         *belonging[:-1],
@@ -105,6 +78,49 @@ def make_services(
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         *_reading(recordings, serving),
         *_bags(directory, core, adding, recordings),
+    )
+
+
+def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
+    directory: DataDirectory,
+    config: Config,
+    core: Core,
+    neighbourhood: Neighbourhood,
+    addresses: Addresses,
+    movers: Movers,
+    copies: Copies,
+) -> SiteParts:
+    """What there is to be looked at."""
+    (_, resolver, belonging), (links, sites, gossip, hub, agreement) = addresses, neighbourhood
+    fetcher, fetching, _, serving, _ = movers
+    me, store = core.key.peer_id, core.store
+    return SiteParts(
+        me,
+        config.name,
+        __version__,
+        directory.blobs,
+        FREE_FLOOR_BYTES,
+        store.replica,
+        core.views,
+        links,
+        fetching,
+        make_verification(directory, me, core.blobs),
+        store.counts,
+        lambda: store.failure,
+        lambda: [transfer.to_json() for transfer in fetcher.transfers],
+        resolver.states,
+        core.materializer.rebuild,
+        lambda: [*(each.problem for each in reports(directory)), *filter(None, [core.materializer.problem])],
+        store.health,
+        belonging.acquaintance.pending,
+        belonging.acquaintance.conflicts,
+        sites.seen,
+        gossip,
+        serving.cache,
+        hub.summary,
+        agreement.differences,
+        copies,
+        lambda: core.materializer.rebuilding,
     )
 
 

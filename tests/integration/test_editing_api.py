@@ -11,6 +11,7 @@ from materializer.edits import recording_set
 from peer.api.editing_models import Annotation, Machine, RecordingShown
 from peer.api.member_models import Setting
 from peer.api.models import Group, RecordingPage
+from peer.api.status_models import Status
 from peer.cli.sample import write_sample
 from peer.core.certificate import LogKind
 from peer.core.event import REFS_MAX
@@ -43,6 +44,11 @@ ONE = f"{RECORDINGS}/run_0"
 async def listed(peer: RunningPeer, **query: str) -> list[str]:
     page = await peer.get(RECORDINGS, RecordingPage, params=query)
     return [each["name"] for each in page["recordings"]]
+
+
+async def under_replicated(peer: RunningPeer) -> int:
+    (group,) = (await peer.get("/api/v1/status", Status))["groups"]
+    return int(group["under_replicated"])
 
 
 async def test_a_deleted_recording_is_hidden_everywhere_until_it_is_restored(peer: RunningPeer) -> None:
@@ -164,7 +170,8 @@ async def test_an_annotation_is_changed_and_keeps_its_id_its_times_and_its_repli
     note = f"{ANNOTATIONS}/{first['id']}"
     changed = await peer.call("PATCH", note, json={"label": "dent", "person": "bob"}, model=Annotation)
     assert (changed["id"], changed["label"], changed["text"], changed["end_ns"]) == (first["id"], "dent", "left", str(START_NS + 5))
-    assert (changed["by"], changed["edited_by"]["person"], changed["time_ms"]) == (first["by"], "bob", first["time_ms"])
+    editor = changed["edited_by"]
+    assert (changed["by"], editor["site"], editor["person"], changed["time_ms"]) == (first["by"], "alpha", "bob", first["time_ms"])
     changed = await peer.call("PATCH", note, json={"text": "right", "end_ns": None}, model=Annotation)
     assert (changed["label"], changed["text"], changed["start_ns"], changed["end_ns"]) == ("dent", "right", str(START_NS), None)
     assert await peer.get(note, Annotation) == changed
@@ -220,6 +227,11 @@ async def test_what_a_group_asks_for_is_shown_with_each_recording(peer: RunningP
     await peer.call("PATCH", ONE, json={"properties": {"robot": "arm-1"}}, status=200)
     for row in ((await peer.get(RECORDINGS, RecordingPage))["recordings"][0], await peer.get(ONE, RecordingShown)):
         assert (row["copies"], row["copies_wanted"], row["missing_properties"]) == (1, 3, ["task"])
+    assert await under_replicated(peer) == 1
+    await peer.call("DELETE", ONE, status=200)
+    assert await under_replicated(peer) == 0, "nobody needs copies of what was deleted"
+    await peer.post(f"{ONE}/restore")
+    assert await under_replicated(peer) == 1
     events = (await peer.get(f"{GROUPS}/lab"))["events"]
     wrong: list[tuple[str, object]] = [("retention", "30"), ("description", 3), ("colour", ["red"])]
     wrong += [("min_copies", 0), ("min_copies", "many"), ("min_copies", 101), ("min_copies", True)]
@@ -228,6 +240,7 @@ async def test_what_a_group_asks_for_is_shown_with_each_recording(peer: RunningP
     assert (await peer.get(f"{GROUPS}/lab"))["events"] == events
     await peer.call("PATCH", settings, json={"key": "min_copies", "value": ""}, model=Setting)
     assert (await peer.get(ONE, RecordingShown))["copies_wanted"] == 1
+    assert await under_replicated(peer) == 0
 
 
 async def test_machines_are_described_and_counted(peer: RunningPeer) -> None:
