@@ -95,7 +95,7 @@ def test_what_the_group_requires_is_missing_until_it_is_said(recmesh: Command, m
 
 
 def test_a_machine_is_described_for_all(recmesh: Command) -> None:
-    assert "model=x7" in recmesh("machine", "set", "arm 1", "model", "x7").out
+    assert "model=x7" in recmesh("machine", "set", "arm 1", "model", "x7", "--group", "lab").out
     done = recmesh("machine", "set", "arm 1", "axes", "6", "--type", "number", "--group", "lab", "--json").json
     assert done["properties"] == {"axes": 6, "model": "x7"}
     assert "arm 1" in recmesh("machine", "list").out
@@ -103,7 +103,7 @@ def test_a_machine_is_described_for_all(recmesh: Command) -> None:
     assert "axes" in recmesh("machine", "show", "arm 1").out
     assert recmesh("machine", "show", "arm 1", "--json").json[0]["properties"]["axes"] == 6
     assert recmesh("machine", "show", "nobody").code == "not_found"
-    assert recmesh("machine", "set", "arm 1", "a b", "x").code == "request_invalid"
+    assert recmesh("machine", "set", "arm 1", "a b", "x", "--group", "lab").code == "request_invalid"
     assert recmesh("machine", "set", "arm 1", "a", "x", "--type", "number").status == 2
     assert recmesh("machine", "list", "--group", "nowhere").code == "not_found"
 
