@@ -36,7 +36,7 @@ from materializer.fields import (
 from materializer.receipts import RECEIPT_READERS, BlobReceipt, BlobRelease
 from peer.core.encoding import Value, encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
-from peer.core.hashing import hash_bytes
+from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import BlobId, EventId
 from peer.core.interfaces import BlobFacts
 from peer.core.names import is_name
@@ -51,7 +51,11 @@ RECORDING_FINALIZE = "recording.finalize"
 TOPICS_BYTES = BODY_SIZE_MAX - 12288
 """How much of a body topics may take: the rest is for its other fields."""
 CHUNK_IDS_MAX = 1800
-"""How many chunks a finalize lists by id; of more it names the hash."""
+"""How many events a finalize lists by id; of more chunks it names the hash."""
+MARK_SIZE = 6
+"""How much of the id of each chunk stands beside that hash."""
+MARKED_CHUNKS_MAX = CHUNK_IDS_MAX * HASH_SIZE // MARK_SIZE
+"""Of more chunks than that nothing does."""
 OLDEST_MANIFEST = 1
 """The version of a manifest whose finalize names none."""
 MANIFEST_VERSION = 2
@@ -130,6 +134,8 @@ class RecordingFinalize(NamedTuple):
     """By which the manifest of that id is made."""
     others: Sequence[EventId] | None = None
     """Attachments and further topics that stand in it; where they are not named, those of an earlier clock."""
+    chunk_marks: bytes | None = None
+    """Beside `chunks_hash`: how the ids of these chunks begin, one after the other."""
 
 
 Fact = RecordingCreate | ChunkAdd | ChunkTopics | AttachmentAdd | RecordingFinalize
@@ -174,11 +180,25 @@ def recording_finalize(
     version: int = MANIFEST_VERSION,
 ) -> Draft:
     """The event that completes a recording of `chunks`, which stand in the order of the manifest, and of `others`, as far as they can be named."""
-    named = chunks if len(chunks) <= CHUNK_IDS_MAX else None
-    if others is not None and len(named or ()) + len(others) > CHUNK_IDS_MAX:
-        others = None
-    body = RecordingFinalize(recording, manifest_id, named, chunks_hash(chunks) if named is None else None, version, others)
+    named: Sequence[EventId] | None = chunks
+    marks: bytes | None = None
+    if len(chunks) + len(others or ()) > CHUNK_IDS_MAX:
+        named = None
+        marks = b"".join(map(chunk_mark, chunks)) if len(chunks) <= MARKED_CHUNKS_MAX else None
+        if others is not None and len(marks or b"") + len(others) * HASH_SIZE > CHUNK_IDS_MAX * HASH_SIZE:
+            others = None
+    body = RecordingFinalize(recording, manifest_id, named, chunks_hash(chunks) if named is None else None, version, others, marks)
     return _draft(RECORDING_FINALIZE, body)._replace(refs=tuple(replaces))
+
+
+def names_all(chunks: int, others: int) -> bool:
+    """True if a finalize has room to name so many of them: then clocks decide nothing."""
+    return chunks + others <= CHUNK_IDS_MAX or (chunks * MARK_SIZE + others * HASH_SIZE <= CHUNK_IDS_MAX * HASH_SIZE)
+
+
+def chunk_mark(chunk: EventId) -> bytes:
+    """What stands for a chunk where there is no room for its id."""
+    return chunk[:MARK_SIZE]
 
 
 def chunks_hash(chunks: Sequence[EventId]) -> bytes:
@@ -209,7 +229,7 @@ def _pages(topics: Sequence[TopicEntry]) -> list[list[TopicEntry]]:
     return pages
 
 
-_OPTIONAL = ("chunks", "chunks_hash", "others")
+_OPTIONAL = ("chunks", "chunks_hash", "others", "chunk_marks")
 _CREATE_FIELDS = sorted_keys(RecordingCreate._fields)
 _CHUNK_FIELDS = sorted_keys(ChunkAdd._fields)
 _TOPICS_FIELDS = sorted_keys(ChunkTopics._fields)
@@ -288,7 +308,9 @@ def _read_finalize(fields: Fields) -> RecordingFinalize:
     version = number_field(fields.get("manifest_version", OLDEST_MANIFEST), MANIFEST_VERSION_MAX)
     others = _ids(fields["others"], "others") if "others" in fields else None
     if "chunks_hash" in fields:
-        return RecordingFinalize(recording, manifest_id, None, hash_field(fields["chunks_hash"]), version, others)
+        marks = _marks(fields["chunk_marks"]) if "chunk_marks" in fields else None
+        return RecordingFinalize(recording, manifest_id, None, hash_field(fields["chunks_hash"]), version, others, marks)
+    need("chunk_marks" not in fields, "marks of chunks that are listed")
     return RecordingFinalize(recording, manifest_id, _ids(fields["chunks"], "chunks"), None, version, others)
 
 
@@ -299,6 +321,12 @@ def _ids(value: Value, what: str) -> list[EventId]:
     ids = [event_field(each) for each in value]
     need(len(set(ids)) == len(ids), f"{what} of which one is listed twice")
     return ids
+
+
+def _marks(value: Value) -> bytes:
+    if type(value) is not bytes or len(value) % MARK_SIZE:
+        raise PoisonError("marks of chunks that are not what ids begin with")
+    return value
 
 
 _READERS: Mapping[str, Reader[Body]] = {

@@ -7,7 +7,7 @@ there.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from materializer.bodies import MANIFEST_VERSION, AttachmentAdd, ChunkAdd, RecordingFinalize, chunks_hash
+from materializer.bodies import MANIFEST_VERSION, MARK_SIZE, AttachmentAdd, ChunkAdd, RecordingFinalize, chunk_mark, chunks_hash
 from materializer.fields import TopicEntry
 from materializer.manifest import MANIFEST_VERSIONS, Manifest, RecordingFacts, make_manifest, merge_topics
 from peer.core.identity import EventId
@@ -114,11 +114,15 @@ def final_parts(finalize: Finalize, parts: Parts) -> Parts | None:
 def listed_chunks(finalize: Finalize, chunks: Iterable[Chunk]) -> list[Chunk] | None:
     """The chunks that `finalize` lists, None if not all of them are here.
 
-    A finalize that only has room for a hash means all chunks written before it, by index, then event id.
+    A finalize without room for their ids means those whose ids begin as it says, by index, then event id. One that has no room for that either means
+    those written before it.
     """
     if finalize.body.chunks is None:
-        before = sorted((chunk for chunk in chunks if chunk.hlc < finalize.hlc), key=lambda chunk: (chunk.body.index, chunk.event_id))
-        return before if chunks_hash([chunk.event_id for chunk in before]) == finalize.body.chunks_hash else None
+        marks = finalize.body.chunk_marks
+        known_marks = None if marks is None else {marks[start : start + MARK_SIZE] for start in range(0, len(marks), MARK_SIZE)}
+        meant = (chunk for chunk in chunks if (chunk.hlc < finalize.hlc if known_marks is None else chunk_mark(chunk.event_id) in known_marks))
+        ordered = sorted(meant, key=lambda chunk: (chunk.body.index, chunk.event_id))
+        return ordered if chunks_hash([chunk.event_id for chunk in ordered]) == finalize.body.chunks_hash else None
     known = {chunk.event_id: chunk for chunk in chunks}
     if not all(chunk in known for chunk in finalize.body.chunks):
         return None

@@ -39,6 +39,12 @@ def _distinct(items: list[Any]) -> list[Any]:
     return items
 
 
+def _whole_marks(marks: bytes) -> bytes:
+    if len(marks) % bodies.MARK_SIZE:
+        raise ValueError("not what ids begin with")
+    return marks
+
+
 def _since(version: int) -> Callable[[dict[str, Any]], None]:
     """For a field that bodies of earlier versions do not have."""
     return lambda schema: schema.update({"x-since-version": version})
@@ -48,6 +54,7 @@ HEX = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "32 bytes, 
 Hash = Annotated[bytes, Field(min_length=32, max_length=32), WithJsonSchema(HEX)]
 SchemaHash = Annotated[bytes, Field(max_length=0), WithJsonSchema({"const": ""})] | Hash
 Hashes = Annotated[list[Hash], AfterValidator(_distinct), WithJsonSchema({"type": "array", "items": HEX, "uniqueItems": True})]
+Marks = Annotated[bytes, AfterValidator(_whole_marks), WithJsonSchema({"type": "string", "pattern": f"^([0-9a-f]{{{2 * bodies.MARK_SIZE}}})*$"})]
 Line = Annotated[str, Field(pattern=f"^[^{_CONTROL}]*$")]
 Label = Annotated[Line, Field(max_length=fields.LABEL_BYTES_MAX), _bytes_max(fields.LABEL_BYTES_MAX)]
 SaidLabel = Annotated[
@@ -162,10 +169,11 @@ class RecordingFinalize(Body):
     chunks_hash: Hash = b""
     manifest_version: Annotated[int, Field(ge=0, le=bodies.MANIFEST_VERSION_MAX)] = Field(default=bodies.OLDEST_MANIFEST, json_schema_extra=_since(2))
     others: Hashes = Field(default_factory=list, json_schema_extra=_since(2))
+    chunk_marks: Marks = Field(default=b"", json_schema_extra=_since(2))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len({"chunks", "chunks_hash"} & self.model_fields_set) != 1:
+        if len({"chunks", "chunks_hash"} & self.model_fields_set) != 1 or {"chunks", "chunk_marks"} <= self.model_fields_set:
             raise ValueError("chunks twice, or not at all")
         return self
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from materializer.bodies import MANIFEST_VERSION, attachment_add, chunk_add, chunk_topics, recording_finalize
+from materializer.bodies import MANIFEST_VERSION, attachment_add, chunk_add, chunk_topics, names_all, recording_finalize
 from materializer.recordings import Parts, manifest_of
 from materializer.rights import Action, may
 from peer.core.certificate import LogKind
@@ -180,6 +180,8 @@ def _check_parts(parts: Parts) -> None:
         raise RequestError("a recording without files cannot be finalized", fix="append a file, or remove the recording")
     if len({chunk.body.index for chunk in parts.chunks}) < len(parts.chunks):
         raise RequestError("two files of the recording have the same place in it", fix="remove it and add its files as a new recording")
+    if names_all(len(parts.chunks), len(parts.topics) + len(parts.attachments)):
+        return
     clocks = [*(each.hlc for each in parts.chunks), *(each.hlc for each in parts.topics), *(each.hlc for each in parts.attachments)]
     if hlc_ms(max(clocks)) > time.time_ns() // 1_000_000 + DRIFT_MAX_MS:
         raise RequestError("the recording has parts from a clock that is far ahead of the one here", fix="set this machine's clock right, or wait")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from materializer.bodies import (
     CHUNK_IDS_MAX,
+    MARKED_CHUNKS_MAX,
     ChunkAdd,
     ChunkTopics,
     RecordingCreate,
@@ -85,7 +86,7 @@ def test_what_a_builder_makes_a_reader_reads(draft: Draft) -> None:
 LATER = {
     "recording.create": {"tool", "tool_version", "host", "source_path", "operator"},
     "chunk.add": {"dropped", "embedded"},
-    "recording.finalize": {"manifest_version"},
+    "recording.finalize": {"manifest_version", "chunk_marks"},
     "annotation.add": {"site", "person"},
     "review.set": {"site", "person", "annotation"},
 }
@@ -137,6 +138,7 @@ def test_bodies_of_earlier_versions_are_read() -> None:
 def test_a_finalize_says_in_one_way_which_chunks_it_lists() -> None:
     fields = fields_of(DRAFTS[4])
     check_poison("recording.finalize", {**fields, "chunks_hash": bytes(32)})
+    check_poison("recording.finalize", {**fields, "chunk_marks": bytes(6)})
     check_poison("recording.finalize", {key: value for key, value in fields.items() if key != "chunks"})
 
 
@@ -245,6 +247,9 @@ def test_chunks_that_do_not_fit_an_event_are_named_by_a_hash() -> None:
     body = read_body("recording.finalize", recording_finalize(RECORDING, bytes(32), ids).body)
     assert isinstance(body, RecordingFinalize)
     assert (body.chunks, body.chunks_hash) == (None, chunks_hash(ids))
+    assert body.chunk_marks == b"".join(each[:6] for each in ids)
+    most_marked = recording_finalize(RECORDING, bytes(32), [EventId(number.to_bytes(32, "big")) for number in range(MARKED_CHUNKS_MAX)], others=[])
+    assert len(most_marked.body) <= BODY_SIZE_MAX
     most = recording_finalize(RECORDING, bytes(32), ids[:-1])
     assert len(most.body) <= BODY_SIZE_MAX
     listed = read_body(most.type, most.body)

@@ -7,22 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from materializer import bodies
 from materializer.bodies import (
     CHUNK_IDS_MAX,
+    MARK_SIZE,
+    MARKED_CHUNKS_MAX,
     AttachmentAdd,
     RecordingCreate,
     RecordingFinalize,
     attachment_add,
     chunk_add,
     chunk_topics,
+    names_all,
     read_body,
     recording_finalize,
 )
 from materializer.edits import group_set, recording_delete, recording_restore, recording_set, recording_tag, review_set
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
+from materializer.recordings import Chunk, Parts
 from peer.core.identity import EventId
 from peer.core.run import Draft
-from tests.histories import MemoryViews, Story, chunk_body, facts_of
+from peer.errors import RequestError
+from peer.operations import opening
+from tests.histories import MemoryViews, Story, chunk_body, create_body, facts_of
 from tests.samples import GROUP, START_MS, SampleLog, key_pair
 
 TEN_YEARS_MS = 10 * 365 * 24 * 3600 * 1000
@@ -150,16 +157,66 @@ def states(views: MemoryViews) -> list[tuple[bytes, str]]:
     return [(row["manifest_id"], row["state"]) for row in views.export()["tables"]["manifests"]]
 
 
-def test_a_finalize_names_what_fits_it() -> None:
-    recording, ids = EventId(bytes(32)), [EventId(number.to_bytes(32, "big")) for number in range(CHUNK_IDS_MAX + 1)]
-    for chunks, others, named in (
-        (ids[:-2], ids[-2:-1], ids[-2:-1]),
-        (ids[:-1], ids[-1:], None),
-        (ids, ids[:3], ids[:3]),
-        (ids[:1], [], []),
-    ):
-        draft = recording_finalize(recording, bytes(32), chunks, others=others)
-        body = read_body(draft.type, draft.body)
-        assert isinstance(body, RecordingFinalize)
-        assert body.others == named
-        assert (body.chunks is None) == (chunks is ids)
+@pytest.mark.parametrize("bob_wrong_by_ms", WRONG_BY)
+@pytest.mark.parametrize("carol_wrong_by_ms", WRONG_BY)
+def test_a_finalize_without_room_for_ids_means_the_same_chunks_whatever_the_clocks(
+    monkeypatch: pytest.MonkeyPatch, bob_wrong_by_ms: int, carol_wrong_by_ms: int
+) -> None:
+    story, chance = Finalized(bob_wrong_by_ms, carol_wrong_by_ms), random.Random(0)
+    monkeypatch.setattr(bodies, "CHUNK_IDS_MAX", 3)
+    recording = story.create("bob")
+    written = [story.add_chunk("bob", recording, index) for index in range(9)]
+    assert states(told(story, chance)) == [(story.manifest_id, "complete")]
+    story.set_clock("carol", carol_wrong_by_ms)
+    finalize = story.finalize("carol", recording, written, site="bob", others=[])
+    assert len(finalize.body) < 9 * 32, "it has no room for ids"
+    before = states(told(story, chance))
+    assert [state for _, state in before] == ["complete", "complete"]
+
+    story.set_clock("bob", 0)
+    story.add_chunk("bob", recording, 9)
+    story.logs["bob"] = SampleLog("bob", label="after a restore, with the clock set right")
+    story.set_clock("bob", 0)
+    story.add_chunk("bob", recording, 10)
+
+    assert states(told(story, chance)) == before
+    without = MemoryViews()
+    without.project([stored for stored in story.events if stored.event.id != written[4].id])
+    assert {state for _, state in states(without)} == {"complete", "waiting"}
+
+
+IDS = [EventId(number.to_bytes(32, "big")) for number in range(MARKED_CHUNKS_MAX + 1)]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "others", "are_listed", "are_named"),
+    [
+        (1, 0, True, True),
+        (CHUNK_IDS_MAX - 1, 1, True, True),
+        (CHUNK_IDS_MAX, 1, False, True),
+        (CHUNK_IDS_MAX + 1, 3, False, True),
+        (600, CHUNK_IDS_MAX - 600 * MARK_SIZE // 32, False, False),
+        (MARKED_CHUNKS_MAX, 0, False, True),
+        (MARKED_CHUNKS_MAX, 1, False, False),
+        (MARKED_CHUNKS_MAX + 1, 1, False, False),
+    ],
+)
+def test_a_finalize_names_what_fits_it(chunks: int, others: int, *, are_listed: bool, are_named: bool) -> None:
+    draft = recording_finalize(EventId(bytes(32)), bytes(32), IDS[:chunks], others=IDS[-others:] if others else [])
+    body = read_body(draft.type, draft.body)
+    assert isinstance(body, RecordingFinalize)
+    assert (body.chunks is not None) == are_listed
+    assert (body.chunk_marks is None) == (are_listed or chunks > MARKED_CHUNKS_MAX)
+    assert names_all(chunks, others) == are_named
+    assert are_named == (body.others is not None and (body.chunks is not None or body.chunk_marks is not None))
+
+
+def test_only_what_a_finalize_cannot_name_asks_for_clocks_that_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    create = create_body("run")
+    facts = RecordingFacts(GROUP, story.create("bob"), key_pair("bob").peer_id, create)
+    ahead = [Chunk(IDS[number], 2**63, chunk_body(facts.recording, number)) for number in range(20)]
+    opening._check_parts(Parts(facts, ahead, [], []))
+    monkeypatch.setattr(bodies, "CHUNK_IDS_MAX", 3)
+    with pytest.raises(RequestError, match="far ahead"):
+        opening._check_parts(Parts(facts, ahead, [], []))
