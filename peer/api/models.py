@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from peer.core.finding import State
+
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="32 bytes as lowercase hexadecimal digits")]
 Ns = Annotated[str, Field(pattern=r"^[0-9]+$", description="Nanoseconds of Unix time, as a decimal string")]
 Count = Annotated[int, Field(ge=0)]
 Role = Literal["none", "reader", "writer", "admin", "owner"]
-RecordingState = Literal["open", "local", "partial", "remote", "missing", "corrupt"]
+RecordingState = State
 PATHS_MAX = 10_000
 TEXT_MAX = 4096
 TIMEOUT_MS_MAX = 24 * 3600 * 1000

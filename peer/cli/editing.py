@@ -1,5 +1,6 @@
 """What is said about recordings: title, tags, annotations, reviews; deleting one everywhere. The commands stand under `recording`."""
 
+import shlex
 import sys
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ ANNOTATIONS = "/api/v1/annotations"
 DEPTH_SHOWN_MAX = 8
 """Steps by which a reply is moved to the right."""
 NO_TIME = "none"
+OPINIONS = ("1", "2", "3", "4", "5", "none", "")
 Reference = Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]
 Annotation = Annotated[str, typer.Argument(metavar="A", help="The id of an annotation, or its start.")]
 Person = Annotated[str | None, typer.Option(metavar="NAME", help="Who says so. Default: the login name of whoever runs this.")]
@@ -62,7 +64,8 @@ def set_property(
     """Give a recording a title, or another property. `title`, `robot`, `operator`, `task` and `place` are text."""
     with connect() as client:
         answer = client.patch(_path(recording), {"properties": {key: read_value(value, value_type)}})
-    _say(answer, f"{key}={show_value(answer['properties'].get(key, ''))}", "Find it with `recmesh recording list --property KEY=VALUE`.")
+    found = shlex.quote(f"{key}={show_value(answer['properties'].get(key, 'VALUE'))}")
+    _say(answer, f"{key}={show_value(answer['properties'].get(key, ''))}", f"Find it with `recmesh recording list --property {found}`.")
 
 
 def tag(
@@ -181,11 +184,15 @@ def review(
     person: Person = None,
 ) -> None:
     """Say what you think of a recording, or of an annotation of it. Each person at each site has one review of either."""
-    opinion = int(value) if value.isascii() and value.isdecimal() and len(value) == 1 else value
+    if value not in OPINIONS:
+        raise ConfigError(f"{value!r} is no review", fix="write a whole number from 1 (bad) to 5 (good), or none to take it back")
+    opinion = int(value) if value.isdecimal() else value
     with connect() as client:
         answer = client.post(f"{_path(recording)}/reviews", {"value": opinion, "annotation": annotation, **_by(person)})
-    reviews = [f"{who(each)}: {each['value']}" for each in answer["reviews"]]
-    _say(answer, ", ".join([*reviews, *([stars(answer)] if stars(answer) else [])]) or "no reviews", "See `recmesh recording show`.")
+    # The answer is the recording: what was reviewed may be an annotation in it.
+    reviewed = next((each for each in answer["annotations"] if annotation and each["id"].startswith(annotation)), answer)
+    told = [f"{who(each)}: {each['value']}" for each in reviewed["reviews"]] + ([stars(reviewed)] if stars(reviewed) else [])
+    _say(answer, ", ".join(told) or "no reviews", f"See `recmesh recording {'annotations' if annotation else 'show'} {recording}`.")
 
 
 def stars(answer: Any) -> str:  # noqa: ANN401  (a JSON document)

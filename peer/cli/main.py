@@ -90,7 +90,8 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         message = error.format_message().strip()
         if message:
-            _say(message.rstrip("."), "see `recmesh --help`", "usage")
+            command = getattr(getattr(error, "ctx", None), "command_path", "recmesh")
+            _say(message.replace("Value error, ", "").rstrip("."), f"see `{command} --help`", "usage")
         status = error.exit_code
     except Exception as error:  # noqa: BLE001  (the last edge: a bug must still be one line and a status)
         _say(f"internal error: {type(error).__name__}: {error}", "run it again with --verbose and report what it prints", "internal")

@@ -3,7 +3,7 @@
 import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -55,15 +55,23 @@ def cat(  # noqa: PLR0913  (the options of the command)
             _write(out, client.stream_bytes(f"{path}/messages", {**parameters, "format": "mcap"}))
             hint(f"{size(out.stat().st_size)} in {out}.")
             return
-        for row in client.stream_lines(f"{path}/messages", parameters):
-            message = json.loads(row)
-            if "error" in message:
-                raise stream_problem(message["error"])
-            if options.current.json:
-                sys.stdout.write(row + "\n")
-            else:
-                line(_text(message))
-            sys.stdout.flush()
+        if not _print_messages(client.stream_lines(f"{path}/messages", parameters)):
+            hint(f"No messages there: `recmesh recording show {recording}` says when there are any.")
+
+
+def _print_messages(rows: Iterable[str]) -> int:
+    """Print messages as they come; how many there were."""
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007  (told at the end)
+        message = json.loads(row)
+        if "error" in message:
+            raise stream_problem(message["error"])
+        if options.current.json:
+            sys.stdout.write(row + "\n")
+        else:
+            line(_text(message))
+        sys.stdout.flush()
+    return count
 
 
 def _write(path: Path, parts: Iterator[bytes]) -> None:

@@ -14,10 +14,10 @@ from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, pairs, plain, print_json, print_json_line, short, show, size, table
-from peer.cli.timeline import print_timeline, show_timeline
+from peer.cli.timeline import print_timeline, show_timeline, timeline_length
 from peer.cli.times import parse_time_ns
 from peer.cli.values import show_value
-from peer.core.finding import Order
+from peer.core.finding import Order, State
 from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
 
 RECORDINGS = "/api/v1/recordings"
@@ -102,7 +102,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
     text: Annotated[str | None, typer.Option(help="With this text in its name, machine, tags, properties or topics, in capitals or not.")] = None,
     since: Annotated[str | None, typer.Option(help="That end at or after this time.")] = None,
     until: Annotated[str | None, typer.Option(help="That start at or before this time.")] = None,
-    state: Annotated[str | None, typer.Option(help="open, local, partial, remote, missing or corrupt.")] = None,
+    state: Annotated[State | None, typer.Option(help="Of this state: how much of it is here.")] = None,
     properties: Annotated[list[str] | None, typer.Option("--property", metavar="K=V", help="With this property; may be repeated.")] = None,
     sort: Annotated[
         Order, typer.Option(help="created, start, end, size or messages: the latest or largest first. name or site: A first.")
@@ -248,6 +248,7 @@ def _print_recording(answer: dict[str, Any], timeline: Sequence[str]) -> None:
             ("messages", answer["message_count"]),
             ("start", local_time(answer["start_time"])),
             ("end", local_time(answer["end_time"])),
+            ("length", timeline_length(answer)),
             ("tags", answer["tags"]),
             *fact_pairs(answer),
             *((("review", editing.stars(answer)),) if answer["review_count"] else ()),

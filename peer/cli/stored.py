@@ -35,11 +35,17 @@ def verify(*, deep: Annotated[bool, typer.Option("--deep", help="Hash all stored
     def text() -> None:
         for problem in result["problems"]:
             line(f"{problem['where']}: {problem['what']} [{problem['code']}]")
-        line(("ok" if result["ok"] else "NOT ok") + ": checked " + ", ".join(f"{count} {name}" for name, count in result["checked"].items()))
+        line(("ok" if result["ok"] else "NOT ok") + ": checked " + ", ".join(_counted(*each) for each in result["checked"].items()))
 
     show(result, text)
     if not result["ok"]:
         raise VerifyFailedError(f"{len(result['problems'])} problems found", fix="see the list on standard output")
+
+
+def _counted(name: str, count: int) -> str:
+    words = name.replace("_", " ")
+    one = words.removesuffix("es") if words.endswith("ches") else words.removesuffix("s")
+    return f"{count} {one if count == 1 else words}"
 
 
 def rebuild() -> None:

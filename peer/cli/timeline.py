@@ -48,7 +48,7 @@ def draw_timeline(recording: Mapping[str, Any], rows: Rows, levels: str) -> list
     shown = annotations[:ANNOTATIONS_MAX]
     names = [plain(name) for name, _ in rows] + [plain(each["label"]) for each in shown]
     width = min(NAME_WIDTH_MAX, max(len(name) for name in names))
-    ends = ("0 s", duration_text((end_ns - start_ns) / NS_PER_S).replace("\N{MICRO SIGN}", "u"))
+    ends = ("0 s", timeline_length(recording))
     lines = [f"{'':<{width}}  {ends[0]}{ends[1]:>{max(columns - len(ends[0]), len(ends[1]) + 1)}}"]
     lines += [f"{shortened(name, width):<{width}}  {_bar(counts, levels)}" for name, (_, counts) in zip(names, rows, strict=False)]
     for name, each in zip(names[len(rows) :], shown, strict=True):
@@ -56,6 +56,13 @@ def draw_timeline(recording: Mapping[str, Any], rows: Rows, levels: str) -> list
     if len(annotations) > len(shown):
         lines.append(f"and {len(annotations) - len(shown)} more annotations: see `recmesh recording annotations {recording['id'][:12]}`")
     return [each.rstrip() for each in lines]
+
+
+def timeline_length(recording: Mapping[str, Any]) -> str:
+    """From the first message to the last; empty if there are none."""
+    if recording["start_time_ns"] is None:
+        return ""
+    return duration_text((int(recording["end_time_ns"]) - int(recording["start_time_ns"])) / NS_PER_S).replace("\N{MICRO SIGN}", "u")
 
 
 def print_timeline(lines: Sequence[str]) -> None:

@@ -5,12 +5,12 @@ from typing import NamedTuple, get_args
 
 from materializer.fields import is_key
 from peer.core.encoding import decode, encode
-from peer.core.finding import ORDERS, WILDCARD, WILDCARDS_MAX, Finder, Found, Order, PlaceInOrder, RecordingQuery, RecordingSummary
+from peer.core.finding import ORDERS, WILDCARD, WILDCARDS_MAX, Finder, Found, Order, PlaceInOrder, RecordingQuery, RecordingSummary, State
 from peer.core.identity import ID_SIZE, BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import folded
 from peer.core.views import RecordingView, Views
-from peer.errors import NotCanonicalError, RequestError
+from peer.errors import NotCanonicalError, NotFoundError, RequestError
 from peer.operations.holdings import Held, Holdings
 from peer.operations.json_form import Json, to_json
 from peer.operations.references import choose, find_group, is_prefix
@@ -20,7 +20,7 @@ PAGE_MAX = 1000
 FILTER_CHARACTERS_MAX = 1024
 CURSOR_CHARACTERS_MAX = 4096
 SHORT_DIGITS = 8
-STATES = ("open", "local", "partial", "remote", "missing", "corrupt")
+STATES: Sequence[str] = get_args(State)
 assert get_args(Order) == ORDERS
 
 
@@ -80,6 +80,10 @@ class Finding:
         if is_prefix(reference) and len(reference) == 2 * ID_SIZE:
             deleted = True  # Whoever writes the whole id means this one.
         candidates = await self._finder.named(list(self.replica.groups), reference, deleted=deleted)
+        hidden = [] if candidates or deleted else await self._finder.named(list(self.replica.groups), reference, deleted=True)
+        if any(is_prefix(reference) or folded(name) == folded(reference) for _, _, name in hidden):
+            fix = "`recmesh recording list --deleted` has its id, `recmesh recording restore` takes that back"
+            raise NotFoundError(f"{reference!r} is deleted", fix=fix)
         return choose(reference, "recording", ((recording, name, (group, recording)) for group, recording, name in candidates))
 
     def held(self, view: RecordingView) -> Held:

@@ -38,7 +38,12 @@ def choose(reference: str, what: str, candidates: Iterable[tuple[bytes, str, T]]
         if (name and folded(name) == folded(reference)) or (is_prefix(reference) and identifier.hex().startswith(reference)):
             found.append((identifier, name, thing))
     if not found:
-        raise NotFoundError(f"there is no {what} {reference[:128]!r} here", fix=f"see `recmesh {see or f'{what} list'}`")
+        short = (
+            ""
+            if len(reference) >= PREFIX_CHARACTERS_MIN or not _HEX.issuperset(reference)
+            else f", and write {PREFIX_CHARACTERS_MIN} digits of an id"
+        )
+        raise NotFoundError(f"there is no {what} {reference[:128]!r} here", fix=f"see `recmesh {see or f'{what} list'}`{short}")
     if len(found) > 1:
         names = ", ".join(f"{name} {identifier.hex()[:12]}" for identifier, name, _ in sorted(found, key=lambda each: each[0])[:SHOWN_MAX])
         raise AmbiguousError(f"{reference!r} fits {len(found)} {what}s: {names}", fix="write more of its id")

@@ -64,6 +64,8 @@ def on_a_terminal(site: Site, *arguments: str, answer: str) -> int:
 def test_a_title_is_set_found_and_taken_away(recmesh: Command, mine: str) -> None:
     assert recmesh("recording", "set", mine, "title", "Night run", "--json").json["title"] == "Night run"
     assert "Night run" in recmesh("recording", "show", mine).out
+    hint = recmesh("recording", "set", mine, "title", "Night run").err
+    assert "`recmesh recording list --property 'title=Night run'`" in hint, "it can be pasted"
     assert [each["name"] for each in recmesh("recording", "list", "--property", "title=Night run", "--json").json] == [mine]
     assert recmesh("recording", "set", mine, "title", "", "--json").json["title"] is None
     assert recmesh("recording", "set", mine, "a b", "x").code == "request_invalid"
@@ -138,6 +140,7 @@ def test_a_time_in_a_recording_is_annotated_answered_and_taken_back(recmesh: Com
     assert [each["id"] for each in left["annotations"]] == [reply["id"]]
     assert recmesh("recording", "unannotate", first["id"]).code == "not_found"
     assert recmesh("recording", "annotate", mine, "--label", "x", "--end", "+1s").status == 2
+    assert "+12.5s" in recmesh("recording", "annotate", mine, "--label", "x", "--start", "1.5").err
     assert recmesh("recording", "annotate", mine, "--label", "x", "--start", "soon").status == 2
     assert recmesh("recording", "annotate", mine, "--label", "x", "--start", "+2s", "--end", "+1s").code == "request_invalid"
     assert recmesh("recording", "annotate", mine).status == 2
@@ -155,11 +158,13 @@ def test_a_person_reviews_a_recording_once(recmesh: Command, mine: str) -> None:
     assert "3.50" in next(line for line in recmesh("recording", "list").out.splitlines() if line.startswith(f"{mine} "))
     note = recmesh("recording", "annotate", mine, "--label", "odd", "--json").json["id"]
     assert recmesh("recording", "review", mine, "1", "--annotation", note, "--json").json["review_average"] == "3.50"
+    told = recmesh("recording", "review", mine, "1", "--annotation", note[:8]).out
+    assert told.endswith("1, 1.00 of 5 (1)\n"), "what is told is about the annotation, not about the recording"
     assert "1.00 of 5 (1)" in recmesh("recording", "annotations", mine).out
     recmesh("recording", "review", mine, "none", "--person", "ann")
     assert recmesh("recording", "review", mine, "", "--json").json["reviews"] == []
     for wrong in ("good", "0", "6", "4.5", "-1", "12"):
-        assert recmesh("recording", "review", mine, *(["--"] if wrong == "-1" else []), wrong).code == "request_invalid"
+        assert recmesh("recording", "review", mine, *(["--"] if wrong == "-1" else []), wrong).status == 2
     assert recmesh("recording", "review", mine).status == 2
 
 

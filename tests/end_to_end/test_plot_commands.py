@@ -86,7 +86,11 @@ def test_lists_are_sorted_by_what_is_asked_for(recmesh: Command, bag: Path) -> N
     assert names() == ["sort-b", "sort-a"]
     assert names("--reverse") == names("--sort", "name") == ["sort-a", "sort-b"]
     assert names("--topic", "/cam*") == ["sort-b", "sort-a"]
-    assert recmesh("recording", "list", "--sort", "colour").status == 2
+    for wrong in (("--sort", "colour"), ("--state", "colour")):
+        refused = recmesh("recording", "list", *wrong)
+        assert (refused.status, refused.code) == (2, "usage")
+        assert "'colour' is not one of '" in refused.err
+        assert "`recmesh recording list --help`" in refused.err, "not the list of all commands"
 
 
 def test_no_command_but_plot_loads_what_draws() -> None:

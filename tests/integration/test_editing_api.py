@@ -61,7 +61,8 @@ async def test_a_deleted_recording_is_hidden_everywhere_until_it_is_restored(pee
     assert await listed(peer) == []
     assert await listed(peer, deleted="1") == ["run_0"]
     assert (await peer.get(f"{GROUPS}/lab"))["state_digest"] != before
-    assert (await peer.get(ONE, status=404))["code"] == "not_found"
+    refused = await peer.get(ONE, status=404)
+    assert (refused["code"], "'run_0' is deleted" in refused["detail"]) == ("not_found", True)
     assert (await peer.get(f"{RECORDINGS}/{found['id']}", RecordingShown))["deleted"] is True
     await peer.until(f"{RECORDINGS}/{found['id']}", lambda _: not list(folder.iterdir()))
     assert (await peer.post(f"{RECORDINGS}/{found['id']}/fetch", status=400))["code"] == "request_invalid"
@@ -71,6 +72,7 @@ async def test_a_deleted_recording_is_hidden_everywhere_until_it_is_restored(pee
     assert await listed(peer) == ["run_0"]
     await peer.until(f"{RECORDINGS}/{found['id']}", lambda _: [path.name for path in folder.iterdir()] == ["run_0"])
     assert (await peer.post(f"{ONE}/restore", status=409))["code"] == "no_change"
+    assert "6 digits" in (await peer.get(f"{RECORDINGS}/abc12", status=404))["fix"], "too short for the start of an id"
 
 
 async def test_properties_are_set_found_and_taken_away(peer: RunningPeer) -> None:
