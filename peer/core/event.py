@@ -6,10 +6,18 @@ stand in `peer/sync/PROTOCOL.md`.
 
 from typing import NamedTuple
 
-from peer.core.encoding import decode_shallow, decode_trusted, encode
+from peer.core.encoding import decode_shallow, decode_trusted, encode, head_size
 from peer.core.hashing import event_hash, hash_bytes
 from peer.core.identity import ID_SIZE, EventId, GroupId, LogId
-from peer.errors import BodyMismatchError, ClockNotIncreasingError, HeaderInvalidError, LogGapError, VersionUnknownError, WrongLogError
+from peer.errors import (
+    BodyMismatchError,
+    ClockNotIncreasingError,
+    HeaderInvalidError,
+    LogGapError,
+    NotCanonicalError,
+    VersionUnknownError,
+    WrongLogError,
+)
 
 EVENT_VERSION = 1
 TYPE_BYTES_MAX = 64
@@ -18,6 +26,8 @@ BODY_SIZE_MAX = 65536
 HEADER_SIZE_MAX = 1024
 UINT64_MAX = 2**64 - 1
 HEADER_FIELDS = 10
+ID_FIELD_SIZE = head_size(ID_SIZE) + ID_SIZE
+"""An id or hash as it is encoded."""
 
 
 class Header(NamedTuple):
@@ -90,8 +100,10 @@ def read_header(data: bytes) -> Header:
         raise VersionUnknownError(f"events of version {fields[0]} are not known here", fix="upgrade recmesh at this site")
     if len(fields) != HEADER_FIELDS:
         raise HeaderInvalidError(f"an event header of {len(fields)} fields instead of {HEADER_FIELDS}")
-    header = Header(*fields)  # type: ignore[arg-type]
+    header = Header._make(fields)
     _check_fields(header)
+    if len(data) != _encoded_size(header):
+        raise NotCanonicalError("not the deterministic CBOR encoding of its value")
     return header
 
 
@@ -134,3 +146,11 @@ def _check_fields(header: Header) -> None:
     for ref in refs:
         if type(ref) is not bytes or len(ref) != ID_SIZE:
             raise HeaderInvalidError("a ref in an event header that is not 32 bytes")
+
+
+def _encoded_size(header: Header) -> int:
+    """How many bytes `encode` makes of a header with these fields, and nobody makes of it in fewer."""
+    _, _, _, seq, _, hlc, type_, refs, body_size, _ = header
+    type_size = len(type_.encode())
+    heads = head_size(seq) + head_size(hlc) + head_size(type_size) + head_size(body_size)
+    return 3 + heads + type_size + ID_FIELD_SIZE * (4 + len(refs))  # The array, the version and the array of refs: one byte each.

@@ -7,6 +7,7 @@ import pytest
 from peer.core import encoding, event, group
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
 from tests.unit.core import test_encoding as encodings
+from tests.unit.core import test_event as events
 from tests.unit.core import test_group as groups
 from tests.unit.core import test_run as runs
 
@@ -20,6 +21,11 @@ def ignore_the_checksum_of_an_invitation(patch: pytest.MonkeyPatch) -> None:
 def take_any_encoding(patch: pytest.MonkeyPatch) -> None:
     """One value may have several encodings, and so one event several ids."""
     change(patch, encoding._decode, ("if again != data:", "if False:"))
+
+
+def take_any_encoding_of_a_header(patch: pytest.MonkeyPatch) -> None:
+    """A header may be longer than its fields make it."""
+    change(patch, event.read_header, ("if len(data) != _encoded_size(header):", "if False:"))
 
 
 def trust_the_middle_of_a_run(patch: pytest.MonkeyPatch) -> None:
@@ -38,6 +44,13 @@ def encodings_are_the_only_ones(_folder: Path) -> None:
         encodings.test_hostile_bytes_are_refused_in_no_time(what)
 
 
+def headers_are_the_shortest(_folder: Path) -> None:
+    """Other encodings of a good header are refused."""
+    good = encoding.encode(events.fields())
+    for data in (good + b"\0", b"\x98\x0a" + good[1:]):
+        events.test_header_bytes_that_are_not_deterministic_are_refused(data)
+
+
 def chains_are_whole(_folder: Path) -> None:
     """A run with something missing or exchanged in its middle is refused."""
     for what in ("an event in the middle is missing", "two events have changed places"):
@@ -47,6 +60,7 @@ def chains_are_whole(_folder: Path) -> None:
 MUTANTS = (
     Mutant(ignore_the_checksum_of_an_invitation, lambda _folder: groups.test_every_wrong_character_is_noticed()),
     Mutant(take_any_encoding, encodings_are_the_only_ones),
+    Mutant(take_any_encoding_of_a_header, headers_are_the_shortest),
     Mutant(trust_the_middle_of_a_run, chains_are_whole),
     Mutant(take_a_body_for_its_header, lambda _folder: runs.test_a_run_is_refused_as_a_whole_where("two bodies have changed places")),
 )

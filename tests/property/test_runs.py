@@ -1,6 +1,7 @@
 """Damage to a run, validly signed or not, is found; nothing but the tree of event errors comes out of the readers."""
 
 import contextlib
+import random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from peer.core.event import Event, Header, read_event, read_header
 from peer.core.hashing import event_hash, hash_bytes
 from peer.core.identity import EventId
 from peer.core.run import RUN_EVENTS_MAX, Draft, read_run, sign_run
-from peer.errors import CertificateInvalidError, EventRejectedError
+from peer.errors import CertificateInvalidError, EventRejectedError, NotCanonicalError
 from tests.samples import GROUP, SampleLog, parts
 
 bodies = st.binary(max_size=200)
@@ -111,6 +112,42 @@ def test_any_array_is_a_header_or_is_refused(fields: list[object]) -> None:
     for candidate in (fields, [1, *fields], [1, GROUP, bytes(32), *fields]):
         with contextlib.suppress(EventRejectedError):
             assert list(read_header(encode(candidate))) == candidate
+
+
+def written(value: object, chance: random.Random) -> bytes:
+    """`value` in any CBOR that means it: with heads longer than needed, now and then."""
+    if isinstance(value, list):
+        return head(4, len(value), chance) + b"".join(written(item, chance) for item in value)
+    if isinstance(value, int):
+        return head(0, value, chance)
+    data = value.encode() if isinstance(value, str) else value
+    assert isinstance(data, bytes)
+    return head(2 if isinstance(value, bytes) else 3, len(data), chance) + data
+
+
+def head(major: int, number: int, chance: random.Random) -> bytes:
+    """The head of an item, mostly the shortest."""
+    forms = [number.to_bytes(size, "big") for size in (1, 2, 4, 8) if number < 1 << 8 * size]
+    longer = [bytes([major << 5 | 23 + len(form).bit_length()]) + form for form in forms]
+    if number < 24:
+        longer.insert(0, bytes([major << 5 | number]))
+    return longer[0] if chance.random() < 0.9 else chance.choice(longer)
+
+
+@given(
+    st.integers(0, 2**64 - 2), st.integers(0, 2**64 - 1), types, st.lists(ids, max_size=3), st.integers(0, 65536), st.randoms(use_true_random=False)
+)
+def test_a_header_is_accepted_in_the_one_form_in_which_it_is_encoded(
+    seq: int, hlc: int, type_: str, refs: list[EventId], body_size: int, chance: random.Random
+) -> None:
+    fields = [1, GROUP, bytes(32), seq, bytes(32), hlc, type_, refs, body_size, bytes(32)]
+    data = written(fields, chance) + chance.choice((b"", b"", b"", b"\0"))
+    try:
+        header = read_header(data)
+    except NotCanonicalError:
+        assert data != encode(fields)
+    else:
+        assert data == encode(list(header)) == encode(fields)
 
 
 @given(st.lists(scalars, max_size=7))
