@@ -13,6 +13,11 @@ from mcap.records import Channel, Schema
 from materializer.mcap_pieces import FRAME, Chunk, Read, Record, frames, pieces, summary
 from materializer.mcap_taking import DAMAGED
 
+CHANNEL_SIZE_MAX = 1024 * 1024
+"""Of what a file says of one channel; more is passed over."""
+CHANNELS_SIZE_MAX = 64 * 1024 * 1024
+"""Of all of them; what comes then is passed over."""
+
 
 class ChannelFacts(NamedTuple):
     """One channel."""
@@ -50,14 +55,19 @@ def _records(read: Read, size: int) -> Iterator[tuple[int, bytes]]:
 def _collect(records: Iterator[tuple[int, bytes]]) -> list[ChannelFacts]:
     schemas: dict[int, str] = {}
     channels: dict[int, Channel] = {}
+    room = CHANNELS_SIZE_MAX
     for opcode, content in records:
         try:
             if opcode == Opcode.SCHEMA:
                 schema = Schema.read(ReadDataStream(BytesIO(content)))
-                schemas[schema.id] = schema.name
-            elif opcode == Opcode.CHANNEL:
+                room -= 0 if schemas.get(schema.id) == schema.name else len(schema.name)
+                if room >= 0:
+                    schemas[schema.id] = schema.name
+            elif opcode == Opcode.CHANNEL and len(content) <= CHANNEL_SIZE_MAX:
                 channel = Channel.read(ReadDataStream(BytesIO(content)))
-                channels[channel.id] = channel
+                room -= 0 if channels.get(channel.id) == channel else len(content)
+                if room >= 0:
+                    channels[channel.id] = channel
         except DAMAGED:
             continue
     return [ChannelFacts(each.topic, schemas.get(each.schema_id, ""), each.message_encoding, each.metadata) for each in channels.values()]

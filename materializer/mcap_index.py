@@ -17,21 +17,21 @@ from typing import BinaryIO, NamedTuple
 
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, ChunkIndex, Footer, Header, Schema, Statistics
-from mcap.stream_reader import get_chunk_data_stream
-from zstandard import frame_content_size
 
 from materializer.fields import EmbeddedEntry
 from materializer.mcap_embedded import Embedded, Place, indexed_place, read_embedded
-from materializer.mcap_records import FRAME_SIZE, MESSAGE_HEADER_SIZE, UNREADABLE, Damage, frames, parse
+from materializer.mcap_records import FRAME_SIZE, MESSAGE_HEADER_SIZE, UNREADABLE, Damage, decompress, frames, parse
 from peer.core.hashing import hash_bytes
 from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
 
 MAGIC = b"\x89MCAP0\r\n"
 FOOTER_SIZE = FRAME_SIZE + 20
-COMPRESSIONS = ("", "lz4", "zstd")
 SMALL_RECORD_SIZE_MAX = 64 * 1024 * 1024
 SUMMARY_SIZE_MAX = 256 * 1024 * 1024
-CHUNK_SIZE_MAX = 1024 * 1024 * 1024
+CHUNK_SIZE_MAX = 256 * 1024 * 1024
+"""Of a chunk, packed or not, where chunks are read: it may have been made by somebody who means to fill the memory."""
+DESCRIPTIONS_SIZE_MAX = 256 * 1024 * 1024
+"""Of the names in all schemas and channels; of schemas no more than their hashes are held."""
 TIME_MAX_NS = 2**63 - 1
 
 _FRAME = struct.Struct("<BQ")
@@ -171,38 +171,64 @@ class _Summary:
         self.places: list[Place] = []
 
 
+class _Schema(NamedTuple):
+    name: str
+    encoding: str
+    hash: bytes
+
+
+class _Channel(NamedTuple):
+    topic: str
+    schema: int
+    encoding: str
+    hash: bytes
+    """Of what else is said of it."""
+
+
 class _Channels:
     """Schemas and channels by their numbers, and how many messages each channel has."""
 
     def __init__(self) -> None:
-        self.schemas: dict[int, Schema] = {}
-        self.channels: dict[int, Channel] = {}
+        self.schemas: dict[int, _Schema] = {}
+        self.channels: dict[int, _Channel] = {}
         self.counts: Counter[int] = Counter()
+        self._size = 0
 
     def add(self, opcode: int, data: bytes) -> None:
         """Take a schema or channel record."""
         if opcode == Opcode.SCHEMA:
             schema = parse(Schema.read, data)
-            self.schemas[schema.id] = schema
+            kept = _Schema(schema.name, schema.encoding, hash_bytes(schema.data))
+            if self.schemas.get(schema.id) != kept:
+                self._charge(schema.name, schema.encoding)
+            self.schemas[schema.id] = kept
         elif opcode == Opcode.CHANNEL:
+            if len(data) > SMALL_RECORD_SIZE_MAX:
+                raise Damage(f"a channel of {len(data)} bytes")
             channel = parse(Channel.read, data)
-            if self.channels.setdefault(channel.id, channel) != channel:
+            rest = hash_bytes(repr(sorted(channel.metadata.items())).encode())
+            found = _Channel(channel.topic, channel.schema_id, channel.message_encoding, rest)
+            if channel.id not in self.channels:
+                self._charge(channel.topic, channel.message_encoding)
+            if self.channels.setdefault(channel.id, found) != found:
                 raise Damage(f"two different channels have the number {channel.id}")
 
     def topics(self) -> list[Topic]:
         """One entry per topic, schema and encoding. Raises `Damage` if a number names nothing."""
         counts: Counter[tuple[str, str, str, str, bytes]] = Counter()
-        hashes = {number: hash_bytes(schema.data) for number, schema in self.schemas.items()}
         for number, channel in self.channels.items():
-            if channel.schema_id and channel.schema_id not in self.schemas:
+            if channel.schema and channel.schema not in self.schemas:
                 raise Damage(f"channel {number} has a schema that is not there")
-            schema = self.schemas.get(channel.schema_id)
-            name, encoding = (schema.name, schema.encoding) if schema else ("", "")
-            schema_hash = hashes[schema.id] if schema else b""
-            counts[channel.topic, name, encoding, channel.message_encoding, schema_hash] += self.counts[number]
+            schema = self.schemas.get(channel.schema, _Schema("", "", b""))
+            counts[channel.topic, schema.name, schema.encoding, channel.encoding, schema.hash] += self.counts[number]
         if set(self.counts) - set(self.channels):
             raise Damage("messages of a channel that is not there")
         return [Topic(*key[:-1], count, key[-1]) for key, count in sorted(counts.items())]
+
+    def _charge(self, *names: str) -> None:
+        self._size += sum(map(len, names))
+        if self._size > DESCRIPTIONS_SIZE_MAX:
+            raise Damage("its channels have names that are too long")
 
 
 def _from_summary(file: BinaryIO, size: int, header: Header, footer: Footer) -> McapIndex:
@@ -320,12 +346,11 @@ def _from_records(file: BinaryIO, size: int, header: Header) -> McapIndex:
 
 def _count_chunk(channels: _Channels, times: _Times, content: bytes) -> None:
     chunk = parse(Chunk.read, content)
-    if chunk.compression not in COMPRESSIONS:
-        raise Damage(f"compression {chunk.compression[:16]!r} is not known here")
-    if chunk.uncompressed_size > CHUNK_SIZE_MAX or (chunk.compression == "zstd" and frame_content_size(chunk.data) > CHUNK_SIZE_MAX):
+    if chunk.uncompressed_size > CHUNK_SIZE_MAX:
         raise Damage(f"a chunk of {chunk.uncompressed_size} bytes, where at most {CHUNK_SIZE_MAX} are read")
-    stream, length = get_chunk_data_stream(chunk, validate_crc=True)
-    data = stream.read(length)
+    data = decompress(chunk.compression, chunk.data, chunk.uncompressed_size)
+    if chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
+        raise Damage("the checksum of a chunk does not match")
     for opcode, start, size in frames(data):
         if opcode == Opcode.MESSAGE:
             _count(channels, times, data, start, size)

@@ -16,6 +16,7 @@ from mcap.records import AttachmentIndex, ChunkIndex, Footer, MetadataIndex, Sta
 from materializer.mcap_records import (
     CHUNK_SIZE_MAX,
     FRAME_SIZE,
+    HELD_BYTES_MAX,
     MESSAGE_HEADER_SIZE,
     UNREADABLE,
     Channels,
@@ -42,6 +43,15 @@ RUN_SIZE_MAX = 1024 * 1024
 SECTIONS_MAX = 1_000_000
 
 
+RUN_CHANNELS_MAX = 256
+"""Of messages outside of chunks it is known which channels they are of, if these are no more."""
+GAPS_PER_TURN = 1000
+"""Looked at before others have their turn."""
+SECTION_COST = 128
+CHANNEL_COST = 64
+"""What a section, and a channel that one names alone, takes of the memory, at most."""
+
+
 class Section(NamedTuple):
     """A chunk, or messages outside of chunks one after the other."""
 
@@ -65,6 +75,30 @@ class Layout(NamedTuple):
     """In the order of the file."""
     damage: str = ""
     """What is wrong behind the last of them."""
+
+    sets_cost: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Of the memory, about."""
+        return self.channels.cost + SECTION_COST * len(self.sections) + self.sets_cost
+
+
+class _Sets:
+    """Which channels sections have messages of: each such set once, since most are equal."""
+
+    def __init__(self) -> None:
+        self.sets: dict[frozenset[int], frozenset[int]] = {}
+        self.cost = 0
+        """Of the memory, about."""
+
+    def keep(self, channels: frozenset[int]) -> frozenset[int]:
+        """An equal one that is kept. Raises `TooMuch`."""
+        if channels not in self.sets:
+            self.cost += SECTION_COST + CHANNEL_COST * len(channels)
+            if self.cost > HELD_BYTES_MAX:
+                raise TooMuch(f"more than {HELD_BYTES_MAX} bytes about chunks")
+        return self.sets.setdefault(channels, channels)
 
 
 async def read_layout(source: RandomAccess) -> Layout:
@@ -98,14 +132,15 @@ async def _from_summary(source: RandomAccess) -> Layout:
 def _read_summary(data: bytes) -> tuple[Layout, list[tuple[int, int]]]:
     """The layout, and start and end of all that the summary names. Raises `Damage` if it contradicts itself."""
     channels, statistics, known = Channels(), None, list[tuple[int, int]]()
-    chunks: list[ChunkIndex] = []
+    sections: list[Section] = []
+    sets = _Sets()
     for opcode, start, length in frames(data):
         content = data[start : start + length]
         match opcode:
             case Opcode.STATISTICS:
                 statistics = parse(Statistics.read, content)
             case Opcode.CHUNK_INDEX:
-                chunks.append(parse(ChunkIndex.read, content))
+                sections.append(_section(parse(ChunkIndex.read, content), sets))
             case Opcode.ATTACHMENT_INDEX:
                 attachment = parse(AttachmentIndex.read, content)
                 known.append((attachment.offset, attachment.offset + attachment.length))
@@ -114,27 +149,29 @@ def _read_summary(data: bytes) -> tuple[Layout, list[tuple[int, int]]]:
                 known.append((metadata.offset, metadata.offset + metadata.length))
             case _:
                 channels.add(opcode, content)
-    if statistics is None or statistics.chunk_count != len(chunks) or len(chunks) > SECTIONS_MAX:
+    if statistics is None or statistics.chunk_count != len(sections) or len(sections) > SECTIONS_MAX:
         raise Damage("the summary does not name all chunks")
-    if not set(statistics.channel_message_counts).union(*(chunk.message_index_offsets for chunk in chunks)) <= channels.numbers:
+    if not set(statistics.channel_message_counts).union(*sets.sets) <= channels.numbers:
         raise Damage("the summary has messages of a channel that is not there")
-    sections = sorted(map(_section, chunks))
+    sections.sort(key=lambda section: section.start)
     known += [(section.start, section.start + section.length + section.index_length) for section in sections]
-    return Layout(channels, sections), sorted(known)
+    return Layout(channels, sections, sets_cost=sets.cost), sorted(known)
 
 
-def _section(chunk: ChunkIndex) -> Section:
+def _section(chunk: ChunkIndex, sets: _Sets) -> Section:
     if chunk.chunk_length > CHUNK_SIZE_MAX:
         raise Damage("a chunk is too long")
-    channels = frozenset(chunk.message_index_offsets) or None
+    numbers = sets.keep(frozenset(chunk.message_index_offsets)) or None
     times = (chunk.message_start_time, chunk.message_end_time)
-    return Section(chunk.chunk_start_offset, chunk.chunk_length, *times, channels, is_chunk=True, index_length=chunk.message_index_length)
+    return Section(chunk.chunk_start_offset, chunk.chunk_length, *times, numbers, is_chunk=True, index_length=chunk.message_index_length)
 
 
 async def _check_gaps(source: RandomAccess, end: int, known: Sequence[tuple[int, int]]) -> None:
     """Between what the summary names there must be no messages."""
     position = len(MAGIC)
-    for start, stop in (*known, (end, end)):
+    for number, (start, stop) in enumerate((*known, (end, end))):
+        if number % GAPS_PER_TURN == 0:
+            await asyncio.sleep(0)
         if start < position or stop < start or stop > end:
             raise Damage("the summary names what is not there")
         window = _Window(source, start)
@@ -176,8 +213,8 @@ async def _from_records(source: RandomAccess) -> Layout:
     try:
         await scan.run()
     except UNREADABLE as error:
-        return Layout(scan.channels, scan.sections, str(error) or "a record cannot be read")
-    return Layout(scan.channels, scan.sections)
+        return Layout(scan.channels, scan.sections, str(error) or "a record cannot be read", scan.sets.cost)
+    return Layout(scan.channels, scan.sections, sets_cost=scan.sets.cost)
 
 
 class _Scan:
@@ -187,6 +224,7 @@ class _Scan:
         self._window = _Window(source, source.size)
         self.channels = Channels()
         self.sections: list[Section] = []
+        self.sets = _Sets()
         self._end = source.size - len(MAGIC)
 
     async def run(self) -> None:
@@ -206,9 +244,15 @@ class _Scan:
             elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
                 if length > SMALL_RECORD_SIZE_MAX:
                     raise Damage(f"a record of {length} bytes, where at most {SMALL_RECORD_SIZE_MAX} are read")
-                self.channels.add(opcode, (await self._window.read(position, size))[FRAME_SIZE:])
+                await self._describe(opcode, (await self._window.read(position, size))[FRAME_SIZE:])
             position += size
         raise Damage("it ends in the middle")
+
+    async def _describe(self, opcode: int, data: bytes) -> None:
+        if len(data) > WINDOW_SIZE:
+            await asyncio.to_thread(self.channels.add, opcode, data)
+        else:
+            self.channels.add(opcode, data)
 
     def _add_message(self, head: bytes, position: int, size: int) -> None:
         if len(head) < FRAME_SIZE + MESSAGE_HEADER_SIZE:
@@ -221,13 +265,18 @@ class _Scan:
         if last is None or last.is_chunk or last.start + last.length != position or last.length + size > RUN_SIZE_MAX:
             self._add(Section(position, size, log_ns, log_ns, frozenset((channel,)), is_chunk=False))
             return
-        assert last.channels is not None
+        channels = last.channels
+        if channels is not None and channel not in channels:
+            channels = channels | {channel} if len(channels) < RUN_CHANNELS_MAX else None
         start_ns, end_ns = min(last.start_ns, log_ns), max(last.end_ns, log_ns)
-        self.sections[-1] = Section(last.start, last.length + size, start_ns, end_ns, last.channels | {channel}, is_chunk=False)
+        self.sections[-1] = Section(last.start, last.length + size, start_ns, end_ns, channels, is_chunk=False)
 
     def _add(self, section: Section | None) -> None:
         if len(self.sections) >= SECTIONS_MAX:
             raise TooMuch(f"more than {SECTIONS_MAX} chunks")
+        last = self.sections[-1] if self.sections else None
+        if last is not None and not last.is_chunk and last.channels is not None:
+            self.sections[-1] = last._replace(channels=self.sets.keep(last.channels))
         if section is not None:
             self.sections.append(section)
 
@@ -243,4 +292,4 @@ class _Scan:
         start_ns, end_ns, numbers = found
         for number in numbers:
             self.channels.facts(number)
-        return Section(position, len(record), start_ns, end_ns, numbers, is_chunk=True)
+        return Section(position, len(record), start_ns, end_ns, self.sets.keep(numbers), is_chunk=True)

@@ -114,9 +114,14 @@ class _File:
         self._source = part.open()
         self._layout: Layout | None = None
         self._waiting: list[Section] = []
+        self.cost = 0
+        """Of what is known of it, in memory."""
+        self.cursors = 0
+        """That are not at their end."""
 
     async def load(self) -> None:
         self._layout = await read_layout(self._source)
+        self.cost = self._layout.cost
         self._waiting = sections_wanted(self._layout, self._selection)[::-1]
         self._expect()
 
@@ -124,6 +129,11 @@ class _File:
     def next_time_ns(self) -> int | None:
         """When its next section begins."""
         return self._waiting[-1].start_ns if self._waiting else None
+
+    @property
+    def is_done(self) -> bool:
+        """True if there is nothing more in it."""
+        return not self._waiting and not self.cursors and not self.damage
 
     @property
     def damage(self) -> str:
@@ -191,7 +201,7 @@ class _Merge:
 
     def __init__(self, parts: Sequence[Part], selection: Selection) -> None:
         self._selection = selection
-        self._files: list[_File] = []
+        self._files: dict[int, _File] = {}
         self._held = 0
         self._last_ns = 0
         self._waiting: list[_Item] = []
@@ -200,7 +210,14 @@ class _Merge:
                 self._push((part.start_ns, _PART, number, 0), part)
 
     async def close(self) -> None:
-        for file in self._files:
+        while self._files:
+            await self._files.popitem()[1].close()
+
+    async def _let_go(self, file: _File) -> None:
+        """Close a file as soon as there is nothing more in it: a recording may have many, one after the other."""
+        if file.is_done:
+            del self._files[file.number]
+            self._held -= file.cost
             await file.close()
 
     async def next_batch(self) -> list[Message]:
@@ -212,6 +229,8 @@ class _Merge:
             if isinstance(item, _Cursor):
                 heapq.heappop(self._waiting)
                 size += self._take(item, batch, size)
+                if not item:
+                    await self._let_go(item.file)
                 if len(batch) >= BATCH_MESSAGES or size >= BATCH_BYTES:
                     break
             elif batch:
@@ -236,29 +255,36 @@ class _Merge:
             self._push(cursor.key(), cursor)
         else:
             self._held -= cursor.cost
+            cursor.file.cursors -= 1
         return taken
 
     async def _open(self, key: tuple[int, int, int, int], item: "Part | _File") -> None:
         try:
             if isinstance(item, Part):
                 file = _File(key[2], item, self._selection)
-                self._files.append(file)
+                self._files[file.number] = file
                 await file.load()
+                self._charge(file.cost)
             else:
                 file = item
                 if key[1] == _END:
                     raise Damage(file.damage)
                 self._hold(_Cursor(file, await file.open_next()))
             self._push_next(file)
+            await self._let_go(file)
         except (*UNREADABLE, TooMuch) as error:
             raise failure(error, item.name) from error
 
     def _hold(self, cursor: _Cursor) -> None:
-        self._held += cursor.cost
+        self._charge(cursor.cost)
+        if cursor:
+            cursor.file.cursors += 1
+            self._push(cursor.key(), cursor)
+
+    def _charge(self, cost: int) -> None:
+        self._held += cost
         if self._held > HELD_BYTES_MAX:
             raise TooMuch(f"more than {HELD_BYTES_MAX} bytes of messages at once")
-        if cursor:
-            self._push(cursor.key(), cursor)
 
     def _push_next(self, file: _File) -> None:
         time_ns = file.next_time_ns

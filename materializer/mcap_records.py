@@ -28,6 +28,15 @@ HELD_BYTES_MAX = 128 * 1024 * 1024
 MESSAGE_COST = 256
 """What a message takes of the memory beside its bytes, at most."""
 
+DESCRIPTIONS_SIZE_MAX = 64 * 1024 * 1024
+"""Bytes of the schemas and channels of one file."""
+CHANNEL_SIZE_MAX = 1024 * 1024
+"""Of what a file says of one channel."""
+NAME_SIZE_MAX = 4096
+"""Of a topic, a schema or an encoding, as in events: it stands with each message that is shown."""
+ENTRY_COST = 256
+"""What a channel, or something that is said of it, takes of the memory beside its bytes, at most."""
+
 TIME_STOP_NS = 2**64
 """Behind all times."""
 
@@ -92,6 +101,8 @@ class Channels:
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
         self._facts: dict[int, ChannelFacts] = {}
+        self.cost = 0
+        """Of the memory, about."""
 
     @property
     def numbers(self) -> AbstractSet[int]:
@@ -99,15 +110,29 @@ class Channels:
         return self._channels.keys()
 
     def add(self, opcode: int, data: bytes) -> None:
-        """Take a schema or channel record. Raises `Damage` if another one has its number."""
+        """Take a schema or channel record. Raises `Damage` if another one has its number, `TooMuch`."""
         if opcode == Opcode.SCHEMA:
             schema = parse(Schema.read, data)
+            if schema.id not in self._schemas:
+                self._charge(len(data), schema.name, schema.encoding)
             if self._schemas.setdefault(schema.id, schema) != schema:
                 raise Damage(f"two different schemas have the number {schema.id}")
         elif opcode == Opcode.CHANNEL:
+            if len(data) > CHANNEL_SIZE_MAX:
+                raise Damage(f"a channel of {len(data)} bytes")
             channel = parse(Channel.read, data)
+            if channel.id not in self._channels:
+                self._charge(len(data) + ENTRY_COST * len(channel.metadata), channel.topic, channel.message_encoding)
             if self._channels.setdefault(channel.id, channel) != channel:
                 raise Damage(f"two different channels have the number {channel.id}")
+
+    def _charge(self, size: int, *names: str) -> None:
+        """Count what one more takes of the memory."""
+        if max(map(len, names)) > NAME_SIZE_MAX:
+            raise Damage("a name is too long")
+        self.cost += size + ENTRY_COST
+        if self.cost > DESCRIPTIONS_SIZE_MAX:
+            raise TooMuch(f"more than {DESCRIPTIONS_SIZE_MAX} bytes of schemas and channels")
 
     def facts(self, number: int) -> ChannelFacts:
         """What is known of a channel, always the same object. Raises `Damage` if it is not there, or its schema is not."""
@@ -177,11 +202,17 @@ def unpack_chunk(record: bytes) -> bytes:
         raise Damage("a chunk is longer than its record")
     if size > CHUNK_SIZE_MAX:
         raise TooMuch(f"a chunk of {size} bytes, where at most {CHUNK_SIZE_MAX} are read")
+    data = decompress(compression, packed, size)
+    if crc and zlib.crc32(data) != crc:
+        raise Damage("the checksum of a chunk does not match")
+    return data
+
+
+def decompress(compression: str, packed: bytes, size: int) -> bytes:
+    """The `size` bytes of a chunk. Raises `Damage` for any other number of them, before more are made."""
     data = _decompress(compression, packed, size)
     if len(data) != size:
         raise Damage("a chunk has not the size that it says")
-    if crc and zlib.crc32(data) != crc:
-        raise Damage("the checksum of a chunk does not match")
     return data
 
 

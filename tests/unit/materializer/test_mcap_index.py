@@ -1,12 +1,15 @@
 import os
 import resource
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
 import pytest
+import zstandard
 from blake3 import blake3
-from mcap.writer import CompressionType
+from lz4 import frame as lz4_frame
+from mcap.writer import CompressionType, Writer
 
 from materializer.mcap_index import MAGIC, Topic, read_index
 from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
@@ -147,6 +150,42 @@ def test_a_large_file_without_a_summary_is_read_in_constant_memory(tmp_path: Pat
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert read_index(path).message_count == 2000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_a_chunk_that_stands_for_more_than_it_says_takes_no_memory(tmp_path: Path, compression: str) -> None:
+    """Whoever publishes a file may have made it for that: a megabyte of it would be 250 here."""
+    content = bytes(256 * 1024 * 1024)
+    packed = lz4_frame.compress(content) if compression == "lz4" else zstandard.compress(content)
+    chunk = struct.pack("<QQQII", START_NS, START_NS, 100, 0, len(compression)) + compression.encode() + struct.pack("<Q", len(packed)) + packed
+    del content
+    header, data_end, footer = struct.pack("<II", 0, 0), bytes(4), bytes(20)
+    records = b"".join(struct.pack("<BQ", opcode, len(each)) + each for opcode, each in ((1, header), (6, chunk), (15, data_end), (2, footer)))
+    path = tmp_path / "bomb.mcap"
+    path.write_bytes(MAGIC + records + MAGIC)
+    tracemalloc.start()
+    try:
+        check_refused(path, McapTruncatedError)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_schemas_no_more_than_their_hashes_is_held(tmp_path: Path) -> None:
+    """They are packed with the messages, in a file of a hundred kilobytes."""
+    path = tmp_path / "bomb.mcap"
+    writer = Writer(str(path), chunk_size=4 * 1024 * 1024, compression=CompressionType.ZSTD, repeat_schemas=False, use_statistics=False)
+    writer.start()
+    for number in range(100):
+        writer.register_schema(f"Schema{number}", "ros2msg", bytes(1024 * 1024))
+        writer.add_message(writer.register_channel(f"/{number}", "raw", number + 1), START_NS, b"", START_NS)
+    writer.finish()
+    tracemalloc.start()
+    try:
+        assert read_index(path, check=True).message_count == 100
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def check_refused(path: Path, error: type[MeshError]) -> None:
