@@ -29,6 +29,8 @@ HEARTBEAT_MS = 10_000
 """How often members are told again what they were told."""
 WAITING_MAX = 64
 """Parts that wait to be read; more are passed over."""
+WAITING_OF_PEER_MAX = 8
+"""Those of one peer: whoever asks without end leaves room for others."""
 REST = 9
 """After a part nothing is read for so many times as long as that took."""
 
@@ -98,9 +100,12 @@ class Agreement:
             return
         if isinstance(message, Digests):
             self._ask(self._comparing.hear(peer, message, self._now_ms()))
-        elif len(self._waiting) < WAITING_MAX and (isinstance(message, DigestWant) or self._comparing.is_awaited(peer, message)):
+        elif self._has_room(peer) and (isinstance(message, DigestWant) or self._comparing.is_awaited(peer, message)):
             self._waiting.append((peer, message))
             self._wake.set()
+
+    def _has_room(self, peer: PeerId) -> bool:
+        return len(self._waiting) < WAITING_MAX and sum(each == peer for each, _ in self._waiting) < WAITING_OF_PEER_MAX
 
     async def run(self) -> None:
         """Tell and answer until cancelled."""

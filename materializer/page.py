@@ -134,6 +134,11 @@ class Page:
         self._new_registers: set[tuple[int, str]] = set()
         (self._next_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
 
+    @property
+    def new_registers(self) -> int:
+        """How many registers of remembered recordings were written for the first time."""
+        return len(self._new_registers)
+
     def read(self, events: Iterable[StoredEvent]) -> None:
         """Sort events by what they are. Bodies that fit no schema are poison."""
         places: dict[GroupId, Place] = {}

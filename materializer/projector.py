@@ -9,6 +9,8 @@ from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import StoredEvent
 
 CACHED_RECORDINGS_MAX = 20_000
+CACHED_REGISTERS_MAX = 100_000
+"""Names of registers, of all recordings together: anybody who may write may make up as many as they like."""
 
 
 class Projector:
@@ -18,6 +20,7 @@ class Projector:
         """Knows nothing; reads what it needs."""
         self._groups: dict[GroupId, int] = {}
         self._recordings: dict[tuple[int, bytes], Known] = {}
+        self._register_count = 0
         self._judgements: Mapping[GroupId, bytes] = {}
 
     def apply(self, connection: Connection, judgements: Mapping[GroupId, bytes], events: Sequence[StoredEvent]) -> set[tuple[GroupId, EventId]]:
@@ -29,13 +32,15 @@ class Projector:
         page = Page(connection, self)
         page.read(events)
         page.write()
-        if len(self._recordings) > CACHED_RECORDINGS_MAX:
-            self._recordings.clear()
+        self._register_count += page.new_registers
+        if len(self._recordings) > CACHED_RECORDINGS_MAX or self._register_count > CACHED_REGISTERS_MAX:
+            self.forget()
         return page.touched
 
     def forget(self) -> None:
-        """Rows were judged anew."""
+        """Read again what is needed: rows were judged anew, or too much is remembered."""
         self._recordings.clear()
+        self._register_count = 0
 
     def group_no(self, connection: Connection, group: GroupId) -> int:
         """The row number of a group, which gets one if it has none."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from materializer import projector
 from materializer.bodies import CHUNK_IDS_MAX, attachment_add, chunk_add, chunk_topics, recording_finalize
 from materializer.digest import TABLES, digest_of_export, row_hash, state_digest
 from materializer.edits import (
@@ -220,6 +221,23 @@ def test_topics_and_chunks_that_take_several_events_give_the_same_manifest() -> 
     views = views_of(story)
     assert states(views) == ["complete"]
     assert rows(views, "manifests")[0]["manifest_id"] == manifest.manifest_id
+
+
+def test_what_is_remembered_of_registers_is_bounded_and_nothing_hangs_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    recording = story.create("bob")
+    seen: list[EventId] = []
+    for number in range(60):
+        tag = recording_tag(recording, f"tag {number % 30}", present=number < 30, replaces=seen[-30:-29])
+        seen.append(story.write("bob", tag).id)
+    expected = encode(views_of(story).export())
+    monkeypatch.setattr(projector, "CACHED_REGISTERS_MAX", 5)
+    views, most = MemoryViews(), 0
+    for stored in story.events:
+        views.project([stored])
+        most = max(most, sum(len(known.registers or ()) for known in views.projector._recordings.values()))
+    assert encode(views.export()) == expected
+    assert most == 5
 
 
 def test_a_change_of_role_judges_the_events_of_a_member_anew() -> None:
