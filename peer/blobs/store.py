@@ -56,6 +56,7 @@ class FileBlobStore:
         self.incoming = folder / INCOMING
         self.added = 0
         self.removed = 0
+        self._damaged = set[BlobId]()
         self.threads = ThreadPoolExecutor(THREADS_MAX, "blobs")
         self._readers = ThreadPoolExecutor(READERS_MAX, "parts of blobs")
         with disk_errors("blobs"):
@@ -79,6 +80,10 @@ class FileBlobStore:
     def has(self, blob: BlobId) -> bool:
         """True if all bytes are here."""
         return self.path(blob).exists()
+
+    def is_damaged(self, blob: BlobId) -> bool:
+        """True if its bytes were others when they were last verified, since this started."""
+        return blob in self._damaged
 
     def came(self, group: GroupId, blob: BlobId) -> bool:
         """True if members of `group` gave these bytes to this site."""
@@ -206,6 +211,7 @@ class FileBlobStore:
         with disk_errors(f"blob {blob.hex()}"):
             if path.exists():
                 path.unlink()
+                self._damaged.discard(blob)
                 self.removed += 1
                 sync_folder(path.parent)
 
@@ -226,6 +232,9 @@ class FileBlobStore:
             found = _hash_file(path, stop)
         except OSError:
             return BlobCheck(blob, path, "blob_unreadable")
+        if (found != blob) != self.is_damaged(blob):
+            (self._damaged.discard if found == blob else self._damaged.add)(blob)
+            self.removed += 1  # What is remembered of it holds no more.
         return BlobCheck(blob, path, "" if found == blob else "blob_corrupt")
 
 

@@ -234,7 +234,7 @@ class BlobStore(Protocol):
 
     @property
     def removed(self) -> int:
-        """Another number after each blob that lost it."""
+        """Another number after each blob that lost it, was found damaged, or sound again."""
         ...
 
     async def ingest(self, path: Path, *, take: str) -> BlobFacts:
@@ -247,6 +247,10 @@ class BlobStore(Protocol):
 
     def has(self, blob: BlobId) -> bool:
         """True if all bytes are here."""
+        ...
+
+    def is_damaged(self, blob: BlobId) -> bool:
+        """True if its bytes were others when they were last verified, since this started."""
         ...
 
     def path(self, blob: BlobId) -> Path:

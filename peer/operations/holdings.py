@@ -75,9 +75,12 @@ class Holdings:
 
     def _look(self, summary: RecordingSummary, files: Sequence[SummaryFile]) -> tuple[Held, list[bool]]:
         here = [self._blobs.has(file.blob) for file in files]
-        size = sum(file.size for file, is_here in zip(files, here, strict=True) if is_here and file.is_chunk)
+        damaged = {file.blob for file in files if self._blobs.is_damaged(file.blob)}
+        size = sum(file.size for file, is_here in zip(files, here, strict=True) if is_here and file.is_chunk and file.blob not in damaged)
         if not summary.finalized:
             state = "open"
+        elif damaged:
+            state = "corrupt"
         elif all(here) and summary.manifest_id is not None:
             state = "local"
         elif any(here):

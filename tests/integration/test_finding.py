@@ -84,6 +84,22 @@ async def test_a_cursor_of_another_order_is_one_clear_error(peer: RunningPeer) -
         assert (await peer.get(f"{RECORDINGS}?{query}", status=400))["code"] == "request_invalid", query
 
 
+async def test_a_recording_is_corrupt_from_when_damage_is_found_until_it_is_mended(peer: RunningPeer) -> None:
+    blob = (await peer.get(f"{RECORDINGS}/small", RecordingDetails))["chunks"][0]["blob_id"]
+    path = DataDirectory(peer.root).blobs / blob[:2] / blob[2:4] / blob
+    sound = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(bytes(8) + sound[8:])
+    assert await names(peer, "state=local&sort=name") == ["large", "Middle", "small"], "nobody has looked yet"
+    assert not (await peer.post("/api/v1/verify", {"deep": True}))["ok"]
+    assert await names(peer, "state=corrupt") == ["small"]
+    shown = await peer.get(f"{RECORDINGS}/small", RecordingDetails)
+    assert (shown["state"], shown["bytes_here"], shown["copies"]) == ("corrupt", 0, 0)
+    path.write_bytes(sound)
+    assert (await peer.post("/api/v1/verify", {"deep": True}))["ok"]
+    assert await names(peer, "state=local&sort=name") == ["large", "Middle", "small"]
+
+
 async def test_states_follow_the_bytes_as_they_come_and_go(peer: RunningPeer, tmp_path: Path) -> None:
     """What was remembered of where bytes are is looked for again."""
     async with running_peer(tmp_path / "beta", "beta") as beta:
