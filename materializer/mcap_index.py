@@ -1,4 +1,4 @@
-"""What an MCAP file contains, without its messages. The only module that imports `mcap`.
+"""What an MCAP file contains, without its messages.
 
 The summary section is used where it is consistent with itself and with the file around it (its CRC, the offsets of its chunks, the sum of its
 counts); where there is none, or it does not hold, the records themselves are read, one at a time. A file with its closing magic missing is refused:
