@@ -1,9 +1,10 @@
 """Messages of a recording over HTTP: a stream of lines, each a JSON document, or an MCAP file.
 
 What goes wrong before the first of them is an answer like any other. Afterwards it is the last line, which has `error` and nothing else. A file
-breaks off, and so does the answer.
+breaks off, and so does the answer. Who does not read keeps a place for as long as nobody else wants it.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ from peer.errors import MeshError, RequestError
 
 LINES_TYPE = "application/x-ndjson"
 FORMATS = {"ndjson": LINES_TYPE, "mcap": BYTES_TYPE}
+STALLED_S = 10.0
+"""Who takes longer to read a part gives way to somebody else."""
+
 NS_PER_S = 1_000_000_000
 QUERIES = (
     Query("topic", "A topic that is wanted; without one, all are", repeated=True),
@@ -67,16 +71,16 @@ class MessageRoutes:
         if form not in FORMATS:
             raise RequestError(f"there is no format {form[:80]!r}", fix=f"write {' or '.join(FORMATS)}")
         read = self._messages.lines if form == "ndjson" else self._messages.extract
-        return await _send(request, read(request.match_info["id"], order), form)
+        return await _send(request, read(request.match_info["id"], order), form, self._messages)
 
 
-async def _send(request: web.Request, parts: AsyncGenerator[bytes, None], form: str) -> web.StreamResponse:
+async def _send(request: web.Request, parts: AsyncGenerator[bytes, None], form: str, messages: MessageService) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": FORMATS[form], "Cache-Control": "no-store"})
     try:
         async for some in parts:
             if not response.prepared:
                 await response.prepare(request)
-            await response.write(some)
+            await _write(request, response, some, messages)
         if not response.prepared:
             await response.prepare(request)
     except (ConnectionResetError, ConnectionAbortedError):
@@ -92,6 +96,18 @@ async def _send(request: web.Request, parts: AsyncGenerator[bytes, None], form: 
     finally:
         await parts.aclose()
     return response
+
+
+async def _write(request: web.Request, response: web.StreamResponse, some: bytes, messages: MessageService) -> None:
+    """Raises `ConnectionError` if nobody reads it any more, or somebody who reads too slowly has to give way."""
+    writing = asyncio.create_task(response.write(some))
+    try:
+        while not (await asyncio.wait([writing], timeout=STALLED_S))[0]:
+            if messages.gives_way() and request.transport is not None:
+                request.transport.abort()
+        await writing
+    finally:
+        writing.cancel()
 
 
 def _last_line(error: MeshError) -> bytes:

@@ -29,6 +29,10 @@ class MessageService(Protocol):
         """The same messages as an MCAP file, some of it at a time."""
         ...
 
+    def gives_way(self) -> bool:
+        """True, once, if somebody was refused for want of a place."""
+        ...
+
 
 class RateService(Protocol):
     """Counts messages."""

@@ -35,6 +35,13 @@ class Messages:
         self._find = find
         self._open_bytes = open_bytes
         self._readers = 0
+        self._is_wanted = False
+        """True if somebody was refused since a place was free."""
+
+    def gives_way(self) -> bool:
+        """True, once, if somebody was refused: whoever does not read what it asked for ends then."""
+        is_wanted, self._is_wanted = self._is_wanted, False
+        return is_wanted
 
     async def lines(self, reference: str, order: MessageOrder) -> AsyncGenerator[bytes, None]:
         """A JSON document for each message, on a line of its own, in the order of time; whole lines, some at a time.
@@ -89,6 +96,7 @@ class Messages:
     @contextlib.asynccontextmanager
     async def _reading(self, reference: str, order: MessageOrder) -> AsyncIterator[tuple[RecordingView, Selection]]:
         if self._readers >= READERS_MAX:
+            self._is_wanted = True
             raise TooManyReadersError(f"{READERS_MAX} callers are reading messages here already", fix="wait until one of them is done")
         self._readers += 1
         try:
@@ -96,6 +104,7 @@ class Messages:
             yield view, _selection(view, order)
         finally:
             self._readers -= 1
+            self._is_wanted = False
 
 
 def _selection(view: RecordingView, order: MessageOrder) -> Selection:

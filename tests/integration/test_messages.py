@@ -15,6 +15,7 @@ from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 
 from materializer.mcap_index import read_index
+from peer.api import message_routes
 from peer.blobs.reading import BlobBytes
 from peer.operations.messages import READERS_MAX
 from tests.blob_site import MIB
@@ -173,6 +174,24 @@ async def test_who_goes_away_lets_others_read(site: RunningPeer, tmp_path: Path)
                     break
                 assert answer.status == 503
             await asyncio.sleep(0.01)
+
+
+async def test_who_does_not_read_gives_way_to_who_would(site: RunningPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a token that may only look could keep all others from reading for ever."""
+    monkeypatch.setattr(message_routes, "STALLED_S", 0.2)
+    await add(site, write_drive(tmp_path / "drive.mcap", 64 * MIB, 100))
+    url = f"{site.url}{RECORDINGS}/drive/messages"
+    async with AsyncExitStack() as stack:
+        for _ in range(READERS_MAX):
+            answer = await stack.enter_async_context(site.http.get(url))
+            await answer.content.readline()
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                async with site.http.get(f"{url}?limit=1") as answer:
+                    if answer.status == 200:
+                        break
+                    assert answer.status == 503
+                await asyncio.sleep(0.05)
 
 
 async def test_messages_can_be_had_as_a_file_with_these_and_no_others(site: RunningPeer, tmp_path: Path) -> None:
