@@ -6,14 +6,14 @@ the other, with a rest after each: whoever asks without end has a small share of
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from gossip.site import frontier_digest
 from materializer.digest import PROJECTION_VERSION
-from materializer.digest_parts import Summary, read_summary, read_sums
+from materializer.digest_parts import Summary, count_slices, read_summary, read_sums
 from materializer.tables import Connection
 from peer.core.encoding import encode
 from peer.core.hashing import hash_bytes
@@ -179,14 +179,21 @@ class Agreement:
         """What is asked for; None if our tables have another basis."""
         group, basis, table, prefix = want
 
-        def read(connection: Connection) -> tuple[Summary, dict[bytes, int]]:
-            return read_summary(connection, group), read_sums(connection, group, table, prefix)
+        def read(connection: Connection, number: int) -> tuple[Summary, int, dict[bytes, int]]:
+            return read_summary(connection, group), count_slices(connection, table), read_sums(connection, group, table, prefix, number)
 
         ours = self._comparing.ours(group)
         if ours is None or ours.basis != basis:
             return None
-        summary, sums = await self._views.read(read)
-        return part_of(want, sums, limits.DIGEST_ENTRIES_MAX) if self._basis_of(group, summary) == basis else None
+        sums: Counter[bytes] = Counter()
+        number, slices = 0, 1
+        while number < slices:
+            summary, slices, some = await self._views.read(partial(read, number=number))
+            if self._basis_of(group, summary) != basis:
+                return None
+            sums.update(some)
+            number += 1
+        return part_of(want, sums, limits.DIGEST_ENTRIES_MAX)
 
     def _ask(self, asks: Sequence[Ask]) -> None:
         for ask in asks:

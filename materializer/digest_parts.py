@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from materializer.digest import TABLES, row_hash
-from materializer.tables import Connection, Place, projected_rows, read_digests
+from materializer.tables import Connection, last_number, read_digests, rows_between
 from peer.core.identity import GroupId
 
 NO_ROWS = bytes(32)
+SLICE = 4096
+"""Rows of a table that are read in one go: whoever else reads need not wait for all of it."""
 
 
 class Summary(NamedTuple):
@@ -31,15 +33,18 @@ def read_summary(connection: Connection, group: GroupId) -> Summary:
     return Summary(version, position, bytes(row[1]) if row else None, {name: kept.get(name, NO_ROWS) for name in TABLES})
 
 
-def read_sums(connection: Connection, group: GroupId, table: str, prefix: bytes) -> dict[bytes, int]:
-    """The sums of the hashes of rows by their keys, of those whose keys begin like that."""
+def count_slices(connection: Connection, table: str) -> int:
+    """In how many goes the rows of a table are read."""
+    return -(-last_number(connection, table) // SLICE) if table in TABLES else 0
+
+
+def read_sums(connection: Connection, group: GroupId, table: str, prefix: bytes, number: int) -> dict[bytes, int]:
+    """The sums of the hashes of rows by their keys, of those in one slice whose keys begin like that."""
     row = connection.execute("SELECT group_no FROM groups WHERE group_id = ?", (group,)).fetchone()
     sums: dict[bytes, int] = {}
     if row is None or table not in TABLES:
         return sums
-    place = Place(row[0], group)
-    for each in projected_rows(connection, table, place.group_no):
+    for each in rows_between(connection, table, row[0], (number * SLICE, (number + 1) * SLICE), prefix):
         key = bytes(each[0])
-        if key.startswith(prefix):
-            sums[key] = sums.get(key, 0) + row_hash(table, group, each)
+        sums[key] = sums.get(key, 0) + row_hash(table, group, each)
     return sums

@@ -45,6 +45,21 @@ _SELECTS = {
 }
 assert list(_SELECTS) == list(TABLES)
 
+_STORED_IN = {"settings": "registers"}
+"""Where the rows of a table are that has none of its own."""
+_ALIASES = {
+    **dict.fromkeys(("recordings", "receipts", "poison"), "r"),
+    "chunks": "c",
+    "chunk_topics": "t",
+    "attachments": "a",
+    "annotations": "a",
+    "registers": "w",
+    "settings": "w",
+    "manifests": "m",
+}
+"""What their rows are called in the queries above."""
+_KEYS = {table: "r.id" if table == "manifests" else f"{alias}.id" for table, alias in _ALIASES.items()}
+
 NUMBERS = {
     "recordings": "recording_no",
     "chunks": "chunk_no",
@@ -71,6 +86,18 @@ def projected_rows(connection: Connection, table: str, group_no: int, recording_
     if recording_no is not None:
         sql, parameters = sql + " AND r.recording_no = ?", [group_no, recording_no]
     return connection.execute(sql, parameters)
+
+
+def last_number(connection: Connection, table: str) -> int:
+    """The highest number of a row, of whatever group."""
+    return int(connection.execute(f"SELECT ifnull(max(rowid), 0) FROM {_STORED_IN.get(table, table)}").fetchone()[0])  # noqa: S608  (our own names)
+
+
+def rows_between(connection: Connection, table: str, group_no: int, numbers: tuple[int, int], prefix: bytes) -> Iterator[Row]:
+    """The projected rows of a group with numbers above the first of `numbers` and up to the second, whose keys begin with `prefix`."""
+    alias, key = _ALIASES[table], _KEYS[table]
+    sql = f"{_SELECTS[table]} AND r.group_no = ? AND {alias}.rowid > ? AND {alias}.rowid <= ? AND substr({key}, 1, ?) = ?"
+    return connection.execute(sql, (group_no, *numbers, len(prefix), prefix))
 
 
 def projected_row(connection: Connection, table: str, group_no: int, number: int) -> Row:
