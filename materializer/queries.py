@@ -129,9 +129,16 @@ class Projections:
 
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> list[WantedBlob]:
         """The files of all recordings of a group, or of some, that are not deleted: chunks and attachments, listed or not."""
-        if recordings is None:
-            return await self._views.read(lambda connection: _wanted(connection, group, None))
-        return await self._views.read(lambda connection: [file for each in recordings for file in _wanted(connection, group, each)])
+
+        def read(connection: Connection) -> list[WantedBlob]:
+            place = group_place(connection, group)
+            if place is None:
+                return []
+            if recordings is None:
+                return _all_wanted(connection, place)
+            return [file for recording in recordings for file in _wanted(connection, place, recording)]
+
+        return await self._views.read(read)
 
     async def recording_named(self, group: GroupId, site: PeerId, name: str) -> EventId | None:
         """The recording of that site with that name, case-folded, deleted or not; None if there is none."""
@@ -147,13 +154,14 @@ class Projections:
 
     async def tree_entry(self, group: GroupId, recording: EventId) -> TreeEntry | None:
         """What the tree shows of a recording, None if it is none that counts."""
-        return await self._views.read(lambda connection: _tree_entry(connection, group, recording))
+        return next((entry for _, entry in await self.tree_entries(group, [recording])), None)
 
     async def tree_entries(self, group: GroupId, recordings: Collection[EventId]) -> list[tuple[EventId, TreeEntry]]:
         """What the tree shows of those of `recordings` that count."""
 
         def read(connection: Connection) -> list[tuple[EventId, TreeEntry]]:
-            entries = ((recording, _tree_entry(connection, group, recording)) for recording in recordings)
+            place = group_place(connection, group)
+            entries = ((recording, _tree_entry(connection, place, recording)) for recording in recordings if place)
             return [(recording, entry) for recording, entry in entries if entry is not None]
 
         return await self._views.read(read)
@@ -291,13 +299,14 @@ def _attachment(number: int, attachment: Attachment, name: str) -> FileView:
     return FileView(number, name, *attachment.body[1:], message_count=0, start_ns=None, end_ns=None)
 
 
-def _tree_entry(connection: Connection, group: GroupId, recording: EventId) -> TreeEntry | None:
-    found = _find(connection, group, recording)
-    if found is None:
+def _tree_entry(connection: Connection, place: Place, recording: EventId) -> TreeEntry | None:
+    row = find_recording(connection, place.group_no, recording)
+    if row is None or not row[2]:
         return None
-    place, recording_no = found
-    finalize = None if is_deleted(connection, recording_no) else read_finalize(connection, recording_no)
-    parts = read_parts(connection, place, recording_no) if finalize else None  # Most of what is touched while it is recorded has none.
+    recording_no = row[0]
+    finalize = read_finalize(connection, recording_no)
+    is_shown = finalize is not None and not is_deleted(connection, recording_no)
+    parts = read_parts(connection, place, recording_no) if is_shown else None  # Most of what is touched while it is recorded has none.
     return TreeEntry(_folder(connection, place, recording_no), judge(finalize, parts).manifest if finalize and parts else None)
 
 
@@ -334,24 +343,32 @@ def _files_with(connection: Connection, group: GroupId, blob: BlobId) -> Iterato
                 yield WantedBlob(group, *row)
 
 
-def _wanted(connection: Connection, group: GroupId, recording: EventId | None) -> list[WantedBlob]:
-    place, recording_no = group_place(connection, group), None
-    if recording is not None:
-        found = _find(connection, group, recording)
-        place, recording_no = found or (None, None)
-    if place is None:
+def _wanted(connection: Connection, place: Place, recording: EventId) -> list[WantedBlob]:
+    row = find_recording(connection, place.group_no, recording)
+    if row is None or not row[2]:
         return []
-    hidden = _deleted(connection, place) if recording_no is None else {recording} if is_deleted(connection, recording_no) else set()
-    sites = {row[0]: PeerId(row[1]) for row in projected_rows(connection, "recordings", place.group_no, recording_no)}
-    wanted = []
+    recording_no, site, _ = row
+    files = _files_of(connection, place, recording_no, {recording: site})
+    return [] if files and is_deleted(connection, recording_no) else files
+
+
+def _all_wanted(connection: Connection, place: Place) -> list[WantedBlob]:
+    hidden = _deleted(connection, place)
+    sites = {row[0]: row[1] for row in projected_rows(connection, "recordings", place.group_no) if row[0] not in hidden}
+    return _files_of(connection, place, None, sites)
+
+
+def _files_of(connection: Connection, place: Place, recording_no: int | None, sites: Mapping[bytes, PeerId]) -> list[WantedBlob]:
+    """The files of a recording, or of all of the group, as far as they are those of the recordings in `sites`, which says who created them."""
+    files = []
     for table in ("chunks", "attachments"):
         for row in projected_rows(connection, table, place.group_no, recording_no):
             fields = dict(zip(TABLES[table], row, strict=True))
-            if fields["recording"] in hidden:
-                continue
-            facts = (fields["blob"], fields["size"], fields["piece_size"], fields["pieces"], fields["sha256"])
-            wanted.append(WantedBlob(group, EventId(fields["recording"]), *facts, sites[fields["recording"]]))
-    return wanted
+            site = sites.get(fields["recording"])
+            if site is not None:
+                facts = (fields["blob"], fields["size"], fields["piece_size"], fields["pieces"], fields["sha256"])
+                files.append(WantedBlob(place.group, EventId(fields["recording"]), *facts, PeerId(site)))
+    return files
 
 
 def _deleted(connection: Connection, place: Place) -> set[bytes]:
