@@ -50,6 +50,11 @@ def let_clocks_decide_what_a_finalize_had_seen(patch: pytest.MonkeyPatch) -> Non
     change(patch, recordings.final_parts, ("if others is None else set(others)", "if others is None or others else set()"))
 
 
+def let_clocks_decide_which_of_thousands_of_chunks_are_meant(patch: pytest.MonkeyPatch) -> None:
+    """How their ids begin is not looked at."""
+    change(patch, recordings.listed_chunks, ("marks = finalize.body.chunk_marks", "marks = None"))
+
+
 def complete_what_is_not_there(patch: pytest.MonkeyPatch) -> None:
     """A finalize does not wait for attachments that it names."""
     change(patch, recordings.final_parts, ("if not named <= {each.event_id for each in extra}:", "if False:"))
@@ -121,6 +126,14 @@ def by_any_clock(_folder: Path) -> None:
             clocks.test_a_manifest_holds_what_its_finalize_had_seen_and_nothing_that_came_later(bob, carol)
 
 
+def thousands_by_any_clock(_folder: Path) -> None:
+    """The same where there is no room for ids."""
+    for bob in clocks.WRONG_BY:
+        for carol in clocks.WRONG_BY:
+            with pytest.MonkeyPatch.context() as patch:
+                clocks.test_a_finalize_without_room_for_ids_means_the_same_chunks_whatever_the_clocks(patch, bob, carol)
+
+
 def whoever_has_seen_it(_folder: Path) -> None:
     """Who has seen a write replaces it."""
     clocks.test_who_has_seen_a_write_replaces_it_whatever_the_clocks_say("deletion")
@@ -133,6 +146,7 @@ MUTANTS = (
     Mutant(let_late_files_into_the_manifest, by_any_clock),
     Mutant(let_late_chunks_into_the_manifest, by_any_clock),
     Mutant(let_clocks_decide_what_a_finalize_had_seen, by_any_clock),
+    Mutant(let_clocks_decide_which_of_thousands_of_chunks_are_meant, thousands_by_any_clock),
     Mutant(complete_what_is_not_there, lambda _folder: clocks.test_a_finalize_waits_for_all_that_it_names()),
     Mutant(forget_what_was_written_about_a_shadow, lambda _folder: projector.test_children_before_their_parent_are_nowhere_until_it_comes()),
     Mutant(lose_replies, poison.test_annotations_that_answer_each_other_and_their_own_recording_end_in_no_loop),
