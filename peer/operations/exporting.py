@@ -13,6 +13,7 @@ import shutil
 import threading
 from pathlib import Path
 
+from materializer.fields import FILE_NAME_BYTES_MAX
 from materializer.layout import Contents, folder_contents, stored_files
 from materializer.manifest import Manifest
 from peer.core.encoding import decode_map
@@ -24,6 +25,7 @@ from peer.operations.json_form import Json
 from peer.operations.recordings import Recordings
 
 COPY_SIZE = 1024 * 1024
+ASIDE_SUFFIX = ".recmesh-export"
 FICLONE = 0x40049409
 """`ioctl` of Linux that makes a file share the blocks of another until one of them is changed."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -57,11 +59,12 @@ class Exporting:
         if not target.is_absolute():
             raise RequestError(f"{target} is not an absolute path", fix="write the whole path")
         stop = threading.Event()
-        if target in self._busy:
+        place = await asyncio.to_thread(_place, target)
+        if place in self._busy:
             raise TargetTakenError(f"{target} is being written", fix="choose another name")
-        self._busy.add(target)
+        self._busy.add(place)
         writing = asyncio.create_task(asyncio.to_thread(self._export, manifest, target, stop, dry_run=dry_run))
-        writing.add_done_callback(lambda _: self._busy.discard(target))
+        writing.add_done_callback(lambda _: self._busy.discard(place))
         try:
             contents = await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -101,7 +104,7 @@ class Exporting:
             raise RequestError(f"{target} lies in the data directory", fix="name a folder outside of it")
 
     def _write(self, contents: Contents, target: Path, stop: threading.Event) -> None:
-        aside = target.with_name(f".{target.name[:200]}.recmesh-export")
+        aside = _aside(target)
         shutil.rmtree(aside, ignore_errors=True)  # What a crash left.
         try:
             aside.mkdir()
@@ -139,6 +142,19 @@ class Exporting:
         if hasher.digest() != blob:
             fix = "`recmesh verify --deep` shows what is damaged here; another site may have it still"
             raise BytesDamagedError(f"the bytes of {path.name} here are not what was recorded", fix=fix)
+
+
+def _place(target: Path) -> Path:
+    """The same for the same folder, however it is written."""
+    return Path(os.path.realpath(target.parent)) / target.name
+
+
+def _aside(target: Path) -> Path:
+    """Where it is built: a name of its own for each, and no longer than one may be."""
+    name = f".{target.name}{ASIDE_SUFFIX}"
+    if len(os.fsencode(name)) > FILE_NAME_BYTES_MAX:
+        name = f".{hash_bytes(os.fsencode(target.name)).hex()}{ASIDE_SUFFIX}"
+    return target.with_name(name)
 
 
 def _share(source: int, target: int) -> bool:

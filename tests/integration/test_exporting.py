@@ -1,9 +1,11 @@
 """Folders that recordings are written to, for programs that know nothing of us."""
 
+import asyncio
 import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,38 @@ async def test_what_a_crash_left_beside_the_folder_is_no_hindrance(peer: Running
     (tmp_path / ".out.recmesh-export").mkdir()
     (tmp_path / ".out.recmesh-export" / "drive_0.mcap").write_bytes(b"half")
     await check_export(peer, tmp_path / "out", bag, "drive")
+
+
+async def test_two_exports_to_one_folder_do_not_mix(peer: RunningPeer, tmp_path: Path, bag: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it is written: the second would take away what the first has written so far."""
+    await add(peer, bag[0].parent)
+    (tmp_path / "other").symlink_to(tmp_path)
+    is_writing, may_go_on = threading.Event(), threading.Event()
+    flush = exporting._flush
+
+    def held(folder: Path) -> None:
+        is_writing.set()
+        assert may_go_on.wait(60)
+        flush(folder)
+
+    monkeypatch.setattr(exporting, "_flush", held)
+    first = asyncio.create_task(export(peer, "drive", tmp_path / "out", status=200))
+    try:
+        assert await asyncio.to_thread(is_writing.wait, 60)
+        second = asyncio.create_task(export(peer, "drive", tmp_path / "other" / "out", status=409))
+        await asyncio.wait([second], timeout=10)
+    finally:
+        may_go_on.set()
+    assert (await second)["code"] == "target_taken"
+    await first
+    assert {path.name: path.read_bytes() for path in bag}.items() <= contents(tmp_path / "out").items()
+
+
+async def test_a_folder_may_have_a_name_as_long_as_names_are(peer: RunningPeer, tmp_path: Path, bag: list[Path]) -> None:
+    await add(peer, bag[0].parent)
+    to = tmp_path / ("ä" * 127)
+    await export(peer, "drive", to, status=200)
+    assert set(contents(to)) >= {path.name for path in bag}
 
 
 async def test_a_token_from_elsewhere_exports_only_below_the_folders_that_are_free(peer: RunningPeer, tmp_path: Path, bag: list[Path]) -> None:
