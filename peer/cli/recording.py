@@ -159,6 +159,7 @@ def fetch(
     recording: Annotated[list[str], typer.Argument(metavar="REC...", help="Names, ids, or the starts of ids.")],
     *,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until all bytes are here.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many bytes would come.")] = False,
 ) -> None:
     """Bring the bytes of recordings here."""
     done: list[Any] = []
@@ -166,15 +167,16 @@ def fetch(
     with connect() as client:
         for each in recording:
             try:
-                answer = client.post(f"{_path(each)}/fetch")
-                done.append(answer if no_wait else wait_until_local(client, answer))
+                answer = client.get(_path(each)) if dry_run else client.post(f"{_path(each)}/fetch")
+                done.append(answer if no_wait or dry_run else wait_until_local(client, answer))
             except RequestError as error:
                 failed.append(error)
     if options.current.json:
         print_json(done)
     else:
         for answer in done:
-            line(f"{answer['name']} {answer['id']} {answer['state']}")
+            missing = f", {size(answer['size_bytes'] - answer['bytes_here'])} would come" if dry_run else ""
+            line(f"{answer['name']} {answer['id']} {answer['state']}{missing}")
     if failed and not done and len(failed) == 1:
         raise failed[0]
     for each_error in failed:

@@ -65,11 +65,12 @@ def scan() -> None:
 
 def _print(answer: list[dict[str, Any]]) -> None:
     table(
-        ["folder", "group", "tags", "added", "duplicates", "waiting", "quarantined", "unreadable", "looked"],
+        ["folder", "group", "machine", "tags", "added", "duplicates", "waiting", "quarantined", "unreadable", "looked"],
         [
             [
                 each["folder"],
                 each["group"] or each["group_id"][:8],
+                each["machine"],
                 each["tags"],
                 each["added"],
                 each["duplicates"],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from peer.cli.output import size
 from peer.cli.sample import write_sample
 from tests.end_to_end.commands import Command
 from tests.end_to_end.processes import Site
@@ -164,6 +165,21 @@ def test_fetching_some_of_several_is_exit_5(recmesh: Command) -> None:
 
     assert (result.status, result.code) == (5, "some_failed")
     assert [each["name"] for each in result.json] == ["first"]
+
+
+def test_a_dry_run_says_how_many_bytes_would_come_and_fetches_none(recmesh: Command, site: Site, tmp_path: Path) -> None:
+    shown = recmesh("recording", "show", "first", "--json").json
+    (blob,) = (each["blob_id"] for each in shown["chunks"])
+    stored, aside = site.folder / "blobs" / blob[:2] / blob[2:4] / blob, tmp_path / "aside"
+    stored.rename(aside)
+    try:
+        dry = recmesh("recording", "fetch", "first", "--dry-run")
+        assert (dry.status, dry.out) == (0, f"first {shown['id']} missing, {size(shown['size_bytes'])} would come\n")
+        assert recmesh("transfers", "--json").json == []
+    finally:
+        aside.rename(stored)
+    assert recmesh("recording", "fetch", "first", "--dry-run").out.endswith(" local, 0 B would come\n")
+    assert recmesh("recording", "fetch", "nothing", "--dry-run").code == "not_found"
 
 
 def test_with_nothing_on_its_way_transfers_says_so(recmesh: Command) -> None:
