@@ -1,10 +1,13 @@
 """What a file that somebody made for it may take of the memory of those who read its messages."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from mcap.writer import CompressionType, Writer
 
+from materializer.mcap_messages import Selection
+from materializer.mcap_times import message_times
 from peer.errors import McapDamagedError, MessagesTooLargeError
 from tests.mcap_samples import START_NS
 from tests.unit.materializer.test_mcap_messages import Bytes, part, read
@@ -45,6 +48,23 @@ def write_one(path: Path, time_ns: int) -> bytes:
     writer.add_message(writer.register_channel("/one", "raw", 0), time_ns, b"one", time_ns)
     writer.finish()
     return path.read_bytes()
+
+
+async def test_the_times_of_millions_of_messages_take_little_more_than_their_index(tmp_path: Path) -> None:
+    writer = Writer(str(tmp_path / "many.mcap"), chunk_size=2**40, compression=CompressionType.ZSTD)
+    writer.start()
+    channel = writer.register_channel("/many", "raw", 0)
+    for number in range(200_000):
+        writer.add_message(channel, START_NS + number, b"", START_NS)
+    writer.finish()
+    source = Bytes((tmp_path / "many.mcap").read_bytes())
+    tracemalloc.start()
+    try:
+        found = [times async for times in message_times(source, "many", Selection())]
+        assert tracemalloc.get_traced_memory()[1] < 4 * 200_000 * 16
+    finally:
+        tracemalloc.stop()
+    assert list(found[0]["/many"]) == list(range(START_NS, START_NS + 200_000))
 
 
 async def test_files_that_are_read_to_their_end_are_closed_before_others_are_opened(tmp_path: Path) -> None:
