@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,11 +14,13 @@ from materializer.projector import Projector
 from peer.blobs.store import FileBlobStore
 from peer.core import finding
 from peer.core.identity import EventId, GroupId
-from peer.core.interfaces import StoredEvent
-from peer.operations import holdings, rates
+from peer.core.interfaces import BlobStore, StoredEvent
+from peer.core.views import Views
+from peer.operations import copies, holdings, rates
+from peer.operations.finding import Finding
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
 from tests.property.test_finding import check_history
-from tests.unit.operations import test_holdings, test_rates
+from tests.unit.operations import test_copies, test_holdings, test_rates
 
 SEEDS = range(20)
 """A planted bug must show within so many random histories."""
@@ -92,6 +95,16 @@ def remember_for_ever_what_was_here(patch: pytest.MonkeyPatch) -> None:
     change(patch, FileBlobStore._remove, ("self.removed += 1", "pass"))
 
 
+def call_what_is_damaged_local(patch: pytest.MonkeyPatch) -> None:
+    """Bytes that verify found damaged are shown as if nothing were."""
+    change(patch, FileBlobStore.is_damaged, ("blob in self._damaged", "False"))
+
+
+def count_copies_once(patch: pytest.MonkeyPatch) -> None:
+    """Recordings with too few copies are never counted again."""
+    change(patch, copies.Copies.too_few, ("note[:-1] == now", "True"))
+
+
 def lose_the_last_message(patch: pytest.MonkeyPatch) -> None:
     """What lies at the very end of a recording is counted one part too early."""
     change(patch, rates._count, ("bins // span_ns", "(bins - 1) // span_ns"))
@@ -106,6 +119,17 @@ def check_histories(_folder: Path) -> None:
 async def check_holdings(folder: Path) -> None:
     with closing(FileBlobStore(folder / "blobs")) as blobs:
         await test_holdings.test_what_is_here_is_looked_for_again_after_bytes_came_or_went(blobs)
+
+
+async def check_damage(folder: Path) -> None:
+    with closing(FileBlobStore(folder / "blobs")) as blobs:
+        await test_holdings.test_damage_that_was_found_is_told_until_it_is_mended(blobs)
+
+
+async def check_copies(_folder: Path) -> None:
+    group = test_copies.Group()
+    counter = copies.Copies(cast("Finding", group), cast("Views", group), cast("BlobStore", group))
+    await test_copies.test_nobody_counts_again_until_something_changed(counter, group)
 
 
 def check_rates(_folder: Path) -> None:
@@ -129,6 +153,8 @@ MUTANTS = [
     ),
     Mutant(remember_for_ever_what_is_here, check_holdings),
     Mutant(remember_for_ever_what_was_here, check_holdings),
+    Mutant(call_what_is_damaged_local, check_damage),
+    Mutant(count_copies_once, check_copies),
     Mutant(lose_the_last_message, check_rates),
 ]
 

@@ -84,3 +84,21 @@ async def test_what_the_recording_says_now_decides_the_word(blobs: FileBlobStore
     assert (await holdings.of([GROUP], [found(site=ME, content=b"5")]))[RECORDING].state == "missing"
     files.counts = False
     assert await holdings.of([GROUP], [found(content=b"6")]) == {}, "it counts no more"
+
+
+async def test_damage_that_was_found_is_told_until_it_is_mended(blobs: FileBlobStore) -> None:
+    holdings = Holdings(ME, blobs, cast("Finder", Files()))
+    for data in (FIRST, SECOND, ATTACHED):
+        await blobs.ingest_bytes(data)
+    path = blobs.path(BlobId(hash_bytes(FIRST)))
+
+    async def verified() -> Held:
+        assert len([each async for each in blobs.verify()]) == 6, "each has a list of its pieces, too"
+        return (await holdings.of([GROUP], [found()]))[RECORDING]
+
+    assert await verified() == Held("local", 21)
+    path.chmod(0o644)
+    path.write_bytes(b"other bytes")
+    assert [await verified() for _ in range(2)] == [Held("corrupt", 10)] * 2
+    path.write_bytes(FIRST)
+    assert await verified() == Held("local", 21)
