@@ -26,6 +26,8 @@ from peer.core.interfaces import EventStore, Replica, StoredEvent
 from peer.core.judging import Changes, Judgement
 
 PAGE_EVENTS_MAX = 1024
+UNTOLD_PAGES_MAX = 16
+"""Pages after which listeners hear what these have touched although more events wait. Told of each page, they would look at a recording often."""
 NO_EVENT = EventId(bytes(32))
 SINGLE_EVENTS_PAGE = 256
 TABLES_TO_CLEAR = ("progress", "groups", "digests", "receipt_blobs", *(table for table in TABLES if table != "settings"))
@@ -33,7 +35,7 @@ TABLES_TO_CLEAR = ("progress", "groups", "digests", "receipt_blobs", *(table for
 T = TypeVar("T")
 
 ChangeListener = Callable[[AbstractSet[tuple[GroupId, EventId]]], None]
-"""Is given the recordings that a page has touched, after it is committed. An empty set means: everything, look again."""
+"""Is given the recordings that pages have touched, after they are committed. An empty set means: everything, look again."""
 
 
 class Views(Protocol):
@@ -81,6 +83,8 @@ class Materializer:
         self._wake = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._listeners: list[ChangeListener] = []
+        self._untold: set[tuple[GroupId, EventId]] = set()
+        self._untold_pages = 0
         self._failure: BaseException | None = None
         self._is_retired = False
 
@@ -149,12 +153,18 @@ class Materializer:
         self._waiting = []
 
     def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
-        """Call `listener` with the recordings that each committed page has touched; returns what ends that."""
+        """Call `listener` with the recordings that committed pages have touched; returns what ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     async def catch_up(self) -> None:
         """Project all that is in the log, and judge all rows by what holds now."""
+        try:
+            await self._catch_up()
+        finally:
+            self._tell_touched()
+
+    async def _catch_up(self) -> None:
         while True:
             judgements = {group: view.judgement for group, view in self._replica.groups.items()}
             if not await self._judge_anew(judgements):
@@ -172,8 +182,10 @@ class Materializer:
         digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
         touched = await self._views.transaction(partial(_project, projector=self._projector, digests=digests, events=events, cursor=cursor))
         self._cursor = cursor
-        if touched:
-            self._tell(touched)
+        self._untold |= touched
+        self._untold_pages += 1
+        if self._untold_pages == UNTOLD_PAGES_MAX:
+            self._tell_touched()
         self._tell_waiting()
 
     async def _judge_anew(self, judgements: Mapping[GroupId, Judgement]) -> bool:
@@ -236,6 +248,11 @@ class Materializer:
     def _tell(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
         for listener in list(self._listeners):
             listener(recordings)
+
+    def _tell_touched(self) -> None:
+        touched, self._untold, self._untold_pages = self._untold, set(), 0
+        if touched:
+            self._tell(touched)
 
     async def _clear(self) -> None:
         await self._views.transaction(_clear)

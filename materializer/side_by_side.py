@@ -155,7 +155,7 @@ class SideBySide:
         await self.reached(position)
 
     def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
-        """Call `listener` with the recordings that each committed page has touched; returns what ends that."""
+        """Call `listener` with the recordings that committed pages have touched; returns what ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

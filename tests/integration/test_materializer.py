@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from materializer import runner
 from materializer.bodies import recording_create
 from materializer.digest import digest_of_export
 from materializer.edits import recording_tag
@@ -45,6 +46,20 @@ async def test_what_is_stored_can_be_read_once_it_is_reached(tmp_path: Path) -> 
         found = await site.views.group_state(GROUP)
         assert (found.events, found.poison) == (3, 0)
         assert found.state_digest == digest_of_export(await site.views.export(GROUP))
+
+
+async def test_listeners_hear_of_every_recording_while_many_pages_are_projected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "PAGE_EVENTS_MAX", 10)
+    async with running_views(tmp_path) as site:
+        touched: list[frozenset[tuple[GroupId, EventId]]] = []
+        site.materializer.subscribe(lambda recordings: touched.append(frozenset(recordings)))
+        log = SampleLog("alice")
+        runs = [log.write(*(recording_create(create_body("run")) for _ in range(250))) for _ in range(3)]
+        await asyncio.gather(*(site.store.append(log.certificate, run) for run in runs))
+        await site.materializer.reached(site.store.position)
+        assert frozenset[object]().union(*touched) == {(GROUP, event.id) for run in runs for event in run.events}
+        assert all(0 < len(recordings) <= 10 * runner.UNTOLD_PAGES_MAX for recordings in touched)
+        assert len(touched) < 75, "listeners hear of each page by itself"
 
 
 async def test_many_pages_are_projected_once_each(tmp_path: Path) -> None:
