@@ -88,16 +88,20 @@ def measure(folder: Path, count: int = EVENTS) -> dict[str, float]:
     receiver.start()
     assert sender.process is not None
     assert receiver.process is not None
+    pids = sender.process.pid, receiver.process.pid
     try:
+        wait_until(lambda: sender.group()["view_events"] >= sender.group()["events"], "the sender knows its own history", DEADLINE_S)
         invitation = sender.command("group", "invite", "lab").stdout.strip()
-        memory = Memory(sender.process.pid, receiver.process.pid)
+        memory = Memory(*pids)
         memory.start()
+        busy_before = [cpu_seconds(pid) for pid in pids]
         begun = time.monotonic()
         receiver.command("--timeout", "300s", "group", "join", invitation)
         joined_s = time.monotonic() - begun
         total = sender.group()["events"]
         wait_until(lambda: receiver.group()["view_events"] >= total and sender.group()["view_events"] >= total, "all is projected", DEADLINE_S)
         projected_s = time.monotonic() - begun
+        busy = [cpu_seconds(pid) - before for pid, before in zip(pids, busy_before, strict=True)]
         peaks = memory.end()
         assert sender.group()["state_digest"] == receiver.group()["state_digest"]
         return {
@@ -107,6 +111,8 @@ def measure(folder: Path, count: int = EVENTS) -> dict[str, float]:
             "start_s": started_s,
             "backfill_s": joined_s,
             "projected_s": projected_s,
+            "sender_cpu_s": busy[0],
+            "receiver_cpu_s": busy[1],
             "sender_bytes": peaks[0],
             "receiver_bytes": peaks[1],
         }
@@ -115,10 +121,18 @@ def measure(folder: Path, count: int = EVENTS) -> dict[str, float]:
         receiver.stop()
 
 
+def cpu_seconds(pid: int) -> float:
+    """How long a process has been computing: much the same however busy the machine is."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
 def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         told = measure(Path(folder))
     print(f"backfill of {told['events']} events: {told['events'] / told['backfill_s']:,.0f} events/s verified and durable, join included")
     print(f"  projected at the receiver as well: {told['events'] / told['projected_s']:,.0f} events/s")
+    busy = [told[name] / told["events"] * 1e6 for name in ("sender_cpu_s", "receiver_cpu_s")]
+    print(f"  computing: sender {busy[0]:.1f} us an event, receiver {busy[1]:.1f} us")
     print(f"  resident at most: sender {told['sender_bytes'] / 2**20:.0f} MB, receiver {told['receiver_bytes'] / 2**20:.0f} MB")

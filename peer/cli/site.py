@@ -1,6 +1,7 @@
 """This site: setting it up, running it, asking how it is."""
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ import typer
 from peer.cli import options
 from peer.cli.client import connect
 from peer.cli.output import hint, line, ms_time, pairs, short, show, size, table
+
+OBJECTS_PER_COLLECTION = 20_000
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -48,7 +51,14 @@ def serve(*, init: Annotated[bool, typer.Option("--init", help="Set up an empty 
     def ready(site: dict[str, str]) -> None:
         show(site, lambda: line(f"ready: {site['name']} ({short(site['peer_id'])}), peers at {site['listen']}, admin API at {site['admin']}"))
 
+    _spare_the_collector()
     asyncio.run(run_peer(directory, ready))
+
+
+def _spare_the_collector() -> None:
+    """Let garbage in cycles, of which little is made, be looked for less often, and not among what was loaded: it took a quarter of a backfill."""
+    gc.freeze()
+    gc.set_threshold(OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
 
 
 def show_id() -> None:
