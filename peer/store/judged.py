@@ -64,7 +64,7 @@ def judge_after(connection: Connection, group: GroupRecord, fresh: Fresh, log_of
     now = rejudge(judgement, roster, touched, search.held, places, voided)
     ends = dict(before.ends)
     for key, verdict in now.verdicts.items():
-        if verdict is not judgement.verdicts.get(key):
+        if verdict is not judgement.verdicts.get(key) or key in touched:  # A branch may have passed the point, whose event is still missing.
             ends.update(search.ends(key, verdict.clips))
     hidden = sum(_role(now, voids[event_id]) is not Role.NONE for event_id in voided)
     return Judged(now, places, ends, voids, voids_missing, hidden)
