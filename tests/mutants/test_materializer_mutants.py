@@ -14,6 +14,7 @@ from materializer.runner import Materializer
 from materializer.tables import Ledger
 from peer.core.control import Role
 from peer.core.interfaces import StoredEvent
+from tests.integration import test_materializer as following
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
 from tests.property import test_judged_projections as judged
 from tests.property import test_projections as orders
@@ -46,6 +47,11 @@ def let_the_last_to_arrive_win(patch: pytest.MonkeyPatch) -> None:
 def drop_a_child_that_comes_before_its_parent(patch: pytest.MonkeyPatch) -> None:
     """Chunks that came before their recording never count."""
     patch.setattr(page, "settle_children", lambda *_arguments: None)
+
+
+def keep_to_itself_what_the_last_pages_touched(patch: pytest.MonkeyPatch) -> None:
+    """Listeners hear only of what many pages have touched."""
+    change(patch, Materializer.catch_up, ("self._tell_touched()", "pass"))
 
 
 def let_anybody_add_chunks(patch: pytest.MonkeyPatch) -> None:
@@ -230,6 +236,7 @@ def every_column(_folder: Path) -> None:
 
 
 MUTANTS = (
+    Mutant(keep_to_itself_what_the_last_pages_touched, following.test_what_is_stored_can_be_read_once_it_is_reached),
     Mutant(count_instead_of_compute, by_the_rules),
     Mutant(count_what_is_gone, lambda _folder: projector.test_the_digest_changes_with_every_visible_change_and_with_no_other()),
     Mutant(let_the_last_to_arrive_win, in_any_order),
