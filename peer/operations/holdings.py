@@ -75,7 +75,7 @@ class Holdings:
 
     def _look(self, summary: RecordingSummary, files: Sequence[SummaryFile]) -> tuple[Held, list[bool]]:
         here = [self._blobs.has(file.blob) for file in files]
-        damaged = {file.blob for file in files if self._blobs.is_damaged(file.blob)}
+        damaged = {file.blob for file, is_here in zip(files, here, strict=True) if is_here and self._blobs.is_damaged(file.blob)}
         size = sum(file.size for file, is_here in zip(files, here, strict=True) if is_here and file.is_chunk and file.blob not in damaged)
         if not summary.finalized:
             state = "open"

@@ -179,8 +179,8 @@ NOT_CANONICAL: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-NO_HEADER_TYPES = ("a float", "undefined", "a simple value")
-"""One form of a value that no field of a header has."""
+NO_HEADER_TYPES = ("a float", "undefined", "a simple value", "a map with keys out of order")
+"""One form of a value that no header and no field of one has."""
 
 
 @pytest.mark.parametrize("place", [0, EVENTS - 1], ids=["first", "last"])

@@ -15,6 +15,7 @@ from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
 from peer.core.run import Draft
 from peer.sync import messages
 from peer.sync.handshake import HANDSHAKE_CONTEXT, NO_CHANNEL_KEY, Handshake
+from peer.sync.limits import PROTOCOL_VERSIONS
 from peer.sync.messages import Error, Have, Hello, Message, decode_message, encode_message
 from tests.integration.hostile_peer import HostilePeer, admit, hostile_peer, local_side, opened_socket, rows
 from tests.link_lab import DEADLINE_S, Lab, Site, Target, target, wall_ms
@@ -128,7 +129,7 @@ PROOF: Mapping[str, Callable[[list[bytes]], list[bytes]]] = {
     # What a dialler signs, in order: context, role, version, both ids, both nonces, channel key, hash of the hellos.
     "context": lambda part: [b"recmesh/handshake/v2\0", *part[1:]],
     "role": lambda part: [part[0], b"\x01", *part[2:]],
-    "version": lambda part: [*part[:2], b"\x00\x02", *part[3:]],
+    "version": lambda part: [*part[:2], b"\x00\x01", *part[3:]],
     "dialler": lambda part: [*part[:3], key_pair("carol").public, *part[4:]],
     "listener": lambda part: [*part[:4], key_pair("carol").public, *part[5:]],
     "dialler nonce": lambda part: [*part[:5], OTHER, *part[6:]],
@@ -151,7 +152,17 @@ async def proven_by(mesh: Mesh, sign: Callable[[list[bytes]], bytes]) -> Message
         await socket.receive_bytes(timeout=DEADLINE_S)
         own = handshake.hello
         hellos = hash_bytes(encode_message(own) + frame)
-        parts = [HANDSHAKE_CONTEXT, b"\x00", b"\x00\x01", own.peer, hello.peer, own.nonce, hello.nonce, NO_CHANNEL_KEY, hellos]
+        parts = [
+            HANDSHAKE_CONTEXT,
+            b"\x00",
+            max(PROTOCOL_VERSIONS).to_bytes(2, "big"),
+            own.peer,
+            hello.peer,
+            own.nonce,
+            hello.nonce,
+            NO_CHANNEL_KEY,
+            hellos,
+        ]
         await socket.send_bytes(encode_message(messages.Proof(sign(parts), joining=False, groups=(mesh.group,))))
         return decode_message(await socket.receive_bytes(timeout=DEADLINE_S))
 

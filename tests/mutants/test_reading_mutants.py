@@ -46,7 +46,7 @@ def read_chunks_without_what_is_wanted(patch: pytest.MonkeyPatch) -> None:
 
 def hold_without_end(patch: pytest.MonkeyPatch) -> None:
     """What overlaps is gathered, however much it is."""
-    change(patch, mcap_messages._Merge._hold, ("self._held > HELD_BYTES_MAX", "False"))
+    change(patch, mcap_messages._Merge._charge, ("self._held > HELD_BYTES_MAX", "False"))
 
 
 def say_nothing_of_what_is_cut_off(patch: pytest.MonkeyPatch) -> None:
