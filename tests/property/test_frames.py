@@ -62,7 +62,7 @@ def test_nothing_that_a_member_sends_breaks_the_session() -> None:
 
     assert frames["member"] >= frames["stranger"]
     assert frames["wrong_run"] >= sum(frames[name] for name in ("random_message", "mutated_message"))
-    assert all(frames[name] >= 10 for name in {*HOSTILE, *OWN})
+    assert min(frames[name] for name in {*HOSTILE, *OWN}) >= 5, frames
     assert frames["stored"] >= 10
 
 
