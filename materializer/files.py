@@ -7,7 +7,6 @@ what is wrong or does not belong is replaced. Nothing that came from elsewhere b
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -22,6 +21,7 @@ from peer.core.encoding import decode_map
 from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import check_name
+from peer.durable import clone, sync_folder, write_new
 from peer.errors import NotCanonicalError
 from peer.failpoints import failpoint
 
@@ -30,8 +30,6 @@ ASIDE = ".building"
 BATCH = 256
 """Recordings that are looked at together."""
 SHORT_DIGITS = 8
-FICLONE = 0x40049409
-"""`ioctl` of Linux that makes a file share the blocks of another."""
 FILE_MODE = 0o444
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 
@@ -113,7 +111,7 @@ class RecordingTree:
             self._remove(folder)
         failpoint("tree.before_rename")
         aside.rename(folder)
-        _flush(folder.parent)
+        sync_folder(folder.parent)
         self._remove_former(recording, folder, str(manifest.fields["name"]))
 
     def _is_right(self, folder: Path, manifest: Manifest, layout: Layout) -> bool:
@@ -177,31 +175,21 @@ def _link(blob: Path, path: Path) -> None:
 def _reflink(blob: Path, path: Path) -> bool:
     try:
         with blob.open("rb") as source, path.open("xb") as target:
-            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
-        status = blob.stat()
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        path.chmod(FILE_MODE)
+            is_shared = clone(source.fileno(), target.fileno())
+        if is_shared:
+            status = blob.stat()
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+            path.chmod(FILE_MODE)
     except OSError:
+        is_shared = False
+    if not is_shared:
         path.unlink(missing_ok=True)
-        return False
-    return True
+    return is_shared
 
 
 def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_new(path, data)
     path.chmod(FILE_MODE)
-
-
-def _flush(folder: Path) -> None:
-    """Make a rename in `folder` last."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _delete(path: Path) -> None:

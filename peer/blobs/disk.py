@@ -1,19 +1,18 @@
-"""What blobs need of a file system: durable names, reflinks, reserved space, and errors that say whose fault they are.
+"""What blobs need of a file system: durable folders, reserved space, and errors that say whose fault they are.
 
 Nothing here gives a file its name before its bytes are on the disk.
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from peer.durable import sync_folder
 from peer.errors import DiskFullError, StoreError
 
 BLOB_MODE = 0o444
-_FICLONE = 0x40049409
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -26,15 +25,6 @@ def disk_errors(what: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise DiskFullError(f"no space to store {what}: {error.strerror}", fix="free some space, or move the data directory") from error
         raise StoreError(f"cannot store {what}: {error}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_folders(folder: Path, root: Path) -> None:
@@ -53,15 +43,6 @@ def reserve(descriptor: int, folder: Path, size: int, floor: int) -> None:
         raise OSError(errno.ENOSPC, f"{size} bytes do not fit above the floor of {floor} free bytes")
     if size:
         os.posix_fallocate(descriptor, 0, size)
-
-
-def clone(source: int, target: int) -> bool:
-    """Let the open file `target` share the bytes of `source`, which costs nothing. False where the file system cannot."""
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError:
-        return False
-    return True
 
 
 def holds_data(descriptor: int, start: int, stop: int) -> bool:

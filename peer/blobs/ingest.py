@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from peer.blobs.digest import BUFFER_SIZE, Digests, digest_stream
 from peer.blobs.direct import DirectFile
-from peer.blobs.disk import BLOB_MODE, clone, disk_errors, reserve
+from peer.blobs.disk import BLOB_MODE, disk_errors, reserve
+from peer.durable import clone
 from peer.errors import FileUnreadableError, RequestError
 
 TAKES = ("copy", "link", "move")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from peer.blobs.digest import BUFFER_SIZE, Digests, StoppedError, digest_bytes, fill
-from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders, sync_folder
+from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
 from peer.blobs.threads import in_thread
 from peer.core.hashing import HASH_SIZE, hash_bytes, new_blake3
 from peer.core.identity import BlobId, GroupId
 from peer.core.interfaces import BlobFacts
+from peer.durable import sync_folder
 from peer.errors import RequestError
 from peer.failpoints import failpoint
 

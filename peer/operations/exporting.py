@@ -7,7 +7,6 @@ recorded. The folder is built beside its place and appears there by a rename; no
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import threading
@@ -20,14 +19,13 @@ from peer.core.encoding import decode_map
 from peer.core.hashing import hash_bytes, new_blake3
 from peer.core.identity import BlobId
 from peer.core.interfaces import BlobStore
+from peer.durable import clone, sync_folder, write_new
 from peer.errors import BytesDamagedError, FileUnreadableError, NotFoundError, RequestError, TargetFullError, TargetTakenError
 from peer.operations.json_form import Json
 from peer.operations.recordings import Recordings
 
 COPY_SIZE = 1024 * 1024
 ASIDE_SUFFIX = ".recmesh-export"
-FICLONE = 0x40049409
-"""`ioctl` of Linux that makes a file share the blocks of another until one of them is changed."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -111,11 +109,11 @@ class Exporting:
             for name, file in contents.stored.items():
                 self._copy(file.blob, aside / name, stop)
             for name, data in contents.written.items():
-                _put(aside / name, data)
-            _flush(aside)
+                write_new(aside / name, data)
+            sync_folder(aside)
             target.mkdir()  # Ours alone from here on: a rename takes the place of an empty folder and of no other.
             aside.rename(target)
-            _flush(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             if error.errno in _FULL:
                 raise TargetFullError(f"no space to write {target}: {error.strerror}", fix="free some space, or name another folder") from error
@@ -129,7 +127,7 @@ class Exporting:
         """The bytes of a blob under another name, hashed. Raises `BytesDamagedError` if they are not what they were."""
         hasher = new_blake3()
         with self._blobs.path(blob).open("rb") as source, path.open("x+b") as target:
-            shared = _share(source.fileno(), target.fileno())
+            shared = clone(source.fileno(), target.fileno())
             reader = target if shared else source
             while part := reader.read(COPY_SIZE):
                 if stop.is_set():
@@ -155,27 +153,3 @@ def _aside(target: Path) -> Path:
     if len(os.fsencode(name)) > FILE_NAME_BYTES_MAX:
         name = f".{hash_bytes(os.fsencode(target.name)).hex()}{ASIDE_SUFFIX}"
     return target.with_name(name)
-
-
-def _share(source: int, target: int) -> bool:
-    """Let the open file `target` share the blocks of `source`. False where the file system cannot."""
-    try:
-        fcntl.ioctl(target, FICLONE, source)
-    except OSError:
-        return False
-    return True
-
-
-def _put(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

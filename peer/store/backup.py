@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from peer.core.hashing import new_blake3
+from peer.durable import sync_folder
 from peer.errors import BackupTargetError, DiskFullError, FileUnreadableError, MeshError, StoreCorruptError, StoreError
 from peer.failpoints import failpoint
 from peer.store.database import Connection, as_store_error, connect_for_reading
-from peer.store.directory import FOLDER_MODE, PRIVATE_MODE, DataDirectory, flush_folder, is_disk_full, write_durably
+from peer.store.directory import FOLDER_MODE, PRIVATE_MODE, DataDirectory, is_disk_full, write_durably
 from peer.store.keys import KeyFiles
 from peer.store.manifest import MANIFEST_FILE, BackupFile, Manifest
 
@@ -72,7 +73,7 @@ def create_backup(directory: DataDirectory, target: Path, stop: threading.Event 
             failpoint("backup.before_manifest")
             manifest = Manifest(peer, time.time_ns() // 1_000_000, tuple(sorted(files)))
             write_durably(folder / MANIFEST_FILE, manifest.to_bytes())
-            flush_folder(folder.parent)
+            sync_folder(folder.parent)
     except BaseException:
         _clear(folder, made=made)
         raise
@@ -168,7 +169,7 @@ def _copy_file(source: Path, folder: Path, name: str) -> BackupFile:
             copy.write(data)
         copy.flush()
         os.fsync(copy.fileno())
-    flush_folder(target.parent)
+    sync_folder(target.parent)
     return BackupFile(name, size, hasher.digest())
 
 
@@ -188,7 +189,7 @@ def _copy_log(source: Path, folder: Path, stop: threading.Event) -> BackupFile:
         _check_copy(copy, source)
     with target.open("rb") as file:
         os.fsync(file.fileno())
-    flush_folder(folder)
+    sync_folder(folder)
     return BackupFile(source.name, *hash_file(target))
 
 

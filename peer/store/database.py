@@ -16,9 +16,9 @@ from typing import NamedTuple, Self, TypeVar
 
 import aiosqlite
 
+from peer.durable import sync_folder
 from peer.errors import DataDirectoryVersionError, DiskFullError, StoreCorruptError, StoreError
 from peer.failpoints import failpoint
-from peer.store.directory import flush_folder
 
 Connection = sqlite3.Connection
 Row = tuple[object, ...]
@@ -249,7 +249,7 @@ def _migrate_file(path: Path, folder: Path, backups: Path | None) -> None:
         for migration in migrations[version:]:
             connection.executescript(f"BEGIN IMMEDIATE;\n{migration.sql}\n;PRAGMA user_version={migration.version};\nCOMMIT;")
         if version == 0:
-            flush_folder(path.parent)
+            sync_folder(path.parent)
     except sqlite3.Error as error:
         raise as_store_error(error, path) from error
     finally:
@@ -308,7 +308,7 @@ def _copy(connection: Connection, target: Path) -> None:
     with partial_copy.open("rb") as file:
         os.fsync(file.fileno())
     partial_copy.replace(target)
-    flush_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _without_stop(work: Callable[[Connection], T], connection: Connection) -> T:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from peer.durable import sync_folder
 from peer.errors import DataDirectoryLockedError, DataDirectoryMissingError, DataDirectoryVersionError, FileUnreadableError
 
 FORMAT = 1
@@ -105,18 +106,9 @@ def write_durably(path: Path, data: bytes, *, mode: int = PRIVATE_MODE) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     aside.replace(path)
-    flush_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def is_disk_full(error: OSError) -> bool:
     """True if `error` says that there is no space, or no share of it left for us."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from peer.core.group import read_genesis
 from peer.core.identity import KeyPair
+from peer.durable import sync_folder
 from peer.errors import DataDirectoryVersionError, DiskFullError, LogDamagedError, LogMissingError, MeshError, StoreCorruptError, StoreError
 from peer.failpoints import failpoint
 from peer.store.database import (
@@ -27,7 +28,7 @@ from peer.store.database import (
     open_read_only,
     remove_database,
 )
-from peer.store.directory import DataDirectory, flush_folder, is_disk_full, write_durably
+from peer.store.directory import DataDirectory, is_disk_full, write_durably
 from peer.store.events import SqliteEventStore, load_event_store
 from peer.store.keys import KeyFiles
 from peer.store.known import KNOWN_FILE, Known, read_known
@@ -193,12 +194,12 @@ def _swap(directory: DataDirectory, salvaged: Salvaged, moved_to: Path) -> None:
     write_durably(moved_to.with_name(moved_to.name + REPORT_SUFFIX), json.dumps(salvaged._asdict(), indent=1).encode() + b"\n")
     _flush(_beside(directory, IN_WORK))
     _beside(directory, IN_WORK).replace(ready)
-    flush_folder(directory.root)
+    sync_folder(directory.root)
     failpoint("salvage.before_swap")
     _move_aside(directory.log_database, moved_to)
     failpoint("salvage.after_move")
     ready.replace(directory.log_database)
-    flush_folder(directory.root)
+    sync_folder(directory.root)
     failpoint("salvage.after_swap")
 
 
@@ -214,7 +215,7 @@ def _end_swap(directory: DataDirectory) -> None:
     moved = [each for each in reports(directory) if each.moved_to]
     _move_aside(path, path.with_name(moved[-1].moved_to if moved and moved[-1].moved_to else f"{path.name}{DAMAGED}0"))
     ready.replace(path)
-    flush_folder(directory.root)
+    sync_folder(directory.root)
 
 
 def _clear_work(directory: DataDirectory) -> None:
@@ -241,7 +242,7 @@ def _move_aside(path: Path, target: Path) -> None:
             source.unlink(missing_ok=True)  # SQLite's own notes on the other one.
         elif source.exists():
             source.replace(target.with_name(target.name + suffix))
-    flush_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _beside(directory: DataDirectory, suffix: str) -> Path:

@@ -149,7 +149,7 @@ async def test_a_full_disk_is_told_and_nothing_appears(peer: RunningPeer, tmp_pa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(exporting, "_put", full)
+        patch.setattr(exporting, "write_new", full)
         assert (await export(peer, "drive", tmp_path / "out", status=507))["code"] == "target_full"
     assert sorted(tmp_path.iterdir()) == before
     assert (await peer.get("/health/ready"))["ok"], "somebody else's disk is no reason to stop"
@@ -168,14 +168,14 @@ async def test_two_exports_to_one_folder_do_not_mix(peer: RunningPeer, tmp_path:
     await add(peer, bag[0].parent)
     (tmp_path / "other").symlink_to(tmp_path)
     is_writing, may_go_on = threading.Event(), threading.Event()
-    flush = exporting._flush
+    flush = exporting.sync_folder
 
     def held(folder: Path) -> None:
         is_writing.set()
         assert may_go_on.wait(60)
         flush(folder)
 
-    monkeypatch.setattr(exporting, "_flush", held)
+    monkeypatch.setattr(exporting, "sync_folder", held)
     first = asyncio.create_task(export(peer, "drive", tmp_path / "out", status=200))
     try:
         assert await asyncio.to_thread(is_writing.wait, 60)
