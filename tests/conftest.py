@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     global _heard  # noqa: PLW0603  (nothing is captured yet, and what is written by then must be seen)
     _heard = os.dup(2)
     os.environ.pop("PYTHONUNBUFFERED", None)  # Where it is set, what is written to a pipe arrives even if nobody flushes it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # Where it is set, each process that a test starts compiles the whole project anew.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "long_story: the test does many things one after the other and may take several times as long as others")
