@@ -92,6 +92,12 @@ class RecordingFinalizedError(RequestError):
     status = 409
 
 
+class RuleInvalidError(RequestError):
+    """A rule of a policy that says nothing, or nothing that is known here."""
+
+    code = "rule_invalid"
+
+
 class WatchFolderError(RequestError):
     """A folder that cannot be watched."""
 
