@@ -26,6 +26,7 @@ from peer.transport.blob_sources import BlobSources
 from peer.transport.links import PeerLinks
 from peer.transport.reaching import part_from
 from peer.wiring.belonging import make_belonging
+from peer.wiring.bytes_database import open_bytes_database
 from peer.wiring.choosing import Choosing
 from peer.wiring.core import now_ms, opened_core, report
 from peer.wiring.fetching import make_movers
@@ -102,7 +103,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
-        movers = make_movers(stack, directory, config, core, sources)
+        local = await open_bytes_database(stack, directory)
+        movers = await make_movers(stack, directory, config, core, (local, sources))
         fetching, showing = movers.fetching, movers.showing
         hub = await open_hub(stack, directory, config)
         watches = await open_watches(stack, directory)

@@ -1,17 +1,17 @@
-"""Bringing bytes here: looks at what the recordings of this site's groups need, and has it fetched from linked peers.
+"""Bringing bytes here: asks all who have wishes what is to come, and has it fetched from linked peers, the most urgent first.
 
 What fails is tried again for ever, later and later, and at once when a link comes up. Nothing is remembered: what is missing is computed.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
-from peer.core.views import Views
+from peer.core.wishes import Wish, Wishing, strongest
 from peer.errors import DiskFullError, MeshError, StoreError
 
 LOOK_BATCH = 256
@@ -45,30 +45,27 @@ class Fetching:
         fetches: Fetches,
         blobs: BlobStore,
         replica: Replica,
-        views: Views,
+        wishings: Sequence[Wishing],
         sources: Callable[[GroupId, PeerId], Sequence[BlobSource]],
         *,
-        everything: bool,
         arrived: Callable[[GroupId, EventId], None],
         report: Report,
     ) -> None:
         """`sources` gives whom to ask, best first, for what that site has recorded in that group.
 
-        `everything` says whether all recordings are wanted, or only those asked for; `arrived` hears of each recording of which a file came.
+        `arrived` hears of each recording of which a file came.
         """
         self._fetches = fetches
         self._blobs = blobs
         self._replica = replica
-        self._views = views
+        self._wishings = wishings
         self._sources = sources
-        self._everything = everything
         self._arrived = arrived
         self._report = report
         self._wake = asyncio.Event()
         self._look_at: set[tuple[GroupId, EventId]] = set()
         self._look_at_all = True
-        self._requested: set[EventId] = set()
-        self._missing: dict[BlobId, WantedBlob] = {}
+        self._missing: dict[BlobId, Wish] = {}
         self._of: set[EventId] = set()
         """The recordings of what is missing, and perhaps of some that is no more."""
         self._running: set[BlobId] = set()
@@ -83,9 +80,8 @@ class Fetching:
         self._look_at_all = self._look_at_all or not recordings
         self._wake.set()
 
-    def request(self, group: GroupId, recording: EventId) -> None:
-        """Bring the bytes of this recording here, whatever the policy says."""
-        self._requested.add(recording)
+    def asked(self, group: GroupId, recording: EventId) -> None:
+        """A person waits for this recording: look at it, and ask everybody at once."""
         self._look_at.add((group, recording))
         self._retry_all()
 
@@ -95,7 +91,7 @@ class Fetching:
 
     def waiting(self) -> list[WantedBlob]:
         """What is missing and not on its way."""
-        return [wanted for blob, wanted in self._missing.items() if blob not in self._running]
+        return [wish.file for wish in self._in_order() if wish.file.blob not in self._running]
 
     def is_coming(self, blob: BlobId) -> bool:
         """True while it is on its way."""
@@ -115,19 +111,25 @@ class Fetching:
                     self._running.add(wanted.blob)
                     tasks.create_task(self._fetch(wanted, sources))
 
+    def _in_order(self) -> list[Wish]:
+        """What is missing, the most urgent first; of equal ones what was found first."""
+        return sorted(self._missing.values(), key=lambda wish: -wish.priority)
+
     def _due(self) -> list[WantedBlob]:
         room = TASKS_MAX - len(self._running)
-        ready = (wanted for blob, wanted in self._missing.items() if blob not in self._running and blob not in self._paused)
+        if room <= 0:
+            return []
+        ready = (wish.file for wish in self._in_order() if wish.file.blob not in self._running and wish.file.blob not in self._paused)
         return [wanted for wanted, _ in zip(ready, range(room), strict=False)]
 
     async def _look(self) -> None:
         look_at, look_at_all = self._look_at, self._look_at_all
         self._look_at, self._look_at_all = set(), False
         if look_at_all:
-            self._missing = {blob: wanted for blob, wanted in self._missing.items() if blob in self._running}
-            self._of = {wanted.recording for wanted in self._missing.values()}
+            self._missing = {blob: wish for blob, wish in self._missing.items() if blob in self._running}
+            self._of = {wish.file.recording for wish in self._missing.values()}
             for group in list(self._replica.groups):
-                self._want(await self._views.wanted_blobs(group))
+                await self._wish(group, None)
         else:
             by_group: defaultdict[GroupId, list[EventId]] = defaultdict(list)
             for group, recording in look_at:
@@ -135,17 +137,18 @@ class Fetching:
             for group, recordings in by_group.items():
                 for start in range(0, len(recordings), LOOK_BATCH):
                     batch = recordings[start : start + LOOK_BATCH]
-                    files = await self._views.wanted_blobs(group, batch)
-                    self._want(files)
-                    if self._of.intersection(batch) - {file.recording for file in files}:
-                        self.touched(frozenset())  # One was deleted, or counts no more: what is missing is found anew.
+                    if self._of.intersection(batch) - await self._wish(group, batch):
+                        self.touched(frozenset())  # One was deleted, or is wanted no more: what is missing is found anew.
 
-    def _want(self, files: Iterable[WantedBlob]) -> None:
-        for file in files:
-            is_wanted = self._everything or file.recording in self._requested
-            if is_wanted and file.blob not in self._missing and not self._blobs.has(file.blob):
-                self._missing[file.blob] = file
-                self._of.add(file.recording)
+    async def _wish(self, group: GroupId, recordings: Collection[EventId] | None) -> set[EventId]:
+        """Ask who has wishes for what is not here; the recordings that somebody wishes for."""
+        wishes = [wish for wishing in self._wishings for wish in await wishing.wishes(group, recordings)]
+        for blob, wish in strongest(wishes, self._blobs.has).items():
+            standing = self._missing.get(blob)
+            if standing is None or standing.file.recording == wish.file.recording or wish.priority > standing.priority:
+                self._missing[blob] = wish
+            self._of.add(wish.file.recording)
+        return {wish.file.recording for wish in wishes}
 
     async def _fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
         blob = wanted.blob

@@ -1,6 +1,6 @@
 """Recordings: finding, showing them, their manifests and bytes, as far as they are here."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from materializer.manifest_schema import json_schema
@@ -40,8 +40,8 @@ def add_request(order: Json) -> AddRequest:
 class Recordings:
     """The recordings of all groups of this peer."""
 
-    def __init__(self, finding: Finding, views: Views, adding: Adding, request_bytes: Callable[[GroupId, EventId], None]) -> None:
-        """`request_bytes` begins to bring the bytes of a recording here."""
+    def __init__(self, finding: Finding, views: Views, adding: Adding, request_bytes: Callable[[GroupId, EventId], Awaitable[None]]) -> None:
+        """`request_bytes` has the bytes of a recording brought here, and returns when that outlasts a restart."""
         self._finding = finding
         self._blobs = finding.blobs
         self._views = views
@@ -65,7 +65,7 @@ class Recordings:
         view = await self.find(reference)
         if view.deleted:
             raise RequestError(f"{view.name} is deleted", fix=f"`recmesh recording restore {view.recording.hex()[:12]}` takes that back")
-        self._request_bytes(view.group, view.recording)
+        await self._request_bytes(view.group, view.recording)
         return await self._details(view)
 
     async def manifest(self, reference: str) -> tuple[bytes, bytes]:

@@ -29,6 +29,7 @@ class DataDirectory:
         self.views_database = root / "views.db"
         self.hub_database = root / "hub.db"
         self.watch_database = root / "watch.db"
+        self.bytes_database = root / "bytes.db"
         self.blobs = root / "blobs"
         self.recordings = root / "recordings"
         self.cache = root / "cache"

@@ -4,29 +4,13 @@ A file whose content changes is another one: what became of the one before goes 
 """
 
 import json
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Protocol, TypeVar
 
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.watches import Item, KnownFile, Outcome, Totals, WatchedFolder
 from peer.errors import StoreCorruptError
-
-Connection = sqlite3.Connection
-T = TypeVar("T")
-
-
-class Table(Protocol):
-    """A database with the schema `watch`."""
-
-    async def transaction(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` between BEGIN and COMMIT."""
-        ...
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on one state of the database."""
-        ...
+from peer.store.table import Connection, Table
 
 
 class WatchStore:

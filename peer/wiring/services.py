@@ -11,6 +11,7 @@ from peer import __version__
 from peer.api.services import Services
 from peer.blobs.transfer import Fetcher
 from peer.config import Config
+from peer.core.identity import EventId, GroupId
 from peer.hub.administration import HubAdministration
 from peer.operations.adding import Adding
 from peer.operations.copies import Copies
@@ -32,6 +33,7 @@ from peer.operations.recovering import Recovering
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
 from peer.operations.tokens import Tokens
+from peer.operations.wishing import Asked
 from peer.store.audit import AuditFile
 from peer.store.directory import DataDirectory
 from peer.store.recovery import reports
@@ -49,7 +51,7 @@ from resolver.manual import ManualPeerResolver
 
 Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement]
 Addresses = tuple[ManualPeerResolver, CompositePeerResolver, Belonging]
-Movers = tuple[Fetcher, Fetching, Showing, Serving, WatchStore]
+Movers = tuple[Fetcher, Fetching, Asked, Showing, Serving, WatchStore]
 
 
 def make_services(
@@ -57,11 +59,11 @@ def make_services(
 ) -> Services:
     """The use cases, put together."""
     (manual, resolver, belonging), (links, _, _, hub, _) = addresses, neighbourhood
-    _, fetching, showing, serving, watches = movers
+    _, fetching, asked, showing, serving, watches = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
     finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
-    recordings = Recordings(finding, views, adding, fetching.request)
+    recordings = Recordings(finding, views, adding, partial(_ask, asked, fetching))
     return Services(
         Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, Copies(finding, views, core.blobs))),
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
@@ -81,6 +83,12 @@ def make_services(
     )
 
 
+async def _ask(asked: Asked, fetching: Fetching, group: GroupId, recording: EventId) -> None:
+    """Bring the bytes of a recording here, whatever else is decided about them."""
+    await asked.ask(group, recording)
+    fetching.asked(group, recording)
+
+
 def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
     directory: DataDirectory,
     config: Config,
@@ -92,7 +100,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
 ) -> SiteParts:
     """What there is to be looked at."""
     (_, resolver, belonging), (links, sites, gossip, hub, agreement) = addresses, neighbourhood
-    fetcher, fetching, _, serving, _ = movers
+    fetcher, fetching, _, _, serving, _ = movers
     me, store = core.key.peer_id, core.store
     return SiteParts(
         me,

@@ -8,6 +8,7 @@ from materializer.edits import recording_delete, recording_restore
 from peer.core.identity import EventId
 from peer.core.run import sign_run
 from peer.operations.fetching import Fetching
+from peer.operations.wishing import Everything
 from tests.histories import Story
 from tests.integration.views_site import ViewsSite, running_views
 from tests.samples import SampleLog
@@ -48,8 +49,8 @@ async def test_what_is_deleted_is_waited_for_no_more_and_again_when_it_is_restor
         for recording in (kept, gone):
             story.add_chunk("alice", recording)
         await tell(site, log, story)
-        parts = Nothing(), site.blobs, site.store.replica, site.views
-        fetching = Fetching(*parts, lambda *_: [], everything=True, arrived=lambda *_: None, report=ignore)
+        parts = Nothing(), site.blobs, site.store.replica, [Everything(site.views)]
+        fetching = Fetching(*parts, lambda *_: [], arrived=lambda *_: None, report=ignore)
         site.materializer.subscribe(lambda touched: fetching.touched(frozenset(touched)))
         running = asyncio.create_task(fetching.run())
         fetching.links_changed()
