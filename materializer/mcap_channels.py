@@ -10,7 +10,8 @@ from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel, Schema
 
-from materializer.mcap_pieces import FRAME, Chunk, Read, Record, frames, pieces, summary
+from materializer.mcap_format import FRAME
+from materializer.mcap_pieces import Chunk, Read, Record, frames, pieces, summary
 from materializer.mcap_taking import DAMAGED
 
 CHANNEL_SIZE_MAX = 1024 * 1024

@@ -13,7 +13,8 @@ from mcap.opcode import Opcode
 from mcap.records import Metadata
 
 from materializer.fields import COUNT_MAX, EmbeddedEntry, embedded_entry, embedded_that_fit
-from materializer.mcap_records import FRAME_SIZE, Damage, parse
+from materializer.mcap_format import FRAME, FRAME_SIZE
+from materializer.mcap_records import Damage, parse
 
 DROPPED_RECORDS = ("recmesh", "recorder", "rosbag2")
 DROPPED_KEYS = ("dropped_message_count", "dropped_messages", "messages_dropped", "lost_message_count", "lost_messages", "messages_lost")
@@ -29,7 +30,6 @@ OFFSET_MAX = 2**63 - 1
 _INDEX = struct.Struct("<QQ")
 _SIZE = struct.Struct("<I")
 _DATA_SIZE = struct.Struct("<Q")
-_FRAME = struct.Struct("<BQ")
 _TIMES_SIZE = 16
 
 
@@ -61,7 +61,7 @@ def read_embedded(file: BinaryIO, places: Iterable[Place]) -> Embedded:
     """What lies there. Raises `Damage` where there is something else."""
     dropped, entries = None, list[EmbeddedEntry]()
     for place in sorted(places, key=lambda place: place.start)[-RECORDS_MAX:]:
-        if _pread(file, place.start - FRAME_SIZE, FRAME_SIZE) != _FRAME.pack(place.opcode, place.size):
+        if _pread(file, place.start - FRAME_SIZE, FRAME_SIZE) != FRAME.pack(place.opcode, place.size):
             raise Damage("something that the summary names is not there")
         if place.opcode == Opcode.ATTACHMENT:
             entries.append(_attachment(file, place))

@@ -20,12 +20,11 @@ from mcap.records import Channel, Chunk, ChunkIndex, Footer, Header, Schema, Sta
 
 from materializer.fields import EmbeddedEntry
 from materializer.mcap_embedded import Embedded, Place, indexed_place, read_embedded
-from materializer.mcap_records import FRAME_SIZE, MESSAGE_HEADER_SIZE, UNREADABLE, Damage, decompress, frames, parse
+from materializer.mcap_format import FOOTER_SIZE, FRAME, FRAME_SIZE, MAGIC, MESSAGE, MESSAGE_HEADER_SIZE
+from materializer.mcap_records import UNREADABLE, Damage, decompress, frames, parse
 from peer.core.hashing import hash_bytes
 from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
 
-MAGIC = b"\x89MCAP0\r\n"
-FOOTER_SIZE = FRAME_SIZE + 20
 SMALL_RECORD_SIZE_MAX = 64 * 1024 * 1024
 SUMMARY_SIZE_MAX = 256 * 1024 * 1024
 CHUNK_SIZE_MAX = 256 * 1024 * 1024
@@ -33,9 +32,6 @@ CHUNK_SIZE_MAX = 256 * 1024 * 1024
 DESCRIPTIONS_SIZE_MAX = 256 * 1024 * 1024
 """Of the names in all schemas and channels; of schemas no more than their hashes are held."""
 TIME_MAX_NS = 2**63 - 1
-
-_FRAME = struct.Struct("<BQ")
-_MESSAGE = struct.Struct("<HIQ")
 
 
 class Topic(NamedTuple):
@@ -129,7 +125,7 @@ def _read_frame(file: BinaryIO, end: int) -> tuple[int, int, int]:
     frame = file.read(FRAME_SIZE)
     if len(frame) != FRAME_SIZE:
         raise Damage("a record is cut off")
-    opcode, length = _FRAME.unpack(frame)
+    opcode, length = FRAME.unpack(frame)
     start = file.tell()
     if start + length > end:
         raise Damage("a record is longer than the file")
@@ -267,7 +263,7 @@ def _find_places(file: BinaryIO, end: int) -> list[Place]:
 def _check_summary_crc(footer: Footer, data: bytes) -> None:
     """The CRC covers the summary and the footer up to the CRC itself; zero means that there is none."""
     if footer.summary_crc:
-        tail = _FRAME.pack(Opcode.FOOTER, FOOTER_SIZE - FRAME_SIZE) + struct.pack("<QQ", footer.summary_start, footer.summary_offset_start)
+        tail = FRAME.pack(Opcode.FOOTER, FOOTER_SIZE - FRAME_SIZE) + struct.pack("<QQ", footer.summary_start, footer.summary_offset_start)
         if zlib.crc32(tail, zlib.crc32(data)) != footer.summary_crc:
             raise Damage("the checksum of the summary does not match")
 
@@ -306,7 +302,7 @@ def _check_chunks(file: BinaryIO, end: int, chunks: Iterable[ChunkIndex]) -> Non
         if not len(MAGIC) < chunk.chunk_start_offset < end:
             raise Damage("the summary names a chunk outside of the file")
         frame = os.pread(file.fileno(), FRAME_SIZE, chunk.chunk_start_offset)  # Unbuffered: nine bytes of each chunk, not a page.
-        is_here = len(frame) == FRAME_SIZE and _FRAME.unpack(frame) == (Opcode.CHUNK, chunk.chunk_length - FRAME_SIZE)
+        is_here = len(frame) == FRAME_SIZE and FRAME.unpack(frame) == (Opcode.CHUNK, chunk.chunk_length - FRAME_SIZE)
         if not is_here or chunk.chunk_start_offset + chunk.chunk_length > end:
             raise Damage("the summary names a chunk that is not there")
 
@@ -361,7 +357,7 @@ def _count_chunk(channels: _Channels, times: _Times, content: bytes) -> None:
 def _count(channels: _Channels, times: _Times, data: bytes, start: int, length: int) -> None:
     if length < MESSAGE_HEADER_SIZE:
         raise Damage("a message is too short")
-    channel, _, log_time = _MESSAGE.unpack_from(data, start)
+    channel, _, log_time, _ = MESSAGE.unpack_from(data, start)
     channels.counts[channel] += 1
     times.add(log_time)
 

@@ -13,11 +13,10 @@ from typing import NamedTuple
 from mcap.opcode import Opcode
 from mcap.records import AttachmentIndex, ChunkIndex, Footer, MetadataIndex, Statistics
 
+from materializer.mcap_format import FOOTER_SIZE, FRAME_SIZE, MAGIC, MESSAGE_HEADER_SIZE
 from materializer.mcap_records import (
     CHUNK_SIZE_MAX,
-    FRAME_SIZE,
     HELD_BYTES_MAX,
-    MESSAGE_HEADER_SIZE,
     UNREADABLE,
     Channels,
     Damage,
@@ -30,8 +29,6 @@ from materializer.mcap_records import (
 )
 from peer.core.random_access import RandomAccess
 
-MAGIC = b"\x89MCAP0\r\n"
-FOOTER_SIZE = FRAME_SIZE + 20
 SUMMARY_SIZE_MAX = 64 * 1024 * 1024
 SMALL_RECORD_SIZE_MAX = 16 * 1024 * 1024
 WINDOW_SIZE = 64 * 1024

@@ -15,24 +15,20 @@ from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 from mcap.opcode import Opcode
 from zstandard import ZstdDecompressor, ZstdError
 
-MAGIC = b"\x89MCAP0\r\n"
-FRAME = struct.Struct("<BQ")
-MESSAGE = struct.Struct("<HIQQ")
-"""Channel, sequence, log time and publish time in front of the data."""
+from materializer.mcap_format import CHUNK, FOOTER_SIZE, FRAME, FRAME_SIZE, MAGIC, MESSAGE
+
 RECORD_SIZE_MAX = 256 * 1024 * 1024
 """Of a record, and of what is in a chunk: one of each is in memory at a time."""
 SUMMARY_SIZE_MAX = 64 * 1024 * 1024
-FOOTER_SIZE = FRAME.size + 20
 STEP = 1024 * 1024
 ZSTD_STEP = 4096
-_CHUNK = struct.Struct("<QQQII")
 _CHUNK_TIMES = struct.Struct("<QQQ")
 _KNOWN = range(Opcode.HEADER, Opcode.DATA_END + 1)
 _OPCODES = frozenset({*_KNOWN, *range(0x80, 0x100)})
 """Those that are specified, and those that are for private use."""
 _CHUNK_START = re.compile(rb"\x06(?=.{36}(?:\x00{4}|\x03\x00{3}lz4|\x04\x00{3}zstd))", re.DOTALL)
 """An opcode, length, times, size, checksum, and one of the compressions that there are."""
-_CHUNK_START_SIZE_MAX = 9 + _CHUNK.size + 4 + 8
+_CHUNK_START_SIZE_MAX = FRAME_SIZE + CHUNK.size + 4 + 8
 
 Read = Callable[[int, int], bytes]
 """So many bytes from a position; fewer where the file ends."""
@@ -180,7 +176,7 @@ def _is_intact_attachment(content: memoryview) -> bool:
 def _chunk(read: Read, position: int, end: int, size: int) -> Chunk | Gap:
     head = read(position + FRAME.size, _CHUNK_START_SIZE_MAX - FRAME.size)
     missing = max(0, end - size)
-    if len(head) < _CHUNK.size + 12 and missing:  # Its header and two lengths.
+    if len(head) < CHUNK.size + 12 and missing:  # Its header and two lengths.
         start_ns, end_ns, content_size = _CHUNK_TIMES.unpack_from(head) if len(head) >= _CHUNK_TIMES.size else (0, 0, 0)
         begun = ChunkFacts(start_ns, end_ns, content_size, 0, "") if len(head) >= _CHUNK_TIMES.size else None
         return Gap(position, size - position, "a chunk that had just begun", Opcode.CHUNK, begun, missing)
@@ -205,12 +201,12 @@ def _chunk(read: Read, position: int, end: int, size: int) -> Chunk | Gap:
 def _chunk_header(head: bytes, length: int) -> tuple[ChunkFacts, int, int]:
     """What the header says, where in the record the data begin, and how long they are. Raises `_Damage` if that cannot be."""
     try:
-        start_ns, end_ns, size, crc, name_size = _CHUNK.unpack_from(head)
-        name = head[_CHUNK.size : _CHUNK.size + name_size]
-        (stored,) = struct.unpack_from("<Q", head, _CHUNK.size + name_size)
+        start_ns, end_ns, size, crc, name_size = CHUNK.unpack_from(head)
+        name = head[CHUNK.size : CHUNK.size + name_size]
+        (stored,) = struct.unpack_from("<Q", head, CHUNK.size + name_size)
     except struct.error as error:
         raise _Damage("damaged") from error
-    start = _CHUNK.size + name_size + 8
+    start = CHUNK.size + name_size + 8
     if length != start + stored or name not in (b"", b"lz4", b"zstd"):
         raise _Damage("damaged")
     return ChunkFacts(start_ns, end_ns, size, crc, name.decode()), start, stored

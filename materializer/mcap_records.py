@@ -18,9 +18,8 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Schema
 from zstandard import ZstdDecompressor, ZstdError, frame_content_size
 
-FRAME_SIZE = 9
-"""Opcode and length before the content of each record."""
-MESSAGE_HEADER_SIZE = 22
+from materializer.mcap_format import CHUNK, FRAME, FRAME_SIZE, MESSAGE, MESSAGE_HEADER_SIZE
+
 CHUNK_SIZE_MAX = 128 * 1024 * 1024
 """Bytes of a chunk, packed or not, that are worked with."""
 HELD_BYTES_MAX = 128 * 1024 * 1024
@@ -41,9 +40,6 @@ TIME_STOP_NS = 2**64
 """Behind all times."""
 
 _T = TypeVar("_T")
-_FRAME = struct.Struct("<BQ")
-_MESSAGE = struct.Struct("<HIQQ")
-_CHUNK = struct.Struct("<QQQII")
 _SIZE = struct.Struct("<Q")
 
 
@@ -172,7 +168,7 @@ def read_frame(data: bytes, position: int = 0) -> tuple[int, int]:
     """Opcode and size of the content of the record that begins there."""
     if position + FRAME_SIZE > len(data):
         raise Damage("a record is cut off")
-    opcode, length = _FRAME.unpack_from(data, position)
+    opcode, length = FRAME.unpack_from(data, position)
     return opcode, length
 
 
@@ -193,8 +189,8 @@ def unpack_chunk(record: bytes) -> bytes:
     opcode, length = read_frame(record)
     if opcode != Opcode.CHUNK or FRAME_SIZE + length != len(record):
         raise Damage("there is no chunk where one should be")
-    _, _, size, crc, name_size = _CHUNK.unpack_from(record, FRAME_SIZE)
-    position = FRAME_SIZE + _CHUNK.size + name_size
+    _, _, size, crc, name_size = CHUNK.unpack_from(record, FRAME_SIZE)
+    position = FRAME_SIZE + CHUNK.size + name_size
     compression = record[position - name_size : position].decode()
     (packed_size,) = _SIZE.unpack_from(record, position)
     packed = record[position + _SIZE.size :]
@@ -244,7 +240,7 @@ def find_messages(data: bytes, place: int, wanted: Callable[[int], bool], span: 
             continue
         if length < MESSAGE_HEADER_SIZE:
             raise Damage("a message is too short")
-        channel, sequence, log_ns, publish_ns = _MESSAGE.unpack_from(data, start)
+        channel, sequence, log_ns, publish_ns = MESSAGE.unpack_from(data, start)
         if not claimed.start_ns <= log_ns < claimed.stop_ns:
             raise Damage("a message is outside of the times of its chunk")
         if span.start_ns <= log_ns < span.stop_ns and wanted(channel):
@@ -263,7 +259,7 @@ def extent(data: bytes) -> tuple[int, int, frozenset[int]] | None:
         if opcode == Opcode.MESSAGE:
             if length < MESSAGE_HEADER_SIZE:
                 raise Damage("a message is too short")
-            channel, _, log_ns, _ = _MESSAGE.unpack_from(data, start)
+            channel, _, log_ns, _ = MESSAGE.unpack_from(data, start)
             start_ns, end_ns = min(start_ns, log_ns), max(end_ns, log_ns)
             channels.add(channel)
     return (start_ns, end_ns, frozenset(channels)) if channels else None

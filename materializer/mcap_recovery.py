@@ -19,8 +19,9 @@ from mcap.records import Attachment, Channel, McapRecord, Message, Metadata, Sch
 from mcap.records import Chunk as ChunkRecord
 from mcap.stream_reader import StreamReader, get_chunk_data_stream
 
+from materializer.mcap_format import FRAME, MAGIC, MESSAGE
 from materializer.mcap_index import read_index
-from materializer.mcap_pieces import FRAME, MAGIC, MESSAGE, RECORD_SIZE_MAX, STEP
+from materializer.mcap_pieces import RECORD_SIZE_MAX, STEP
 from materializer.mcap_taking import DAMAGED, Place, Taking
 from materializer.mcap_writing import Written
 from peer.core.hashing import Hasher, new_blake3, new_sha256

@@ -15,7 +15,8 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Header, MessageIndex, Metadata, Schema, Statistics
 
-from materializer.mcap_pieces import FRAME, MESSAGE, Chunk, Gap, Piece, Record, frames, pieces, summary
+from materializer.mcap_format import FRAME, MESSAGE
+from materializer.mcap_pieces import Chunk, Gap, Piece, Record, frames, pieces, summary
 from materializer.mcap_writing import McapWriting
 
 PLACES_MAX = 64

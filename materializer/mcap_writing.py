@@ -25,7 +25,8 @@ from mcap.records import (
 )
 from mcap.records import Chunk as ChunkRecord
 
-from materializer.mcap_pieces import FRAME, MAGIC, MESSAGE, ChunkFacts, frames
+from materializer.mcap_format import FRAME, MAGIC, MESSAGE
+from materializer.mcap_pieces import ChunkFacts, frames
 from peer.core.hashing import new_blake3
 
 _ATTACHMENT = struct.Struct("<QQ")

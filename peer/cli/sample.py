@@ -5,7 +5,9 @@ import os
 import struct
 from pathlib import Path
 
-MAGIC = b"\x89MCAP0\r\n"
+from materializer.mcap_format import FRAME, MAGIC
+from materializer.mcap_format import MESSAGE as MESSAGE_HEADER
+
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, DATA_END = 1, 2, 3, 4, 5, 15
 POSE, CAMERA = 1, 2
 FRAME_SIZE = 64 * 1024
@@ -34,11 +36,11 @@ def write_sample(path: Path, size: int, start_ns: int) -> int:
 
 
 def _message(channel: int, sequence: int, time_ns: int, data: bytes) -> bytes:
-    return _record(MESSAGE, struct.pack("<HIQQ", channel, sequence, time_ns, time_ns) + data)
+    return _record(MESSAGE, MESSAGE_HEADER.pack(channel, sequence, time_ns, time_ns) + data)
 
 
 def _record(opcode: int, content: bytes) -> bytes:
-    return struct.pack("<BQ", opcode, len(content)) + content
+    return FRAME.pack(opcode, len(content)) + content
 
 
 def _text(text: str) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from materializer.fields import FILE_NAME_BYTES_MAX, is_line
+from materializer.mcap_format import MAGIC
 from peer.errors import FileUnreadableError, MeshError
 from peer.operations.files import MCAP_SUFFIX, METADATA_FILE, natural_key
 
@@ -24,7 +25,6 @@ WHY_SUFFIX = ".why.txt"
 ACTIVE_SUFFIX = ".active"
 TEMPORARY_SUFFIXES = (ACTIVE_SUFFIX, "~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".filepart", ".swp")
 """Names that recorders and copiers give to what they are not done with, compared case-folded."""
-_MAGIC = b"\x89MCAP0\r\n"
 _TEXT_MODE = 0o644
 
 
@@ -96,15 +96,15 @@ def readiness(path: Path) -> Readiness:
     try:
         with _opened(path) as file:
             size = os.fstat(file).st_size
-            start = os.pread(file, len(_MAGIC), 0)
-            end = os.pread(file, len(_MAGIC), max(len(_MAGIC), size - len(_MAGIC)))
+            start = os.pread(file, len(MAGIC), 0)
+            end = os.pread(file, len(MAGIC), max(len(MAGIC), size - len(MAGIC)))
     except FileNotFoundError:
         return Readiness.GONE
     except OSError as error:
         raise FileUnreadableError(f"{path} cannot be read: {error.strerror}", fix="give the user of recmesh read access to it") from error
-    if start == _MAGIC:
-        return Readiness.CLOSED if end == _MAGIC else Readiness.OPEN
-    return Readiness.OPEN if _MAGIC.startswith(start) else Readiness.ALIEN
+    if start == MAGIC:
+        return Readiness.CLOSED if end == MAGIC else Readiness.OPEN
+    return Readiness.OPEN if MAGIC.startswith(start) else Readiness.ALIEN
 
 
 def identity_of(path: Path) -> str | None:

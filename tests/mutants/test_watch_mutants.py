@@ -30,7 +30,7 @@ def forget_who_was_read(patch: pytest.MonkeyPatch) -> None:
 
 def take_what_is_not_closed(patch: pytest.MonkeyPatch) -> None:
     """A file without its closing magic counts as closed: what is being written is moved away as broken."""
-    change(patch, watch_folder.readiness, ("if end == _MAGIC else Readiness.OPEN", "if end else Readiness.OPEN"))
+    change(patch, watch_folder.readiness, ("if end == MAGIC else Readiness.OPEN", "if end else Readiness.OPEN"))
 
 
 def take_what_changed_a_moment_ago(patch: pytest.MonkeyPatch) -> None:

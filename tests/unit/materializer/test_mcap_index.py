@@ -11,7 +11,8 @@ from blake3 import blake3
 from lz4 import frame as lz4_frame
 from mcap.writer import CompressionType, Writer
 
-from materializer.mcap_index import MAGIC, Topic, read_index
+from materializer.mcap_format import MAGIC
+from materializer.mcap_index import Topic, read_index
 from peer.errors import FileUnreadableError, McapEmptyError, McapTruncatedError, MeshError, NotMcapError
 from tests.mcap_samples import REAL_RECORDINGS, START_NS, read_raw, write_mcap
 
