@@ -1,0 +1,70 @@
+"""The rules of who may drop, with bugs planted: going through all interleavings, or many seeds, must find each."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+
+from peer.core import dropping
+from peer.core.dropping import Keeping, Promise
+from peer.core.identity import PeerId
+from tests.dropping_world import World, world
+from tests.unit.core.test_dropping import explore, wander
+
+SEEDS_MAX = 400
+
+
+def planted(**functions: Callable[..., object]) -> ModuleType:
+    """The rules, with some of them replaced."""
+    rules = ModuleType("planted")
+    rules.__dict__.update({**vars(dropping), **functions})
+    return rules
+
+
+def promise_in_a_round(keeping: Keeping, peer: PeerId, round_id: bytes) -> Keeping:
+    return replace(keeping, promises=keeping.promises | {Promise(peer, round_id)})
+
+
+def one_proof_too_few(keeping: Keeping, is_member: Callable[[PeerId], bool]) -> bool:
+    its = keeping.round
+    return its is not None and sum(map(is_member, its.proven)) >= its.needed - 1
+
+
+MUTANTS: dict[str, ModuleType] = {
+    "who drops proves all the same": planted(promise=promise_in_a_round),
+    "one proof too few": planted(may_release=one_proof_too_few, release=lambda keeping, _: replace(keeping, round=_released(keeping))),
+}
+
+
+def _released(keeping: Keeping) -> dropping.Round:
+    assert keeping.round is not None
+    return replace(keeping.round, is_released=True)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_going_through_all_interleavings_finds_the_bug(mutant: str) -> None:
+    with pytest.raises(AssertionError, match="copies are left"):
+        explore(world(3, 2, 2), MUTANTS[mutant])
+
+
+def _wander_all(rules: ModuleType) -> None:
+    for seed in range(SEEDS_MAX):
+        wander(seed, rules)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_random_histories_find_the_bug(mutant: str) -> None:
+    with pytest.raises(AssertionError, match="copies are left"):
+        _wander_all(MUTANTS[mutant])
+
+
+def test_a_liar_who_is_believed_costs_a_copy() -> None:
+    """The world with a wrong proof that is taken for a right one: the last site only says that it holds it."""
+    start: World = world(3, 1, 2, liars=1)
+    believed = replace(start, liars=frozenset(), sites=(*start.sites[:2], replace(start.sites[2], holds=True)))
+
+    assert start.copies() == 2
+    assert believed.copies() == 3
+    assert explore(start)[2] == 0, "with a liar among three nobody may drop"
+    assert explore(believed)[2] == 1
