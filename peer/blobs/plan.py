@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from peer.core.hashing import HASH_SIZE
-from peer.errors import BlobMismatchError
+from peer.errors import BlobImpossibleError, BlobMismatchError
 
 PIECE_SIZE_MIN = 1024 * 1024
 PIECE_SIZE_MAX = 4 * 1024 * 1024
@@ -67,9 +67,9 @@ def layout_for(size: int) -> Layout:
 
 
 def check_layout(size: int, piece_size: int) -> Layout:
-    """The layout that an event claims. Raises `BlobMismatchError` for one that no blob can have."""
+    """The layout that an event claims. Raises `BlobImpossibleError` for one that no blob can have."""
     if not 0 <= size <= BLOB_SIZE_MAX or piece_size != piece_size_for(size):
-        raise BlobMismatchError(f"a blob of {size} bytes is never cut into pieces of {piece_size}")
+        raise BlobImpossibleError(f"a blob of {size} bytes is never cut into pieces of {piece_size}")
     return Layout(size, piece_size)
 
 

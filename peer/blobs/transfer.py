@@ -20,7 +20,7 @@ from peer.blobs.threads import in_thread
 from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId
 from peer.core.interfaces import BlobSource, WantedBlob
-from peer.errors import BlobMismatchError, DiskFullError, MeshError, RemoteProtocolError, TransportError
+from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError, RemoteProtocolError, TransportError
 from peer.failpoints import failpoint
 
 T = TypeVar("T")
@@ -172,7 +172,7 @@ class _Fetch:
             if hash_bytes(data) == pieces:
                 await self._thread(lambda _: self._store.put(data))
                 return split_piece_list(data)
-            raise BlobMismatchError(f"the piece list of blob {self._wanted.blob.hex()} is not that of its only piece")
+            raise BlobImpossibleError(f"the piece list of blob {self._wanted.blob.hex()} is not that of its only piece")
         return await self._ask_piece_list(pieces)
 
     async def _ask_piece_list(self, pieces: BlobId) -> list[bytes]:
@@ -249,7 +249,7 @@ class _Fetch:
         wanted = self._wanted
         if await self._thread(file.finish) != (wanted.blob, wanted.sha256):
             file.path.unlink(missing_ok=True)
-            raise BlobMismatchError(f"the pieces of blob {wanted.blob.hex()} are right and the whole is not: its event contradicts itself")
+            raise BlobImpossibleError(f"the pieces of blob {wanted.blob.hex()} are right and the whole is not: its event contradicts itself")
         await self._thread(lambda _: self._store.adopt(wanted.blob, file.path, "fetch"))
         await self._thread(lambda _: self._store.note_came(wanted.group, wanted.blob, wanted.pieces))
 

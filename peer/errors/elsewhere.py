@@ -207,6 +207,12 @@ class BlobMismatchError(TransportError):
     code = "blob_mismatch"
 
 
+class BlobImpossibleError(BlobMismatchError):
+    """What an event says about a blob that no bytes can fulfil: nobody can give it."""
+
+    code = "blob_impossible"
+
+
 class HubUnreachableError(ResolveError):
     """The hub does not answer, or not in time."""
 
