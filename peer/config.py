@@ -4,10 +4,8 @@ The only module that imports `pydantic_settings`. A key that is not known here i
 an error. `docs/configuration.md` lists every key.
 """
 
-import os
 import re
 import socket
-import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -347,16 +345,6 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {key!r}"
     text = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {text}" if key else text
-
-
-def default_directory() -> Path:
-    """The user's data directory."""
-    base = os.environ.get("XDG_DATA_HOME")
-    if base:
-        return Path(base) / "recmesh"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "recmesh"
-    return Path.home() / ".local" / "share" / "recmesh"
 
 
 def render_config(values: dict[str, object]) -> str:

@@ -1,6 +1,7 @@
 """The options that every command takes, before or after its name. They are declared once, at the root, and moved there from wherever they stand."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,6 @@ class Options:
             return self.data
         if named := os.environ.get("RECMESH_DATA"):
             return Path(named)
-        from peer.config import default_directory  # noqa: PLC0415  (loads pydantic; most commands do not need it)
-
         return default_directory()
 
     @property
@@ -49,6 +48,16 @@ class Options:
     def remote_url(self) -> str | None:
         """The admin API to speak to, where it is not that of the data directory."""
         return self.url or os.environ.get("RECMESH_URL") or None
+
+
+def default_directory() -> Path:
+    """The user's data directory."""
+    base = os.environ.get("XDG_DATA_HOME")
+    if base:
+        return Path(base) / "recmesh"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "recmesh"
+    return Path.home() / ".local" / "share" / "recmesh"
 
 
 current = Options()

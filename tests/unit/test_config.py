@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.config import Config, check_endpoint, default_directory, load_config, parse_address, read_config, render_config
+from peer.config import Config, check_endpoint, load_config, parse_address, read_config, render_config
 from peer.core.endpoint import WireGuardNetwork
 from peer.errors import ConfigError
 from peer.sections import GossipSection, HubSection, HubSourceSection, WatchSection
@@ -199,9 +199,3 @@ def test_endpoints_that_may_be_dialled_are_accepted(url: str) -> None:
 def test_other_endpoints_are_not(url: str) -> None:
     with pytest.raises(ValueError, match="http"):
         check_endpoint(url)
-
-
-def test_the_data_directory_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
-
-    assert default_directory() == Path("/somewhere/recmesh")

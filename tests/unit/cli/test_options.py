@@ -1,10 +1,13 @@
 """The options that every command takes, and how people write times."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from peer.cli.options import gather
+from peer.cli.options import default_directory, gather
 from peer.cli.times import parse_duration, parse_time_ns
 from peer.errors import ConfigError
 
@@ -50,3 +53,17 @@ def test_times_are_read_in_all_their_forms() -> None:
 def test_other_times_are_refused() -> None:
     with pytest.raises(ConfigError, match="no time"):
         parse_time_ns("yesterday")
+
+
+def test_the_data_directory_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
+
+    assert default_directory() == Path("/somewhere/recmesh")
+
+
+def test_the_data_directory_is_found_without_what_takes_long_to_load() -> None:
+    """Each command finds it first."""
+    find = "import sys; from peer.cli import main, options; options.current.directory"
+    code = f"{find}; sys.exit(any(name.startswith(('pydantic', 'aiohttp')) for name in sys.modules))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60, stdin=subprocess.DEVNULL).returncode == 0
