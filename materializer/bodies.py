@@ -33,12 +33,13 @@ from materializer.fields import (
     span_fields,
     topics_field,
 )
+from materializer.keeping import KEEPING_READERS, Keeping
 from materializer.receipts import RECEIPT_READERS, BlobReceipt, BlobRelease
+from peer.core.byte_store import BlobFacts
 from peer.core.encoding import Value, encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
 from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import BlobId, EventId
-from peer.core.interfaces import BlobFacts
 from peer.core.names import is_name
 from peer.core.run import Draft
 
@@ -139,7 +140,7 @@ class RecordingFinalize(NamedTuple):
 
 
 Fact = RecordingCreate | ChunkAdd | ChunkTopics | AttachmentAdd | RecordingFinalize
-Body = Fact | Edit | BlobReceipt | BlobRelease
+Body = Fact | Edit | Keeping | BlobReceipt | BlobRelease
 
 
 def read_body(type_: str, body: bytes) -> Body | None:
@@ -336,5 +337,6 @@ _READERS: Mapping[str, Reader[Body]] = {
     ATTACHMENT_ADD: _read_attachment,
     RECORDING_FINALIZE: _read_finalize,
     **EDIT_READERS,
+    **KEEPING_READERS,
     **RECEIPT_READERS,
 }

@@ -7,9 +7,11 @@ from materializer.bodies import RECORDING_FINALIZE, RecordingFinalize, read_body
 from materializer.registers import (
     DELETED,
     FINALIZE,
+    HOLD,
     MACHINE_PREFIX,
     OPINION_PREFIX,
     PROPERTY_PREFIX,
+    RETENTION,
     REVIEW_PREFIX,
     SETTING_PREFIX,
     TAG_PREFIX,
@@ -23,17 +25,22 @@ from peer.core.control import Role
 from peer.core.encoding import Value, decode
 from peer.core.hashing import hash_bytes
 from peer.core.identity import EventId, PeerId
-from peer.core.views import AnnotationView, MachineView, RegisterView, RegisterWrite, ReviewView
+from peer.core.views import AnnotationView, HoldView, MachineView, RegisterView, RegisterWrite, RetentionView, ReviewView
 
 REVISION_SIZE = 16
 NO_VALUE = ""
 """What a property or setting holds that was taken away."""
+IS_DELETED = (
+    "(EXISTS (SELECT 1 FROM registers w WHERE w.holder = r.recording_no AND w.register = 'deleted' AND w.wins AND w.value = x'f5') "
+    "AND NOT EXISTS (SELECT 1 FROM registers w WHERE w.holder = r.recording_no AND w.register = 'hold' AND w.wins AND w.preference))"
+)
+"""Of a recording `r`: it was deleted, and not restored since, and no hold stands."""
 _HOLDS = "SELECT EXISTS (SELECT 1 FROM registers WHERE holder = ? AND register = ? AND wins AND value = ?)"
 
 _WINNER = "SELECT author, hlc, value FROM registers WHERE holder = ? AND register = ? AND wins"
 _RECORDED = (
-    "SELECT machine, count(*) FROM recordings r WHERE group_no = ? AND counts AND machine <> '' AND NOT EXISTS "
-    "(SELECT 1 FROM registers w WHERE w.holder = r.recording_no AND register = ? AND wins AND value = ?) GROUP BY machine"
+    "SELECT machine, count(*) FROM recordings r WHERE group_no = ? AND counts AND machine <> '' "  # noqa: S608  (our own words)
+    f"AND NOT {IS_DELETED} GROUP BY machine"
 )
 
 
@@ -47,6 +54,9 @@ class Description(NamedTuple):
     review_average: str | None
     conflicts: list[RegisterView]
     deleted: bool
+    deleted_hlc: int | None
+    hold: HoldView | None
+    retention: RetentionView | None
     revision: bytes
 
 
@@ -54,6 +64,8 @@ def read_description(connection: Connection, place: Place, recording_no: int) ->
     """What the registers of a recording say."""
     registers = read_registers(connection, place, recording_no)
     reviews = [review for register in registers.values() if (review := _review(register)) is not None]
+    hold, deletion = _hold(registers.get(HOLD)), registers.get(DELETED)
+    deleted_hlc = deletion.writes[0].hlc if deletion is not None and deletion.value is True else None
     counted = [review.value for review in reviews if review.annotation is None and is_value(review.value)]
     return Description(
         tags=[name.removeprefix(TAG_PREFIX) for name, register in registers.items() if name.startswith(TAG_PREFIX) and register.value is True],
@@ -66,7 +78,10 @@ def read_description(connection: Connection, place: Place, recording_no: int) ->
         review_count=len(counted),
         review_average=average(counted),
         conflicts=[register for register in registers.values() if register.is_conflict],
-        deleted=DELETED in registers and registers[DELETED].value is True,
+        deleted=deleted_hlc is not None and hold is None,
+        deleted_hlc=deleted_hlc,
+        hold=hold,
+        retention=_retention(registers.get(RETENTION)),
         revision=hash_bytes(b"".join(sorted(write.event_id for register in registers.values() for write in register.writes)))[:REVISION_SIZE],
     )
 
@@ -88,7 +103,7 @@ def read_machines(connection: Connection, place: Place) -> list[MachineView]:
     for name, register in _group_registers(connection, place, MACHINE_PREFIX).items():
         key, _, machine = name.partition(":")
         described.setdefault(machine, []).append(register._replace(name=key))
-    recorded = dict(connection.execute(_RECORDED, (place.group_no, DELETED, TRUE)).fetchall())
+    recorded = dict(connection.execute(_RECORDED, (place.group_no,)).fetchall())
     return [MachineView(place.group, name, described.get(name, []), recorded.get(name, 0)) for name in sorted({*described, *recorded})]
 
 
@@ -105,8 +120,9 @@ def read_annotations(connection: Connection, place: Place, recording_no: int | N
 
 
 def is_deleted(connection: Connection, recording_no: int) -> bool:
-    """True if a recording was deleted, and not restored since."""
-    return _holds(connection, recording_no, DELETED)
+    """True if a recording was deleted, and not restored since, and no hold stands."""
+    (deleted,) = connection.execute(f"SELECT {IS_DELETED} FROM recordings r WHERE recording_no = ?", (recording_no,)).fetchone()  # noqa: S608
+    return bool(deleted)
 
 
 def _holds(connection: Connection, recording_no: int, register: str) -> bool:
@@ -148,6 +164,26 @@ def _review(register: RegisterView) -> ReviewView | None:
         annotation = EventId(bytes.fromhex(digits))
     write = register.writes[0]
     return ReviewView(write.author, write.hlc, said["value"], said["site"], name.partition(":")[2], annotation)
+
+
+def _hold(register: RegisterView | None) -> HoldView | None:
+    """The hold that stands, None if none does."""
+    if register is None:
+        return None
+    said: Any = register.value
+    write = register.writes[0]
+    return HoldView(write.author, write.hlc, said["reason"], said["site"], said["person"]) if said["held"] else None
+
+
+def _retention(register: RegisterView | None) -> RetentionView | None:
+    """How long a recording is to be kept, None if nobody said anything but what the group says."""
+    if register is None:
+        return None
+    said: Any = register.value
+    write = register.writes[0]
+    if not said["retention"]:
+        return None
+    return RetentionView(write.author, write.hlc, said["retention"], said["until_ns"], said["reason"], said["site"], said["person"])
 
 
 def _group_registers(connection: Connection, place: Place, prefix: str) -> Mapping[str, RegisterView]:

@@ -11,7 +11,7 @@ from peer.core.encoding import encode
 from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import GroupId
 
-PROJECTION_VERSION = 3
+PROJECTION_VERSION = 4
 """Goes up with every change of what projections contain: another version is rebuilt, and not compared."""
 
 MODULUS = 2**256

@@ -22,6 +22,7 @@ from materializer.edits import (
 )
 from materializer.fields import EmbeddedEntry, PoisonError, TopicEntry
 from materializer.holding import write_receipt
+from materializer.keeping import RecordingHold, RecordingRetain
 from materializer.receipts import BlobReceipt, BlobRelease
 from materializer.registers import FINALIZE, annotation_register, claim, edit_register
 from materializer.rights import Action, may
@@ -47,7 +48,7 @@ from peer.core.names import folded
 NAMESAKES_MAX = 1000
 NO_ENTRIES = encode([])
 REGISTER_BODIES: Sequence[type[Body]] = (
-    *(RecordingFinalize, RecordingTag, RecordingSet, RecordingDelete, RecordingRestore),
+    *(RecordingFinalize, RecordingTag, RecordingSet, RecordingDelete, RecordingRestore, RecordingHold, RecordingRetain),
     *(AnnotationDelete, AnnotationEdit, ReviewSet, GroupSet, MachineSet),
 )
 """The bodies that write a register."""

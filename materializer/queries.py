@@ -5,13 +5,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from materializer.descriptions import is_deleted, read_annotations, read_description, read_machines, read_registers, read_settings
+from materializer.descriptions import IS_DELETED, is_deleted, read_annotations, read_description, read_machines, read_registers, read_settings
 from materializer.digest import TABLES, export, state_digest
 from materializer.holding import read_holders
 from materializer.manifest import Manifest, file_names, folder_name, merge_topics, summed
 from materializer.own import parts_of, recording_named
 from materializer.recordings import COMPLETE, Attachment, Chunk, Parts, final_parts, judge
-from materializer.registers import DELETED, TRUE
 from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
@@ -373,8 +372,5 @@ def _files_of(connection: Connection, place: Place, recording_no: int | None, si
 
 def _deleted(connection: Connection, place: Place) -> set[bytes]:
     """The ids of the recordings that were deleted."""
-    sql = (
-        "SELECT id FROM recordings r WHERE group_no = ? AND counts AND EXISTS "
-        "(SELECT 1 FROM registers w WHERE w.holder = r.recording_no AND register = ? AND wins AND value = ?)"
-    )
-    return {row[0] for row in connection.execute(sql, (place.group_no, DELETED, TRUE))}
+    sql = f"SELECT id FROM recordings r WHERE group_no = ? AND counts AND {IS_DELETED}"  # noqa: S608  (our own words)
+    return {row[0] for row in connection.execute(sql, (place.group_no,))}

@@ -20,12 +20,15 @@ from materializer.edits import (
     RecordingTag,
     ReviewSet,
 )
+from materializer.keeping import RecordingHold, RecordingRetain
 from materializer.rights import Action
 from peer.core.encoding import encode
 from peer.core.identity import EventId, PeerId
 
 FINALIZE = "finalize"
 DELETED = "deleted"
+HOLD = "hold"
+RETENTION = "retention"
 TAG_PREFIX = "tag:"
 PROPERTY_PREFIX = "property:"
 ANNOTATION_PREFIX = "annotation:"
@@ -45,7 +48,17 @@ TRUE, FALSE = encode(True), encode(False)  # noqa: FBT003  (the values themselve
 GroupBody = GroupSet | MachineSet
 """Writes of registers of the group itself."""
 RegisterBody = (
-    RecordingFinalize | RecordingTag | RecordingSet | RecordingDelete | RecordingRestore | AnnotationDelete | AnnotationEdit | ReviewSet | GroupBody
+    RecordingFinalize
+    | RecordingTag
+    | RecordingSet
+    | RecordingDelete
+    | RecordingRestore
+    | RecordingHold
+    | RecordingRetain
+    | AnnotationDelete
+    | AnnotationEdit
+    | ReviewSet
+    | GroupBody
 )
 
 
@@ -100,6 +113,10 @@ def claim(body: RegisterBody, data: bytes, author: PeerId) -> Claim:  # noqa: C9
             return Claim(DELETED, TRUE)
         case RecordingRestore():
             return Claim(DELETED, FALSE)
+        case RecordingHold():
+            return Claim(HOLD, _said(body), int(body.held))
+        case RecordingRetain():
+            return Claim(RETENTION, _said(body), body.strength)
         case AnnotationDelete():
             return Claim(annotation_register(body.annotation), TRUE)
         case AnnotationEdit():
@@ -142,6 +159,8 @@ def action_of(register: str) -> Action:
 _ACTIONS = {
     FINALIZE: Action.FINALIZE,
     DELETED: Action.DELETE,
+    HOLD: Action.KEEP,
+    RETENTION: Action.KEEP,
     "tag": Action.DESCRIBE,
     "property": Action.DESCRIBE,
     "annotation": Action.UNANNOTATE,
@@ -151,6 +170,10 @@ _ACTIONS = {
     "setting": Action.SETTING,
     "machine": Action.MACHINE,
 }
+
+
+def _said(body: RecordingHold | RecordingRetain) -> bytes:
+    return encode({key: value for key, value in body._asdict().items() if key != "recording"})
 
 
 def _height(write: Write) -> tuple[int, int, int, EventId]:

@@ -16,6 +16,7 @@ class Action(StrEnum):
     ADD = "add chunks, their topics, or attachments to a recording"
     FINALIZE = "finalize a recording"
     DELETE = "delete or restore a recording"
+    KEEP = "hold a recording, or say how long it is to be kept"
     DESCRIBE = "give a recording a title or tag"
     ANNOTATE = "annotate a recording"
     CHANGE_ANNOTATION = "let an annotation say something else"
@@ -40,6 +41,7 @@ RIGHTS = {
     Action.ADD: Right(Role.WRITER, None),
     Action.FINALIZE: Right(Role.WRITER, Role.ADMIN),
     Action.DELETE: Right(Role.WRITER, Role.ADMIN),
+    Action.KEEP: Right(Role.WRITER, Role.ADMIN),
     Action.DESCRIBE: Right(Role.WRITER, Role.WRITER),
     Action.ANNOTATE: Right(Role.WRITER, Role.WRITER),
     Action.CHANGE_ANNOTATION: Right(Role.WRITER, Role.ADMIN),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, WithJsonSchema, model_validator
 from pydantic.json_schema import models_json_schema
 
-from materializer import bodies, edits, fields, receipts, reviews, values
+from materializer import bodies, edits, fields, keeping, receipts, reviews, values
 from peer.core.encoding import decode_map
 from peer.errors import NotCanonicalError
 
@@ -211,6 +211,37 @@ class RecordingRestore(_OfRecording):
     """A recording is wanted again."""
 
 
+class _Kept(_OfRecording):
+    reason: TextValue
+    site: Label
+    person: Person
+
+
+class RecordingHold(_Kept):
+    """Nothing of a recording may go while this is held; the reason may be empty where a hold is lifted."""
+
+    held: bool
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.held and not self.reason.strip(" "):
+            raise ValueError("no reason")
+        return self
+
+
+class RecordingRetain(_Kept):
+    """How long a recording is to be kept: as long as its class says, or until a time; the empty class for what the group says."""
+
+    retention: Literal["", "transient", "raw", "summary", "reference", "permanent"]
+    until_ns: Time | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.reason.strip(" ") or (self.until_ns is not None and self.retention in {"", keeping.PERMANENT}):
+            raise ValueError("no reason, or an end of what has none")
+        return self
+
+
 class _Said(_OfRecording):
     label: SaidLabel
     text: Note
@@ -303,6 +334,8 @@ SCHEMAS: Mapping[str, type[Body]] = {
     edits.RECORDING_SET: RecordingSet,
     edits.RECORDING_DELETE: RecordingDelete,
     edits.RECORDING_RESTORE: RecordingRestore,
+    keeping.RECORDING_HOLD: RecordingHold,
+    keeping.RECORDING_RETAIN: RecordingRetain,
     edits.ANNOTATION_ADD: AnnotationAdd,
     edits.ANNOTATION_EDIT: AnnotationEdit,
     edits.ANNOTATION_DELETE: AnnotationDelete,

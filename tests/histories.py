@@ -34,17 +34,19 @@ from materializer.edits import (
     review_set,
 )
 from materializer.judging import JudgedRow, apply_roles, last_numbers, read_window, windows
+from materializer.keeping import RecordingHold, RecordingRetain, recording_hold, recording_retain
 from materializer.manifest import RecordingFacts, make_manifest
 from materializer.projector import Projector
 from materializer.receipts import blob_receipt, blob_release
 from materializer.tables import projected_rows
+from peer.core.byte_store import BlobFacts
 from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.event import Event
 from peer.core.hashing import hash_bytes, sha256
 from peer.core.identity import BlobId, EventId, GroupId
-from peer.core.interfaces import BlobFacts, StoredEvent
+from peer.core.interfaces import StoredEvent
 from peer.core.run import Draft
 from tests.samples import GROUP, SampleLog, key_pair
 
@@ -277,6 +279,9 @@ class RandomAuthor:
             self._write(author, (recording, key), lambda refs: recording_set(recording, key, value, refs))
         elif kind < 0.53:
             author = chance.choice([creator, "carol", author])
+            if chance.random() < 0.3:
+                self._keep(author, recording)
+                return
             make = chance.choice([recording_delete, recording_delete, recording_restore])
             self.seen["deletions"] += make is recording_delete
             self._write(author, (recording, "deleted"), lambda refs: make(recording, refs))
@@ -299,6 +304,17 @@ class RandomAuthor:
             self.seen["annotations taken back"] += 1
             annotation = chance.choice(self._annotations[recording])
             self._write(author, (recording, annotation), lambda refs: annotation_delete(recording, annotation, refs))
+
+    def _keep(self, author: str, recording: EventId) -> None:
+        """A hold, or how long it is to be kept."""
+        chance = self.chance
+        if chance.random() < 0.5:
+            hold = RecordingHold(recording, chance.random() < 0.5, "crash", author, "ann")
+            self.seen["holds"] += hold.held
+            self._write(author, (recording, "hold"), lambda refs: recording_hold(hold, refs))
+        else:
+            kept = RecordingRetain(recording, chance.choice(["", "transient", "raw", "permanent"]), None, "law", author, "")
+            self._write(author, (recording, "retention"), lambda refs: recording_retain(kept, refs))
 
     def _write(self, author: str, register: tuple[object, ...], make: Callable[[Sequence[EventId]], Draft]) -> None:
         """A write that has seen some of the earlier ones."""

@@ -67,7 +67,7 @@ def plain_reading(events: Iterable[StoredEvent]) -> Reading:
     return Reading(set(creators), files, set(annotators), poison, receipts, {key: _stand(writes) for key, writes in registers.items()})
 
 
-def _register(each: _Said, creators: Mapping[Any, bytes], annotators: Mapping[Any, tuple[bytes, bytes]]) -> tuple[object, ...] | None:  # noqa: PLR0911
+def _register(each: _Said, creators: Mapping[Any, bytes], annotators: Mapping[Any, tuple[bytes, bytes]]) -> tuple[object, ...] | None:  # noqa: C901, PLR0911
     """Which register an event writes, None if it writes none or may not."""
     role, author, body = each.stored.role, each.stored.author, each.body
     if each.type == "group.set":
@@ -82,6 +82,8 @@ def _register(each: _Said, creators: Mapping[Any, bytes], annotators: Mapping[An
             return (body.recording, "finalize") if owns or role >= ADMIN else None
         case "recording.delete" | "recording.restore":
             return (body.recording, "deleted") if owns or role >= ADMIN else None
+        case "recording.hold" | "recording.retain":
+            return (body.recording, "hold" if each.type == "recording.hold" else "retention") if owns or role >= ADMIN else None
         case "recording.tag":
             return (body.recording, "tag", body.tag)
         case "recording.set":
@@ -103,5 +105,13 @@ def _stand(writes: list[_Said]) -> tuple[bytes, frozenset[bytes]]:
     return best.stored.event.id, frozenset(each.stored.event.id for each in live)
 
 
-def _present(each: _Said) -> bool:
-    return each.type == "recording.tag" and each.body.present
+def _present(each: _Said) -> int:
+    """What wins over any rank and clock: a tag that is there, a hold, the stronger class."""
+    match each.type:
+        case "recording.tag":
+            return int(each.body.present)
+        case "recording.hold":
+            return int(each.body.held)
+        case "recording.retain":
+            return ["", "transient", "raw", "summary", "reference", "permanent"].index(each.body.retention)
+    return 0

@@ -125,6 +125,31 @@ class ReviewView(NamedTuple):
     annotation: EventId | None
 
 
+class HoldView(NamedTuple):
+    """A hold that stands."""
+
+    author: PeerId
+    hlc: int
+    reason: str
+    site: str
+    """What the author's site was called then."""
+    person: str
+
+
+class RetentionView(NamedTuple):
+    """How long a recording is to be kept, as somebody said of this one."""
+
+    author: PeerId
+    hlc: int
+    retention: str
+    """The class."""
+    until_ns: int | None
+    """None for as long as the class says."""
+    reason: str
+    site: str
+    person: str
+
+
 class MachineView(NamedTuple):
     """A machine, as the recordings of a group name it."""
 
@@ -180,6 +205,11 @@ class RecordingView(NamedTuple):
     late_chunks: Sequence[FileView]
     """Those that the finalize does not list: they stand in no manifest."""
     late_attachments: Sequence[FileView]
+    deleted_hlc: int | None = None
+    """When it was deleted; it is not `deleted` all the same while a hold stands."""
+    hold: HoldView | None = None
+    retention: RetentionView | None = None
+    """None for what the group says."""
 
 
 class Views(Protocol):

@@ -13,8 +13,9 @@ import cbor2
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
 
 from gossip.record import RECORD_CONTEXT, is_endpoint, read_record
-from materializer import bodies, edits
+from materializer import bodies, edits, keeping
 from materializer.bodies import AttachmentAdd, ChunkAdd, PoisonError, RecordingCreate, read_body
+from materializer.fields import make_draft
 from materializer.manifest import MANIFEST_VERSIONS, RecordingFacts, make_manifest
 from materializer.manifest_reading import read_manifest
 from peer.core.certificate import CERTIFICATE_CONTEXT, read_certificate
@@ -184,6 +185,8 @@ def _of_any_version(value: Any) -> Any:
 
 
 def _written_again(type_: str, found: Any) -> bytes:
+    if type_ in keeping.KEEPING_READERS:
+        return make_draft(type_, found._asdict(), keeping.KEEPING_READERS[type_]).body
     return (edits._draft if type_ in edits.EDIT_READERS else bodies._draft)(type_, found).body
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from gossip.record import PeerRecord, Reachability, sign_record
-from materializer import bodies, edits, receipts
+from materializer import bodies, edits, keeping, receipts
 from materializer.edits import AnnotationAdd
 from materializer.manifest import MANIFEST_VERSIONS, RecordingFacts, make_manifest
 from peer.core.certificate import LogKind
@@ -158,6 +158,8 @@ def _drafts(recording: EventId = ID, chunk: EventId = ID) -> list[Draft]:
         edits.recording_set(recording, "place", "hall 3"),
         edits.recording_delete(recording),
         edits.recording_restore(recording),
+        keeping.recording_hold(keeping.RecordingHold(recording, held=True, reason="crash", site="lab", person="ann")),
+        keeping.recording_retain(keeping.RecordingRetain(recording, "raw", 2**62, "law", "lab", "ann")),
         edits.annotation_add(ANNOTATION._replace(recording=recording)),
         edits.annotation_delete(recording, chunk),
         edits.annotation_edit(edits.AnnotationEdit(recording, chunk, "slip", "", 5, None, "lab", "ann")),

@@ -36,6 +36,7 @@ from materializer.edits import (
     review_set,
 )
 from materializer.fields import PoisonError
+from materializer.keeping import RecordingHold, RecordingRetain, recording_hold, recording_retain
 from materializer.manifest import merge_topics
 from materializer.receipts import blob_receipt, blob_release
 from peer.core.encoding import encode
@@ -70,6 +71,11 @@ DRAFTS = [
     group_set("min_copies", 3),
     group_set("required_properties", ["robot", "task"]),
     group_set("retention", "raw"),
+    recording_hold(RecordingHold(RECORDING, held=True, reason="crash on the stairs", site="lab", person="ann")),
+    recording_hold(RecordingHold(RECORDING, held=False, reason="")),
+    recording_retain(RecordingRetain(RECORDING, "raw", 2**62, "law", "lab", "ann")),
+    recording_retain(RecordingRetain(RECORDING, "", None, "as the others")),
+    recording_retain(RecordingRetain(RECORDING, "permanent", None, "museum")),
 ]
 
 
@@ -199,6 +205,15 @@ WRONG: list[tuple[int, str, list[Any]]] = [
     (19, "value", [0, 101, True, "3", [3], None]),
     (20, "value", [["a b"], ["a", "a"], "robot", 1, [1], [str(number) for number in range(33)]]),
     (21, "value", ["30", "Raw", 1, True, []]),
+    (22, "recording", [None, b"r" * 31]),
+    (22, "held", [0, 1, None, "true"]),
+    (22, "reason", ["", "  ", "a\nb", "x" * 4097, None]),
+    (22, "person", [None, 1, "x" * 129, "a\nb"]),
+    (23, "reason", ["a\nb", None]),
+    (24, "retention", ["Raw", "30d", None, "", "permanent", 1]),
+    (24, "until_ns", [-1, 2**63, True, "9"]),
+    (24, "reason", ["", " ", "a\nb", None]),
+    (26, "until_ns", [0, 2**62]),
 ]
 
 

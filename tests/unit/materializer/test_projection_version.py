@@ -12,7 +12,7 @@ from peer.core.hashing import hash_bytes
 
 REASONS = {"PoisonError", "need", "need_fields", "_blobs", "_ids"}
 """What is called with the text, or a part of it, that stands as a reason in the table of poison."""
-PINNED = {3: "7106e98ff1acc7a5750d6e9f7ea8fc7b6388de7ca70475c0e8ed4b87d3d9d353"}
+PINNED = {4: "9927753f8f147933f3fda70ca3874464b7d71f26baa0c8e7df861bed12b54e4d"}
 
 
 def reasons() -> Iterator[list[str]]:

@@ -23,6 +23,7 @@ from materializer.edits import (
     recording_tag,
     review_set,
 )
+from materializer.keeping import KEEPING_READERS, RecordingHold, RecordingRetain, recording_hold, recording_retain
 from materializer.receipts import RECEIPT_READERS, blob_receipt, blob_release
 from materializer.rights import RIGHTS, Action, may
 from peer.core.control import Role
@@ -47,6 +48,8 @@ TABLE: dict[str, tuple[Write, str, Sequence[Role], Sequence[Role]]] = {
     "recording.finalize": (lambda _s, _a, rec, chunk, _n: _finalize(rec, chunk), "registers", WRITERS, ADMINS),
     "recording.delete": (lambda _s, _a, rec, *_: recording_delete(rec), "registers", WRITERS, ADMINS),
     "recording.restore": (lambda _s, _a, rec, *_: recording_restore(rec), "registers", WRITERS, ADMINS),
+    "recording.hold": (lambda _s, _a, rec, *_: recording_hold(RecordingHold(rec, held=True, reason="crash")), "registers", WRITERS, ADMINS),
+    "recording.retain": (lambda _s, _a, rec, *_: recording_retain(RecordingRetain(rec, "raw", None, "law")), "registers", WRITERS, ADMINS),
     "recording.tag": (lambda _s, _a, rec, *_: recording_tag(rec, "good", present=True), "registers", WRITERS, WRITERS),
     "recording.set": (lambda _s, _a, rec, *_: recording_set(rec, "title", "Night"), "registers", WRITERS, WRITERS),
     "annotation.add": (lambda _s, _a, rec, *_: annotation_add(NOTE._replace(recording=rec)), "annotations", WRITERS, WRITERS),
@@ -102,7 +105,7 @@ def test_an_event_leaves_a_row_if_its_author_might_write_it_then(action: str, ro
 
 
 def test_every_event_that_is_known_stands_in_the_table() -> None:
-    assert set(TABLE) == {*FACTS, *EDIT_READERS, *RECEIPT_READERS}
+    assert set(TABLE) == {*FACTS, *EDIT_READERS, *KEEPING_READERS, *RECEIPT_READERS}
     assert set(RIGHTS) == set(Action)
 
 
