@@ -79,6 +79,11 @@ def head_size(number: int) -> int:
     return 5 if number < 1 << 32 else 9
 
 
+def array_head(length: int) -> bytes:
+    """What an array of up to 65535 values begins with: written in front of encoded values it makes one of them."""
+    return _dumps([None] * length)[: head_size(length)]
+
+
 def decode_fields(data: bytes) -> object:
     """Like `decode`, for callers that know the keys in `sorted_keys` order and compare them, or call `check_types`."""
     return _decode(data, DEPTH_MAX)

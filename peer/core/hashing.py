@@ -1,6 +1,7 @@
 """BLAKE3, the one hash of the project. The only module that imports `blake3`; SHA-256 is beside it where other tools want it."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Protocol, Self
 
 from blake3 import blake3
@@ -33,6 +34,25 @@ def hash_bytes(data: bytes | memoryview) -> bytes:
 def event_hash(header: bytes) -> bytes:
     """BLAKE3 in key derivation mode: an event id can never equal a hash of the same bytes taken for anything else."""
     return blake3(header, derive_key_context=EVENT_CONTEXT).digest()
+
+
+def hash_each(data: Iterable[bytes]) -> list[bytes]:
+    """As `hash_bytes` of each."""
+    return _each(blake3(), data)
+
+
+def event_hash_each(headers: Iterable[bytes]) -> list[bytes]:
+    """As `event_hash` of each: what the context is for is computed once."""
+    return _each(blake3(derive_key_context=EVENT_CONTEXT), headers)
+
+
+def _each(hasher: blake3, data: Iterable[bytes]) -> list[bytes]:
+    digests = []
+    for each in data:
+        hasher.reset()
+        hasher.update(each)
+        digests.append(hasher.digest())
+    return digests
 
 
 def new_blake3() -> Hasher:

@@ -3,11 +3,11 @@
 One signature covers all events before it, since each names the one before by hash: signature first, then walk the chain.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate
+from peer.core.chain import read_chain
 from peer.core.event import Event, link_event, read_event
 from peer.core.identity import EventId, GroupId, KeyPair, LogId, check_signature
 from peer.errors import LogGapError, RunTooLongError, WrongLogError
@@ -97,14 +97,14 @@ def read_run(certificate: Certificate, parts: Sequence[tuple[bytes, bytes]], sig
     last = read_event(*parts[-1])
     _check_place(last, certificate)
     check_signature(certificate.key, signed_bytes(certificate.group, certificate.log, last.header.seq, last.id), signature)
-    events = [read_event(header, body) for header, body in parts[:-1]]
-    events.append(last)
+    before = read_chain(parts[:-1])
+    if before:
+        last.check_follows(before[-1])
+    events = [*before, last]
     first = events[0]
     _check_place(first, certificate)
     if first.header.seq == 0 and first.header.previous != certificate.log:
         raise LogGapError("the first event of a log does not name the certificate of the log")
-    for before, event in itertools.pairwise(events):
-        event.check_follows(before)
     return Run(events, signature)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from peer.core import encoding, event, group
+from peer.core import chain, encoding, event, group
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
+from tests.unit.core import test_chain as chains
 from tests.unit.core import test_encoding as encodings
 from tests.unit.core import test_event as events
 from tests.unit.core import test_group as groups
@@ -38,6 +39,26 @@ def take_a_body_for_its_header(patch: pytest.MonkeyPatch) -> None:
     change(patch, event.read_event, ("or hash_bytes(body) != header.body_hash", ""))
 
 
+def let_headers_take_of_the_next(patch: pytest.MonkeyPatch) -> None:
+    """Headers that are decoded in one row need not end where each was said to."""
+    change(patch, chain._read_together, (" and _sizes(columns) == list(map(len, headers))", ""))
+
+
+def leave_out_the_links_of_a_row(patch: pytest.MonkeyPatch) -> None:
+    """Events that are read together need not name the one before."""
+    change(patch, chain._are_linked, ("list(columns.previous[1:]) == ids[:-1]", "True"))
+
+
+def take_bodies_for_those_of_a_row(patch: pytest.MonkeyPatch) -> None:
+    """Bodies of events that are read together are not hashed."""
+    change(patch, chain._are_linked, ("list(columns.body_hashes) == hash_each(bodies)", "True"))
+
+
+def take_any_ref_in_a_row(patch: pytest.MonkeyPatch) -> None:
+    """What stands for a ref need not be bytes."""
+    change(patch, chain._are_in_range, ("set(map(type, refs)) <= {bytes}", "True"))
+
+
 def encodings_are_the_only_ones(_folder: Path) -> None:
     """Other encodings of good values are refused."""
     for what in ("an integer in more bytes than needed", "a length in more bytes than needed", "a trailing byte", "true in two bytes"):
@@ -62,6 +83,10 @@ MUTANTS = (
     Mutant(take_any_encoding, encodings_are_the_only_ones),
     Mutant(take_any_encoding_of_a_header, headers_are_the_shortest),
     Mutant(trust_the_middle_of_a_run, chains_are_whole),
+    Mutant(let_headers_take_of_the_next, lambda _folder: chains.test_bytes_that_one_header_leaves_to_the_next_are_refused()),
+    Mutant(leave_out_the_links_of_a_row, lambda _folder: chains.test_an_event_that_does_not_follow_is_refused({"previous": chains.ID})),
+    Mutant(take_bodies_for_those_of_a_row, lambda _folder: chains.test_bodies_that_have_changed_places_are_refused()),
+    Mutant(take_any_ref_in_a_row, lambda _folder: chains.test_a_wrong_field_in_a_chain_that_is_linked_well_is_refused(2, "refs", ["x" * 32])),
     Mutant(take_a_body_for_its_header, lambda _folder: runs.test_a_run_is_refused_as_a_whole_where("two bodies have changed places")),
 )
 
