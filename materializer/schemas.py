@@ -1,19 +1,16 @@
 """The bodies of data events as pydantic models: what is published, and what other programs check themselves against.
 
 The readers in `bodies`, `edits` and `receipts` run for every event, much faster than a model does, and stay the ones that decide. A property test
-holds both to the same answer. `python -m materializer.schemas` prints the JSON schema of all types, with bytes as hexadecimal digits.
+holds both to the same answer. Those of control events are in `control_schemas`; `published_schemas` makes the document of both.
 
 A version goes up with each field that a type gets. No body says which one it is of: fields that it does not have stand for their defaults, and those
 that a reader does not know are of a later version, and passed over.
 """
 
-import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, WithJsonSchema, model_validator
-from pydantic.json_schema import models_json_schema
 
 from materializer import bodies, edits, fields, keeping, receipts, reviews, values
 from peer.core.encoding import decode_map
@@ -357,13 +354,6 @@ def fits(type_: str, body: bytes) -> bool:
     return True
 
 
-def json_schemas() -> dict[str, Any]:
-    """The JSON schema of all types: `types` says which definition each has, and in which version."""
-    _, document = models_json_schema([(model, "validation") for model in SCHEMAS.values()], title="Bodies of the data events of recmesh")
-    types = {type_: {"$ref": f"#/$defs/{model.__name__}", "version": model.version} for type_, model in SCHEMAS.items()}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "types": types, **document}
-
-
 def _fits_setting(key: str, value: str | int | bool | list[str]) -> bool:  # noqa: FBT001  (a value like the others)
     if value == "":
         return True
@@ -389,7 +379,3 @@ def _text_size(text: str) -> int:
 def _number_size(number: int) -> int:
     """Bytes of a whole number in CBOR, or of a head with it."""
     return 1 if number < 24 else 2 if number < 2**8 else 3 if number < 2**16 else 5 if number < 2**32 else 9  # noqa: PLR2004  (the widths of CBOR)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(json_schemas(), indent=2, sort_keys=True) + "\n")

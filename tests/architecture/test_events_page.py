@@ -7,17 +7,11 @@ import sys
 
 import pytest
 
+from materializer.control_schemas import CONTROL_SCHEMAS
 from materializer.schemas import SCHEMAS
-from peer.core import control
 from tests.architecture.test_architecture import ROOT
 
-CONTROL_FIELDS = {
-    control.MEMBER_SET: {"peer_id", "name", "role", "cut", "invite"},
-    control.MEMBER_LEAVE: set[str](),
-    control.INVITE: {"key", "role", "expires_ms"},
-    control.EVENT_VOID: {"event_id"},
-    control.LOG_SEAL: {"log", "tips"},
-}
+MODELS = {**SCHEMAS, **CONTROL_SCHEMAS}
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
 ENTRIES = dict(re.findall(r"^### `([a-z.]+)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
@@ -30,15 +24,14 @@ def line_of(type_: str, name: str) -> str:
 
 
 def test_every_type_has_an_entry_and_no_other() -> None:
-    assert set(ENTRIES) == {*SCHEMAS, *CONTROL_FIELDS}
+    assert set(ENTRIES) == set(MODELS)
 
 
-@pytest.mark.parametrize("type_", [*SCHEMAS, *CONTROL_FIELDS])
+@pytest.mark.parametrize("type_", list(MODELS))
 def test_an_entry_names_the_version_the_fields_who_may_and_what_becomes_of_it(type_: str) -> None:
     version, _, said = line_of(type_, "Version").partition(":")
-    fields = set(SCHEMAS[type_].model_fields) if type_ in SCHEMAS else CONTROL_FIELDS[type_]
-    assert set(re.findall(r"`([a-z_0-9]+)`", said)) == fields
-    assert int(version) == (SCHEMAS[type_].version if type_ in SCHEMAS else 1)
+    assert set(re.findall(r"`([a-z_0-9]+)`", said)) == set(MODELS[type_].model_fields)
+    assert int(version) == MODELS[type_].version
     for name in ("Who may", "Becomes", "Written by"):
         assert line_of(type_, name).strip()
 
@@ -52,8 +45,10 @@ def test_fields_of_later_versions_are_said_to_be(type_: str) -> None:
 
 
 def test_the_published_schema_is_that_of_the_models() -> None:
-    printed = subprocess.run([sys.executable, "-m", "materializer.schemas"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    printed = subprocess.run(
+        [sys.executable, "-m", "materializer.published_schemas"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     published = (ROOT / "docs" / "events.schema.json").read_text(encoding="utf-8")
-    assert published == printed, "run: python -m materializer.schemas > docs/events.schema.json"
+    assert published == printed, "run: python -m materializer.published_schemas > docs/events.schema.json"
     types = json.loads(published)["types"]
-    assert {type_: each["version"] for type_, each in types.items()} == {type_: model.version for type_, model in SCHEMAS.items()}
+    assert {type_: each["version"] for type_, each in types.items()} == {type_: model.version for type_, model in MODELS.items()}
