@@ -18,7 +18,7 @@ from materializer.layout import Layout, checked, folder_contents, is_as_written,
 from materializer.manifest import MANIFEST_CBOR, Manifest
 from materializer.queries import TreeEntry
 from peer.core.encoding import decode_map
-from peer.core.identity import EventId, GroupId
+from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import check_name
 from peer.durable import clone, sync_folder, write_new
@@ -103,7 +103,7 @@ class RecordingTree:
         aside.mkdir(parents=True)
         contents = folder_contents(manifest, self._blobs.path)
         for name, file in contents.stored.items():
-            _link(self._blobs.path(file.blob), aside / name)
+            self._link(file.blob, aside / name)
         for name, data in contents.written.items():
             _write(aside / name, data)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +113,15 @@ class RecordingTree:
         aside.rename(folder)
         sync_folder(folder.parent)
         self._remove_former(recording, folder, str(manifest.fields["name"]))
+
+    def _link(self, blob: BlobId, path: Path) -> None:
+        """Show a blob as `path`: as a hard link, or the next best thing that takes no space."""
+        try:
+            self._blobs.link(blob, path)
+        except OSError:
+            original = self._blobs.path(blob)
+            if not _reflink(original, path):
+                path.symlink_to(original.resolve())
 
     def _is_right(self, folder: Path, manifest: Manifest, layout: Layout) -> bool:
         try:
@@ -161,15 +170,6 @@ def _is_same(path: Path, blob: Path, size: int) -> bool:
     if (status.st_dev, status.st_ino) == (original.st_dev, original.st_ino):
         return True
     return stat.S_ISREG(status.st_mode) and status.st_size == size and status.st_mtime_ns == original.st_mtime_ns
-
-
-def _link(blob: Path, path: Path) -> None:
-    """Show `blob` as `path`: as a hard link, or the next best thing that takes no space."""
-    try:
-        path.hardlink_to(blob)
-    except OSError:
-        if not _reflink(blob, path):
-            path.symlink_to(blob.resolve())
 
 
 def _reflink(blob: Path, path: Path) -> bool:

@@ -12,6 +12,7 @@ from peer.store import backup, backup_verification
 from peer.store.database import remove_database
 from peer.store.directory import DataDirectory
 from peer.store.keys import KeyFiles
+from peer.store.ledger import read_ledger
 from peer.wiring.checking import make_verification
 from peer.wiring.core import opened_core
 
@@ -21,7 +22,7 @@ async def verify(root: Path, *, deep: bool) -> dict[str, object]:
     directory = _idle(root)
     with directory.lock():
         key = KeyFiles(directory.keys).peer_key()
-        blobs = FileBlobStore(directory.blobs)
+        blobs = FileBlobStore(directory.blobs, read_ledger(directory.ledger))
         try:
             return await make_verification(directory, key.peer_id, blobs).verify(deep=deep)
         finally:

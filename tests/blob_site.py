@@ -17,9 +17,10 @@ from aiohttp import web
 
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
+from peer.core.byte_store import BlobFacts
 from peer.core.control import Role
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
-from peer.core.interfaces import BlobFacts, WantedBlob
+from peer.core.interfaces import WantedBlob
 from peer.core.roster import Member, Roster
 from peer.transport.blob_client import BlobClient
 from peer.transport.blob_routes import BlobRoutes

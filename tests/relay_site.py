@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from peer.blobs.cache import PieceCache
-from peer.blobs.digest import digest_bytes
+from peer.blobs.digest import Digests, StreamDigest
 from peer.blobs.relay import PASSING, Pace, PieceRelay
 from peer.blobs.store import FileBlobStore
 from peer.core.hashing import hash_bytes
@@ -23,6 +23,13 @@ SITE = key_pair("alice").peer_id
 RECORDING = EventId(b"r" * 32)
 PART = 256 * 1024
 DEADLINE_S = 20.0
+
+
+def digest_bytes(data: bytes) -> Digests:
+    """The digests of a few bytes."""
+    digest = StreamDigest(len(data))
+    digest.update(memoryview(data))
+    return digest.finish()
 
 
 def blob_of(data: bytes, group: GroupId = GROUP) -> WantedBlob:

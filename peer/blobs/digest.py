@@ -58,17 +58,29 @@ class _Pieces:
         self._filled = 0
 
 
-def digest_bytes(data: bytes) -> Digests:
-    """The digests of a few bytes."""
-    layout = layout_for(len(data))
-    pieces = _Pieces(layout.piece_size)
-    view = memoryview(data)
-    for start in range(0, len(data), BUFFER_SIZE):
-        pieces.update(view[start : start + BUFFER_SIZE])
-    blake, sha = new_blake3(), new_sha256()
-    blake.update(data)
-    sha.update(data)
-    return Digests(blake.digest(), sha.digest(), pieces.to_bytes(), layout)
+class StreamDigest:
+    """The digests of `size` bytes as they come, in parts of any size."""
+
+    def __init__(self, size: int) -> None:
+        self._layout = layout_for(size)
+        self._blake: Hasher = new_blake3()
+        self._sha: Hasher = new_sha256()
+        self._pieces = _Pieces(self._layout.piece_size)
+        self._left = self._layout.piece_size
+
+    def update(self, data: memoryview) -> None:
+        """The next bytes."""
+        self._blake.update(data)
+        self._sha.update(data)
+        while data:
+            part = data[: self._left]
+            self._pieces.update(part)
+            data = data[len(part) :]
+            self._left = self._left - len(part) or self._layout.piece_size
+
+    def finish(self) -> Digests:
+        """Once all came."""
+        return Digests(self._blake.digest(), self._sha.digest(), self._pieces.to_bytes(), self._layout)
 
 
 def digest_stream(

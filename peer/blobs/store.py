@@ -1,24 +1,30 @@
 """The bytes of recordings on the disk: `blobs/ab/cd/<blake3>`, mode 0444.
 
-A file has its name only after all its bytes were hashed and are on the disk. So what has a name is whole, and what lies in `blobs/incoming` is
-nobody's until it is finished or swept away.
+A file has its name only after all its bytes were hashed and are on the disk. So what has a name was whole, and what lies in `blobs/incoming` is
+nobody's until it is finished or swept away. What is found to be damaged later keeps its name and is not here for anybody until the right bytes take
+its place; then it lies in `blobs/damaged`, for people to look at.
 """
 
+import asyncio
+import contextlib
 import os
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from peer.blobs.digest import BUFFER_SIZE, Digests, StoppedError, digest_bytes, fill
+from peer.blobs.digest import Digests
 from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
+from peer.blobs.files import blob_of, copy_file, files_below, usage_of, write_file
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
+from peer.blobs.soundness import Ledger, NoLedger, Soundness, hash_file
+from peer.blobs.streaming import StreamTaker
 from peer.blobs.threads import in_thread
-from peer.core.hashing import HASH_SIZE, hash_bytes, new_blake3
+from peer.core.byte_store import BlobFacts, Usage
+from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, GroupId
-from peer.core.interfaces import BlobFacts
 from peer.durable import sync_folder
 from peer.errors import RequestError
 from peer.failpoints import failpoint
@@ -33,8 +39,16 @@ INCOMING = "incoming"
 CAME = "came"
 """Below it an empty file for each blob that members of a group gave, in a folder for each group."""
 
+DAMAGED = "damaged"
+"""Below it the files of blobs whose place the right bytes took. Nobody reads them but people."""
+
+BESIDE = (INCOMING, CAME, DAMAGED)
+"""Folders that hold no blobs under their names."""
+
+CHECK_WAIT_S = 10.0
+"""How long who asks for a blob waits until it is hashed again. The check goes on: who asks later is told at once."""
+
 PARTIAL_SUFFIX = ".partial"
-_HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 class BlobCheck(NamedTuple):
@@ -44,20 +58,26 @@ class BlobCheck(NamedTuple):
     """None for a file that has no business where it is."""
     path: Path
     code: str
-    """Empty if all is well, else `blob_corrupt`, `blob_missing`, `blob_unreadable` or `blob_misplaced`."""
+    """Empty if all is well, else `blob_corrupt`, `blob_missing`, `blob_unreadable`, `blob_misplaced` or `blob_unfinished`."""
 
 
 class FileBlobStore:
     """A `BlobStore` in a folder."""
 
-    def __init__(self, folder: Path, *, free_floor: int = 0) -> None:
-        """`folder` is `blobs` of the data directory; `free_floor` bytes of its disk are never used for blobs."""
+    def __init__(self, folder: Path, ledger: Ledger | None = None, *, free_floor: int = 0) -> None:
+        """`folder` is `blobs` of the data directory; `ledger` keeps how its files were when they were verified.
+
+        `free_floor` bytes of its disk are never used for blobs.
+        """
         self.folder = folder
         self.free_floor = free_floor
         self.incoming = folder / INCOMING
         self.added = 0
         self.removed = 0
-        self._damaged = set[BlobId]()
+        self.found_damaged: Callable[[BlobId], None] = _nobody_listens
+        """Called in the event loop, once for each blob that turns out to be damaged while somebody wants it."""
+        self._soundness = Soundness(ledger or NoLedger())
+        self._checks: dict[BlobId, asyncio.Task[bool]] = {}
         self.threads = ThreadPoolExecutor(THREADS_MAX, "blobs")
         self._readers = ThreadPoolExecutor(READERS_MAX, "parts of blobs")
         with disk_errors("blobs"):
@@ -78,13 +98,31 @@ class FileBlobStore:
         """Where the bytes are gathered while they arrive from elsewhere."""
         return self.incoming / f"{blob.hex()}{PARTIAL_SUFFIX}"
 
+    def begin(self, blob: BlobId) -> Path:
+        """Where its bytes are to be gathered from now on. Who loses them meanwhile is told so by `verify`. For threads."""
+        self._soundness.ledger.begin(blob)
+        return self.partial(blob)
+
     def has(self, blob: BlobId) -> bool:
-        """True if all bytes are here."""
-        return self.path(blob).exists()
+        """True if all bytes are here, and not known to be damaged."""
+        return blob not in self._soundness.damaged and self.path(blob).exists()
 
     def is_damaged(self, blob: BlobId) -> bool:
-        """True if its bytes were others when they were last verified, since this started."""
-        return blob in self._damaged
+        """True if there is a file with its name whose bytes were others when they were last looked at."""
+        return blob in self._soundness.damaged
+
+    async def is_sound(self, blob: BlobId) -> bool:
+        """True if its bytes may be given: a file that is not as it was when it was verified is hashed again before this says so.
+
+        Where that takes long the answer is no, until it is done.
+        """
+        known = await in_thread(self._readers, lambda _: self._glance(blob))
+        return known if known is not None else await self._check_within(blob)
+
+    async def check(self, blob: BlobId) -> bool:
+        """Hash it again, whatever is known of it: somebody was given wrong bytes. True if it is sound."""
+        await in_thread(self._readers, lambda _: self._soundness.doubt(blob))
+        return await self._check_within(blob)
 
     def came(self, group: GroupId, blob: BlobId) -> bool:
         """True if members of `group` gave these bytes to this site."""
@@ -103,8 +141,26 @@ class FileBlobStore:
         return self.folder / CAME / group.hex() / blob.hex()
 
     async def read(self, blob: BlobId, start: int, size: int) -> bytes | None:
-        """That part of a blob, shorter at its end; None if it is not here."""
-        return await in_thread(self._readers, lambda _: _read_part(self.path(blob), start, size))
+        """That part of a blob, shorter at its end; None if it is not here, or not sound any more."""
+        data = await in_thread(self._readers, lambda _: self._read_part(blob, start, size))
+        if data is None and self.has(blob) and await self._check_within(blob):
+            data = await in_thread(self._readers, lambda _: self._read_part(blob, start, size))
+        return data
+
+    async def put_stream(self, parts: AsyncIterable[bytes], size: int) -> BlobFacts:
+        """Keep what comes, `size` bytes in parts of any size, and its piece list. Durable when it returns.
+
+        Raises `RequestError` if it is not as much, `DiskFullError` if there is no room; then nothing is kept.
+        """
+        aside = self.incoming / f"{secrets.token_hex(16)}{INGEST_SUFFIX}"
+        taker = await in_thread(self.threads, lambda _: StreamTaker(aside, size, self.free_floor))
+        try:
+            async for part in parts:
+                await in_thread(self.threads, lambda _, part=part: taker.take(part))  # type: ignore[misc]
+            digests = await in_thread(self.threads, lambda _: taker.finish())
+            return await in_thread(self.threads, lambda _: self._keep(digests, aside))
+        finally:
+            await in_thread(self.threads, lambda _: taker.close())
 
     async def ingest(self, path: Path, *, take: str) -> BlobFacts:
         """Hash and store a file; `take` is `copy` (a reflink where possible), `link` or `move`. Durable when it returns.
@@ -115,11 +171,30 @@ class FileBlobStore:
 
     async def ingest_bytes(self, data: bytes) -> BlobFacts:
         """Store a small blob. Durable when it returns."""
-        return await in_thread(self.threads, lambda _: self._ingest_bytes(data))
+        return await self.put_stream(_in_one_part(data), len(data))
 
     async def remove(self, blob: BlobId) -> None:
         """Forget the bytes, if they are here."""
         await in_thread(self.threads, lambda _: self._remove(blob))
+
+    async def usage(self) -> Usage:
+        """How much is kept."""
+        return await in_thread(self.threads, lambda _: usage_of(path for path in self.folder.iterdir() if path.name not in BESIDE))
+
+    def link(self, blob: BlobId, path: Path) -> None:
+        """Give the file of a blob another name. For threads. Raises `OSError` where the file system cannot."""
+        original = self.path(blob)
+        known = self._soundness.glance(blob, original.stat())
+        path.hardlink_to(original)
+        if known:  # That changes the file only for those who ask when it was changed.
+            self._soundness.note(blob, original.stat(), is_sound=True)
+
+    def seed(self, blob: BlobId) -> None:
+        """Begin a download of a damaged blob with what is here of it: then only those pieces travel that are wrong. For threads."""
+        partial = self.begin(blob)
+        with disk_errors(f"blob {blob.hex()}"), contextlib.suppress(FileNotFoundError, FileExistsError):
+            if not partial.exists():
+                copy_file(self.path(blob), partial)
 
     @property
     def has_leftovers(self) -> bool:
@@ -134,15 +209,29 @@ class FileBlobStore:
         return await in_thread(self.threads, lambda _: self._sweep({self.partial(blob).name for blob in wanted}))
 
     async def verify(self, expected: Iterable[BlobId] = ()) -> AsyncGenerator[BlobCheck, None]:
-        """Hash everything again and tell of each blob how it is; of `expected` ones also if they are missing. Changes nothing."""
+        """Hash everything again and tell of each blob how it is; of `expected` ones, and of those that were here, also if they are missing.
+
+        Changes nothing but what is known of them.
+        """
         for group in await in_thread(self.threads, lambda _: sorted(self.folder.iterdir())):
-            if group.name in (INCOMING, CAME):
+            if group.name in BESIDE:
                 continue
-            for path in await in_thread(self.threads, lambda _, group=group: list(_files_below(group))):  # type: ignore[misc]
+            for path in await in_thread(self.threads, lambda _, group=group: list(files_below(group))):  # type: ignore[misc]
                 yield await in_thread(self.threads, lambda stop, path=path: self._check(path, stop))  # type: ignore[misc]
-        for blob in expected:
-            if not self.has(blob):
-                yield BlobCheck(blob, self.path(blob), "blob_missing")
+        for blob in await in_thread(self.threads, lambda _: self.missing(expected)):
+            yield BlobCheck(blob, self.path(blob), "blob_missing")
+        for blob in await in_thread(self.threads, lambda _: self.unfinished()):
+            yield BlobCheck(blob, self.partial(blob), "blob_unfinished")
+
+    def missing(self, expected: Iterable[BlobId] = ()) -> list[BlobId]:
+        """Which blobs were here, or are `expected`, and have no file. For threads."""
+        wanted = {*expected, *self._soundness.ledger.blobs()}
+        return sorted(blob for blob in wanted if not self.path(blob).exists())
+
+    def unfinished(self) -> list[BlobId]:
+        """Which blobs were on their way, and what had come of them is gone. For threads."""
+        begun = self._soundness.ledger.begun()
+        return [blob for blob in begun if not self.partial(blob).exists() and not self.path(blob).exists()]
 
     def adopt(self, blob: BlobId, aside: Path, points: str) -> None:
         """Give a file of `incoming`, whose bytes are synced and proven to be those of `blob`, its name. For threads.
@@ -152,13 +241,17 @@ class FileBlobStore:
         final = self.path(blob)
         with disk_errors(f"blob {blob.hex()}"):
             make_folders(final.parent, self.folder)
+            if self.is_damaged(blob):
+                self._set_aside(blob)
             failpoint(f"{points}.before_rename")
             aside.replace(final)
-            self.added += 1
             failpoint(f"{points}.after_rename")
             sync_folder(final.parent)
             # Renaming one name of a file to another name of the same file does nothing at all.
             aside.unlink(missing_ok=True)
+            self._soundness.note(blob, final.stat(), is_sound=True)
+            self._soundness.ledger.end(blob)
+            self.added += 1
 
     def put(self, data: bytes) -> BlobId:
         """Store bytes that are in memory, without a piece list. For threads."""
@@ -168,7 +261,7 @@ class FileBlobStore:
         aside = self.incoming / f"{secrets.token_hex(16)}{INGEST_SUFFIX}"
         try:
             with disk_errors(f"blob {blob.hex()}"):
-                _write_file(aside, data)
+                write_file(aside, data)
             self.adopt(blob, aside, "blob")
         finally:
             aside.unlink(missing_ok=True)
@@ -176,24 +269,22 @@ class FileBlobStore:
 
     def _ingest(self, path: Path, take: str, stop: threading.Event) -> BlobFacts:
         taken = take_file(path, take, self.incoming, self.free_floor, stop)
-        try:
-            failpoint("blob.after_hash")
-            facts = self._facts(taken.digests)
-            if not self.has(facts.blob):
-                with disk_errors(path.name):
-                    taken.aside.chmod(BLOB_MODE)
-                self.adopt(facts.blob, taken.aside, "blob")
-        finally:
-            taken.aside.unlink(missing_ok=True)
+        facts = self._keep(taken.digests, taken.aside)
         if take == "move" and path.resolve() != self.path(facts.blob).resolve():
             self._forget_source(path)
         return facts
 
-    def _ingest_bytes(self, data: bytes) -> BlobFacts:
-        digests = digest_bytes(data)
-        failpoint("blob.after_hash")
-        facts = self._facts(digests)
-        self.put(data)
+    def _keep(self, digests: Digests, aside: Path) -> BlobFacts:
+        """Give a file of `incoming` that was hashed its name, unless there is such a blob already."""
+        try:
+            failpoint("blob.after_hash")
+            facts = self._facts(digests)
+            if not self.has(facts.blob) or self._glance(facts.blob) is not True:
+                with disk_errors(f"blob {facts.blob.hex()}"):
+                    aside.chmod(BLOB_MODE)
+                self.adopt(facts.blob, aside, "blob")
+        finally:
+            aside.unlink(missing_ok=True)
         return facts
 
     def _facts(self, digests: Digests) -> BlobFacts:
@@ -210,11 +301,60 @@ class FileBlobStore:
     def _remove(self, blob: BlobId) -> None:
         path = self.path(blob)
         with disk_errors(f"blob {blob.hex()}"):
+            self._soundness.forget(blob)
             if path.exists():
                 path.unlink()
-                self._damaged.discard(blob)
                 self.removed += 1
                 sync_folder(path.parent)
+
+    def _set_aside(self, blob: BlobId) -> None:
+        """Keep the file of a damaged blob, whose place is about to be taken."""
+        original, folder = self.path(blob), self.folder / DAMAGED
+        kept = folder / f"{blob.hex()}-{secrets.token_hex(4)}"
+        make_folders(folder, self.folder)
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                kept.hardlink_to(original)
+            except PermissionError:
+                original.replace(kept)
+        sync_folder(folder)
+
+    def _glance(self, blob: BlobId) -> bool | None:
+        """What a look at its file tells: whether it is here and sound; None if it has to be hashed."""
+        try:
+            return self._soundness.glance(blob, self.path(blob).stat())
+        except FileNotFoundError:
+            return False
+
+    def _read_part(self, blob: BlobId, start: int, size: int) -> bytes | None:
+        """None if it is not here, or has to be hashed."""
+        try:
+            with self.path(blob).open("rb") as file:
+                state = os.fstat(file.fileno())
+                if not self._soundness.glance(blob, state):
+                    return None
+                if start >= state.st_size:
+                    return b""  # Others choose the number: it may be one that no file can be as long as.
+                file.seek(start)
+                return file.read(size)
+        except FileNotFoundError:
+            return None
+
+    async def _check_within(self, blob: BlobId) -> bool:
+        """Whether it is sound, if that is known soon: one check of a blob at a time, however many ask."""
+        check = self._checks.get(blob)
+        if check is None:
+            check = self._checks[blob] = asyncio.create_task(self._check_alone(blob))
+            check.add_done_callback(lambda _: self._checks.pop(blob))
+        await asyncio.wait([check], timeout=CHECK_WAIT_S)
+        return check.result() if check.done() and not check.cancelled() else False
+
+    async def _check_alone(self, blob: BlobId) -> bool:
+        was_damaged = self.is_damaged(blob)
+        found = await in_thread(self.threads, lambda stop: self._check(self.path(blob), stop))
+        if self.is_damaged(blob) and not was_damaged:
+            self.found_damaged(blob)
+        return not found.code
 
     def _sweep(self, kept: set[str]) -> int:
         count = 0
@@ -223,58 +363,32 @@ class FileBlobStore:
                 if path.name not in kept:
                     path.unlink()
                     count += 1
+            for blob in self._soundness.ledger.begun():
+                if self.partial(blob).name not in kept:
+                    self._soundness.ledger.end(blob)
         return count
 
     def _check(self, path: Path, stop: threading.Event) -> BlobCheck:
-        blob = _blob_of(path.name)
+        blob = blob_of(path.name)
         if blob is None or self.path(blob) != path:
             return BlobCheck(None, path, "blob_misplaced")
+        was_damaged = self.is_damaged(blob)
         try:
-            found = _hash_file(path, stop)
+            found, state = hash_file(path, stop)
+        except FileNotFoundError:
+            return BlobCheck(blob, path, "blob_missing")
         except OSError:
             return BlobCheck(blob, path, "blob_unreadable")
-        if (found != blob) != self.is_damaged(blob):
-            (self._damaged.discard if found == blob else self._damaged.add)(blob)
+        if state is not None:
+            self._soundness.note(blob, state, is_sound=found == blob)
+        if was_damaged != self.is_damaged(blob):
             self.removed += 1  # What is remembered of it holds no more.
         return BlobCheck(blob, path, "" if found == blob else "blob_corrupt")
 
 
-def _blob_of(name: str) -> BlobId | None:
-    return BlobId(bytes.fromhex(name)) if len(name) == 2 * HASH_SIZE and _HEX_DIGITS.issuperset(name) else None
+def _nobody_listens(_blob: BlobId) -> None:
+    pass
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
-        yield folder
-        return
-    for path in sorted(folder.iterdir()):
-        yield from _files_below(path) if path.is_dir() else (path,)
-
-
-def _hash_file(path: Path, stop: threading.Event) -> bytes:
-    hasher, buffer = new_blake3(), memoryview(bytearray(BUFFER_SIZE))
-    with path.open("rb", buffering=0) as file:
-        while filled := fill(lambda view: file.readinto(view) or 0, buffer):
-            if stop.is_set():
-                raise StoppedError
-            hasher.update(buffer[:filled])
-    return hasher.digest()
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(file.fileno(), BLOB_MODE)
-        os.fsync(file.fileno())
-
-
-def _read_part(path: Path, start: int, size: int) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            if start >= os.fstat(file.fileno()).st_size:
-                return b""  # Others choose the number: it may be one that no file can be as long as.
-            file.seek(start)
-            return file.read(size)
-    except FileNotFoundError:
-        return None
+async def _in_one_part(data: bytes) -> AsyncIterator[bytes]:
+    yield data

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from peer.core.byte_store import BlobFacts, ByteStore
 from peer.core.certificate import Certificate, LogKind
 from peer.core.control import ControlEvent, Point, Role
 from peer.core.event import Event
@@ -211,21 +212,8 @@ class EventStore(Protocol):
         ...
 
 
-class BlobFacts(NamedTuple):
-    """What one pass over a file tells."""
-
-    blob: BlobId
-    """BLAKE3 of the whole."""
-    sha256: bytes
-    size: int
-    piece_size: int
-    """A power of two, 1 to 4 MiB."""
-    pieces: BlobId
-    """The id of the list of piece hashes, 32 bytes a piece, itself a blob."""
-
-
-class BlobStore(Protocol):
-    """Bytes by their hash. What has its name here was verified before it got it."""
+class BlobStore(ByteStore, Protocol):
+    """Bytes by their hash, in files. What has its name here was verified before it got it."""
 
     @property
     def added(self) -> int:
@@ -245,16 +233,20 @@ class BlobStore(Protocol):
         """Store a small blob. Durable when it returns."""
         ...
 
-    def has(self, blob: BlobId) -> bool:
-        """True if all bytes are here."""
+    def is_damaged(self, blob: BlobId) -> bool:
+        """True if there is a file with its name whose bytes were others when they were last looked at."""
         ...
 
-    def is_damaged(self, blob: BlobId) -> bool:
-        """True if its bytes were others when they were last verified, since this started."""
+    async def is_sound(self, blob: BlobId) -> bool:
+        """True if its bytes may be given: a file that is not as it was when it was verified is hashed again before this says so."""
         ...
 
     def path(self, blob: BlobId) -> Path:
-        """Where the bytes are, or would be."""
+        """Where the bytes are, or would be. Who gives them to others asks `is_sound` first."""
+        ...
+
+    def link(self, blob: BlobId, path: Path) -> None:
+        """Give the file of a blob another name, which takes no space. For threads. Raises `OSError` where the file system cannot."""
         ...
 
 

@@ -26,10 +26,11 @@ from materializer.edits import recording_set, recording_tag
 from materializer.fields import COUNT_MAX, is_tag
 from materializer.manifest import RecordingFacts, make_manifest, merge_topics
 from materializer.mcap_index import McapIndex, read_index
+from peer.core.byte_store import BlobFacts
 from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.identity import EventId, GroupId
-from peer.core.interfaces import BlobFacts, BlobStore, EventStore, Replica
+from peer.core.interfaces import BlobStore, EventStore, Replica
 from peer.core.names import check_name
 from peer.core.run import Draft
 from peer.core.views import Views

@@ -71,12 +71,14 @@ class Holdings:
             if recording in files:
                 added, removed = self._blobs.added, self._blobs.removed  # Before looking: what comes meanwhile is looked for again.
                 held, here = self._look(each.summary, files[recording])
-                self._notes[recording] = _Note(each.content, None if all(here) else added, removed if any(here) else None, held)
+                self._notes[recording] = _Note(
+                    each.content, None if all(here) else added, removed if any(here) or held.state == "corrupt" else None, held
+                )
 
     def _look(self, summary: RecordingSummary, files: Sequence[SummaryFile]) -> tuple[Held, list[bool]]:
         here = [self._blobs.has(file.blob) for file in files]
-        damaged = {file.blob for file, is_here in zip(files, here, strict=True) if is_here and self._blobs.is_damaged(file.blob)}
-        size = sum(file.size for file, is_here in zip(files, here, strict=True) if is_here and file.is_chunk and file.blob not in damaged)
+        damaged = any(self._blobs.is_damaged(file.blob) for file in files)
+        size = sum(file.size for file, is_here in zip(files, here, strict=True) if is_here and file.is_chunk)
         if not summary.finalized:
             state = "open"
         elif damaged:

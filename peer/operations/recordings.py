@@ -7,12 +7,13 @@ from materializer.manifest_schema import json_schema
 from peer.core.finding import summarize
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.views import RecordingView, Views
-from peer.errors import NotFoundError, RequestError
+from peer.errors import BytesDamagedError, BytesUnreachableError, NotFoundError, RequestError
 from peer.operations.adding import Adding, AddRequest
 from peer.operations.facts import describe_facts
 from peer.operations.finding import Finding
 from peer.operations.json_form import Json
 from peer.operations.registers import describe_register
+from peer.operations.retention import Retention
 from peer.operations.said import describe_annotations, describe_reviews
 
 
@@ -40,13 +41,16 @@ def add_request(order: Json) -> AddRequest:
 class Recordings:
     """The recordings of all groups of this peer."""
 
-    def __init__(self, finding: Finding, views: Views, adding: Adding, request_bytes: Callable[[GroupId, EventId], Awaitable[None]]) -> None:
+    def __init__(
+        self, finding: Finding, views: Views, adding: Adding, request_bytes: Callable[[GroupId, EventId], Awaitable[None]], retention: Retention
+    ) -> None:
         """`request_bytes` has the bytes of a recording brought here, and returns when that outlasts a restart."""
         self._finding = finding
         self._blobs = finding.blobs
         self._views = views
         self._adding = adding
         self._request_bytes = request_bytes
+        self._retention = retention
 
     async def add(self, order: Json) -> EventId:
         """Add a recording; the members of `order` are those that `add_request` reads."""
@@ -86,6 +90,11 @@ class Recordings:
         chunk = next((each for each in view.chunks if each.number == index), None)
         if chunk is None:
             raise NotFoundError(f"{view.name} has no chunk {index}", fix=f"it has {len(view.chunks)}, counted from 0")
+        if self._blobs.has(chunk.blob) and not await self._blobs.is_sound(chunk.blob) and not self._blobs.is_damaged(chunk.blob):
+            raise BytesUnreachableError(f"chunk {index} of {view.name} is being hashed again: its file was changed", fix="ask again in a moment")
+        if self._blobs.is_damaged(chunk.blob):
+            fix = f"`recmesh recording reconcile {view.recording.hex()[:12]} --restore` brings it from another site"
+            raise BytesDamagedError(f"the bytes of chunk {index} of {view.name} here are not what was recorded", fix=fix)
         if not self._blobs.has(chunk.blob):
             raise NotFoundError(f"chunk {index} of {view.name} is not here", fix=f"`recmesh recording fetch {view.recording.hex()[:12]}` brings it")
         return self._blobs.path(chunk.blob), chunk.blob.hex()
@@ -113,6 +122,7 @@ class Recordings:
             "replicas": [{"peer_id": peer.hex(), "name": name_of(peer)} for peer in copies],
             "annotations": describe_annotations(annotations, view.reviews, name_of),
             **describe_reviews([each for each in view.reviews if each.annotation is None], name_of),
+            **await self._retention.describe(view, name_of),
             "revision": view.revision.hex(),
             "conflicts": [describe_register(each, name_of) for each in view.conflicts],
         }

@@ -11,9 +11,10 @@ from peer.operations.json_form import Json
 
 WHAT = {
     "blob_corrupt": "these bytes do not have the hash that they are named by",
-    "blob_missing": "these bytes were made here and are gone",
+    "blob_missing": "these bytes were here and are gone",
     "blob_unreadable": "these bytes cannot be read",
     "blob_misplaced": "this file has no business here",
+    "blob_unfinished": "these bytes were on their way here, and what had come of them is gone",
 }
 
 
@@ -68,7 +69,7 @@ class CheckableBlobs(BlobStore, Protocol):
     """Blobs that can be hashed again."""
 
     def verify(self, expected: Iterable[BlobId] = ()) -> AsyncGenerator[BlobCheck, None]:
-        """All of them, and `expected` ones that are missing."""
+        """All of them, and those that were here, or are `expected`, and are missing."""
         ...
 
 

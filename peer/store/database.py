@@ -162,6 +162,15 @@ def connect_for_reading(path: Path) -> Connection:
     return _open_reader(path)
 
 
+def connect_for_threads(path: Path, schema: str) -> Connection:
+    """A connection to the database at `path`, brought to the newest version of `schema`, for threads that take turns.
+
+    Nothing waits for the disk: what was written last may be lost with the power, as a whole. Raises `StoreCorruptError` and the like.
+    """
+    _migrate_file(path, SCHEMAS / schema, None)
+    return _open_writer(path, "NORMAL")
+
+
 def is_older(path: Path, schema: str | Path) -> bool:
     """True if the database at `path` has to be migrated to the newest version of `schema`. False where that cannot be told."""
     try:

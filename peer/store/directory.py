@@ -30,6 +30,7 @@ class DataDirectory:
         self.hub_database = root / "hub.db"
         self.watch_database = root / "watch.db"
         self.bytes_database = root / "bytes.db"
+        self.ledger = root / "ledger.db"
         self.blobs = root / "blobs"
         self.recordings = root / "recordings"
         self.cache = root / "cache"

@@ -99,7 +99,7 @@ class BlobRoutes:
             return _refusal(401, error.code, fresh)
         if not self._is_member(group, peer):
             return _refusal(403, "not_a_member", fresh)
-        is_here = self._blobs.has(blob) and await self._may_give(group, blob)
+        is_here = self._blobs.has(blob) and await self._may_give(group, blob) and await self._blobs.is_sound(blob)
         if not await self._blob_in_group(group, blob) or not (is_here or self._relay):
             return _refusal(404, "not_found", fresh)
         if self._answers.total() >= ANSWERS_MAX or self._answers[peer] >= ANSWERS_PER_PEER_MAX:

@@ -18,6 +18,7 @@ from peer.store.database import open_database
 from peer.store.directory import DataDirectory
 from peer.store.events import SqliteEventStore, opened_event_store
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
+from peer.store.ledger import open_ledger
 from peer.store.recovery import recover
 from peer.store.views_files import ViewsFiles, open_views
 
@@ -61,7 +62,9 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None,
             _log.warning("log.db knows nothing of groups that this peer has written in: put it back, or join them again", groups=sorted(lost))
         views = await stack.enter_async_context(await open_views(directory.views_database, _views_damaged))
         materializer = SideBySide(views, store, store.replica.whole)
-        blobs = FileBlobStore(directory.blobs, free_floor=FREE_FLOOR_BYTES)
+        ledger = open_ledger(directory.ledger)
+        stack.callback(ledger.close)
+        blobs = FileBlobStore(directory.blobs, ledger, free_floor=FREE_FLOOR_BYTES)
         stack.callback(blobs.close)
         await materializer.start(old_may_answer=old_may_answer)
         async with asyncio.TaskGroup() as tasks:

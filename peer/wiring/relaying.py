@@ -34,7 +34,9 @@ class Serving(NamedTuple):
         if not await self.core.views.has_blob(part.group, part.blob):
             return None
         if self.core.blobs.has(part.blob) and await self.provenance.may_give(part.group, part.blob):
-            return await self.core.blobs.read(part.blob, part.start, part.size)
+            data = await self.core.blobs.read(part.blob, part.start, part.size)
+            if data is not None:
+                return data  # Else it turned out to be damaged: others may have it.
         return await self.relay.read(part) if self.relay is not None else None
 
     def open_bytes(self, file: WantedBlob) -> RandomAccess:

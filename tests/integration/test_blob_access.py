@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from peer.core.byte_store import BlobFacts
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
-from peer.core.interfaces import BlobFacts
 from peer.errors import ChannelUnprotectedError, HandshakeFailedError, NotAMemberError, TransportError
 from peer.transport.blob_client import BlobClient
 from peer.transport.signatures import NONCE_HEADER, Request, sign_request

@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from peer.core.byte_store import BlobFacts
 from peer.core.identity import BlobId, KeyPair
-from peer.core.interfaces import BlobFacts
 from peer.core.relaying import WantedPart
 from peer.transport import blob_routes
 from peer.transport.signatures import NONCE_HEADER, NONCES_SPENT_MAX, Request, sign_request

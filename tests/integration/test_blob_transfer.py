@@ -13,8 +13,8 @@ import pytest
 
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher, Transfer
+from peer.core.byte_store import BlobFacts
 from peer.core.identity import BlobId
-from peer.core.interfaces import BlobFacts
 from peer.errors import BlobMismatchError, DiskFullError, TransportError
 from peer.transport.blob_client import BlobClient
 from peer.transport.tls import server_context

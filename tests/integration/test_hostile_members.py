@@ -20,10 +20,10 @@ from materializer.bodies import attachment_add, recording_create
 from materializer.edits import recording_tag
 from peer.blobs.plan import PIECE_SIZE_MIN
 from peer.cli.sample import write_sample
+from peer.core.byte_store import BlobFacts
 from peer.core.encoding import encode
 from peer.core.group import Invitation, read_invitation
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
-from peer.core.interfaces import BlobFacts
 from peer.sync import messages
 from peer.sync.messages import BlobPart, BlobWant, Joined, encode_message
 from peer.transport.listener import PeerListener

@@ -11,7 +11,7 @@ from peer.blobs import transfer
 from peer.blobs.partial import PartialFile
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
-from peer.core.interfaces import BlobFacts
+from peer.core.byte_store import BlobFacts
 from peer.errors import BlobMismatchError
 from peer.operations.provenance import Provenance
 from peer.transport.blob_routes import BlobRoutes

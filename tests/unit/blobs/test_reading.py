@@ -170,14 +170,24 @@ async def test_the_whole_is_read_where_it_is_and_may_come_and_go(lab: RelayLab, 
     assert len(alice.asked) > asked
 
 
-async def test_a_file_that_is_shorter_than_its_event_says_is_an_error(lab: RelayLab, data: bytes) -> None:
+async def test_a_file_that_was_cut_short_is_read_from_others(lab: RelayLab, data: bytes) -> None:
+    """What is here is not what was recorded any more: none of it is given, not even what may be right."""
     facts = await lab.store.ingest_bytes(data)
-    _, file = holder(lab, data)
+    alice, file = holder(lab, data)
     lab.store.path(facts.blob).chmod(0o600)
     lab.store.path(facts.blob).write_bytes(data[: 2 * MIB])
 
+    assert await opened(lab, file).read(5 * MIB, 10) == data[5 * MIB : 5 * MIB + 10]
+    assert await opened(lab, file).read(0, 10) == data[:10]
+    assert {start for blob, start in alice.asked if blob == file.blob} >= {0, 5 * MIB}
+
+
+async def test_an_event_that_says_more_than_the_file_has_is_an_error(lab: RelayLab, data: bytes) -> None:
+    await lab.store.ingest_bytes(data)
+    _, file = holder(lab, data)
+
     with pytest.raises(FileUnreadableError):
-        await opened(lab, file).read(5 * MIB, 10)
+        await opened(lab, file._replace(size=len(data) + 10)).read(len(data), 10)
 
 
 async def test_an_event_that_no_file_fits_is_refused(lab: RelayLab) -> None:

@@ -2,8 +2,8 @@
 
 from materializer.bodies import AttachmentAdd, ChunkAdd, attachment_add
 from materializer.queries import FILES_OF_BLOB_MAX, Projections
+from peer.core.byte_store import BlobFacts
 from peer.core.identity import BlobId
-from peer.core.interfaces import BlobFacts
 from tests.histories import MemoryViews, NoFollower, Story, facts_of
 from tests.samples import GROUP, genesis, key_pair
 
