@@ -1,27 +1,31 @@
-"""Bringing bytes here: asks all who have wishes what is to come, and has it fetched from linked peers, the most urgent first.
+"""Bringing bytes here: asks all who have wishes what is to come, and has it fetched from linked peers as the queue says.
 
-What fails is tried again for ever, later and later, and at once when a link comes up. Nothing is remembered: what is missing is computed.
+What fails is tried again later and later, and at once when a link comes up; what can never arrive is given up and told. What is missing is computed,
+not remembered; what people decided about it is kept over restarts.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
+from peer.core.transfer_queue import TransferQueue, fault_of
+from peer.core.transfers import Held, Hold
 from peer.core.wishes import Wish, Wishing, strongest
 from peer.errors import DiskFullError, MeshError, StoreError
 
 LOOK_BATCH = 256
 """Recordings that are looked at together."""
 
-TASKS_MAX = 16
-"""Blobs that are asked for at once; how many arrive at once is for the fetcher."""
+RUNNING_MAX = 4
+"""Blobs that arrive at once."""
 
-RETRY_FIRST_S = 0.25
-RETRY_MAX_S = 30.0
+PAUSED_SETTING = "paused"
 Touched = AbstractSet[tuple[GroupId, EventId]]
 
 
@@ -29,50 +33,74 @@ class Fetches(Protocol):
     """What fetches one blob."""
 
     async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
-        """Bring it here from one of `sources`. Raises `TransportError` or `DiskFullError`."""
+        """Bring it here from one of `sources`. Raises `TransportError` or `DiskFullError`; when cancelled, goes on next time where it was."""
         ...
 
 
-Report = Callable[[str, Mapping[str, object]], None]
-"""Takes what happened, as a constant, and fields: for the log."""
+class KeptTransfers(Protocol):
+    """Where it is remembered what people decided."""
+
+    async def held(self) -> Sequence[Held]:
+        """Blobs that are not fetched."""
+        ...
+
+    async def hold(self, held: Sequence[Held]) -> None:
+        """Remember, durably, that these are not fetched, and why."""
+        ...
+
+    async def release(self, blobs: Collection[BlobId]) -> None:
+        """They are fetched again."""
+        ...
+
+    async def settings(self) -> Mapping[str, str]:
+        """What is set for all transfers, by name."""
+        ...
+
+    async def set(self, name: str, value: str | None) -> None:
+        """Set or, with None, unset something, durably."""
+        ...
+
+
+class Around(NamedTuple):
+    """What a `Fetching` calls."""
+
+    sources: Callable[[GroupId, PeerId, int], Sequence[BlobSource]]
+    """Whom to ask, best first, for what that site has recorded in that group; and how urgent it is, as the priority of a wish."""
+    arrived: Callable[[GroupId, EventId], None]
+    """Hears of each recording of which a file came."""
+    discard: Callable[[BlobId], None]
+    """Deletes what came so far of a blob."""
+    report: Callable[[str, Mapping[str, object]], None]
+    """Takes what happened, as a constant, and fields: for the log."""
 
 
 class Fetching:
-    """Keeps this site's copies complete."""
+    """Keeps what this site is to have complete."""
 
-    def __init__(  # noqa: PLR0913  (its collaborators)
-        self,
-        fetches: Fetches,
-        blobs: BlobStore,
-        replica: Replica,
-        wishings: Sequence[Wishing],
-        sources: Callable[[GroupId, PeerId], Sequence[BlobSource]],
-        *,
-        arrived: Callable[[GroupId, EventId], None],
-        report: Report,
-    ) -> None:
-        """`sources` gives whom to ask, best first, for what that site has recorded in that group.
-
-        `arrived` hears of each recording of which a file came.
-        """
+    def __init__(self, fetches: Fetches, stores: tuple[BlobStore, Replica, KeptTransfers], wishings: Sequence[Wishing], around: Around) -> None:
+        """Begins with `load`."""
+        self.queue = TransferQueue(RUNNING_MAX)
+        self.held: dict[BlobId, Held] = {}
+        """What is not fetched, and why."""
+        self.problem: MeshError | None = None
+        """Why nothing arrives, if the reason is here."""
         self._fetches = fetches
-        self._blobs = blobs
-        self._replica = replica
+        self._blobs, self._replica, self._kept = stores
         self._wishings = wishings
-        self._sources = sources
-        self._arrived = arrived
-        self._report = report
+        self._around = around
         self._wake = asyncio.Event()
         self._look_at: set[tuple[GroupId, EventId]] = set()
         self._look_at_all = True
-        self._missing: dict[BlobId, Wish] = {}
-        self._of: set[EventId] = set()
-        """The recordings of what is missing, and perhaps of some that is no more."""
-        self._running: set[BlobId] = set()
-        self._failures: dict[BlobId, int] = {}
-        self._paused: set[BlobId] = set()
-        self.problem: MeshError | None = None
-        """Why nothing arrives, if the reason is here."""
+        self._tasks: dict[BlobId, asyncio.Task[None]] = {}
+
+    async def load(self) -> None:
+        """Take up what people decided before."""
+        self.held = {held.blob: held for held in await self._kept.held()}
+        for blob in self.held:
+            self.queue.hold(blob)
+        self.queue.paused = PAUSED_SETTING in await self._kept.settings()
+
+    # What changes outside
 
     def touched(self, recordings: Touched) -> None:
         """These recordings changed; all of them if the set is empty."""
@@ -80,108 +108,150 @@ class Fetching:
         self._look_at_all = self._look_at_all or not recordings
         self._wake.set()
 
-    def asked(self, group: GroupId, recording: EventId) -> None:
-        """A person waits for this recording: look at it, and ask everybody at once."""
-        self._look_at.add((group, recording))
-        self._retry_all()
-
     def links_changed(self) -> None:
         """Somebody may have what nobody had: ask at once."""
-        self._retry_all()
+        self.queue.open_all()
+        self._wake.set()
 
-    def waiting(self) -> list[WantedBlob]:
-        """What is missing and not on its way."""
-        return [wish.file for wish in self._in_order() if wish.file.blob not in self._running]
+    # What people decide
+
+    async def asked(self, group: GroupId, recording: EventId) -> None:
+        """A person waits for this recording: fetch it whatever was decided about it, and ask everybody at once."""
+        of_it = self.queue.blobs_of(recording)
+        await self.release([blob for blob, held in self.held.items() if held.recording == recording or blob in of_it])
+        self._look_at.add((group, recording))
+        self.links_changed()
+
+    async def pause(self) -> None:
+        """Fetch nothing until `resume`, over restarts, too."""
+        await self._kept.set(PAUSED_SETTING, "1")
+        self.queue.paused = True
+        self._wake.set()
+
+    async def resume(self) -> None:
+        """Go on."""
+        await self._kept.set(PAUSED_SETTING, None)
+        self.queue.paused = False
+        self.links_changed()
+
+    async def hold(self, wishes: Sequence[Wish], hold: Hold, error: MeshError | None = None) -> None:
+        """Do not fetch these, until they are released."""
+        since_ms, code, text = time.time_ns() // 1_000_000, error.code if error else "", error.text if error else ""
+        held = [Held(wish.file.blob, wish.file.group, wish.file.recording, hold, code, text, since_ms) for wish in wishes]
+        await self._kept.hold(held)
+        for each in held:
+            self.held[each.blob] = each
+            self.queue.hold(each.blob)
+            if hold is Hold.CANCELLED and each.blob not in self._tasks:
+                self._around.discard(each.blob)
+        self._wake.set()
+
+    async def release(self, blobs: Collection[BlobId]) -> None:
+        """Fetch these again, as if nothing had failed."""
+        found = [blob for blob in blobs if blob in self.held]
+        if found:
+            await self._kept.release(found)
+        for blob in found:
+            self.held.pop(blob, None)
+            self.queue.release(blob)
+        self.links_changed()
+
+    # What is going on
+
+    def waiting(self, count: int) -> list[WantedBlob]:
+        """Some of what waits for its turn, in order."""
+        return [wish.file for wish in self.queue.waiting(count)]
 
     def is_coming(self, blob: BlobId) -> bool:
         """True while it is on its way."""
-        return blob in self._running
+        return blob in self._tasks
 
     async def run(self) -> None:
         """Look and fetch until cancelled. Raises `StoreError` when the disk fails, but not when it is full."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await self._wake.wait()
-                self._wake.clear()
+                await self._until_woken()
                 await self._look()
-                for wanted in self._due():
-                    sources = self._sources(wanted.group, wanted.site)
-                    if not sources:
-                        continue
-                    self._running.add(wanted.blob)
-                    tasks.create_task(self._fetch(wanted, sources))
+                step = self.queue.step(_now_ms(), lambda group, site: bool(self._around.sources(group, site, 0)))
+                for blob in step.stop:
+                    self._tasks[blob].cancel()
+                for wish in step.start:
+                    task = self._tasks[wish.file.blob] = tasks.create_task(self._fetch(wish))
+                    task.add_done_callback(partial(self._ended, wish.file.blob))
 
-    def _in_order(self) -> list[Wish]:
-        """What is missing, the most urgent first; of equal ones what was found first."""
-        return sorted(self._missing.values(), key=lambda wish: -wish.priority)
-
-    def _due(self) -> list[WantedBlob]:
-        room = TASKS_MAX - len(self._running)
-        if room <= 0:
-            return []
-        ready = (wish.file for wish in self._in_order() if wish.file.blob not in self._running and wish.file.blob not in self._paused)
-        return [wanted for wanted, _ in zip(ready, range(room), strict=False)]
+    async def _until_woken(self) -> None:
+        now_ms = _now_ms()
+        opens_ms = self.queue.opens_ms(now_ms)
+        alarm = None if opens_ms is None else asyncio.get_running_loop().call_later((opens_ms - now_ms) / 1000, self._wake.set)
+        await self._wake.wait()
+        self._wake.clear()
+        if alarm is not None:
+            alarm.cancel()
 
     async def _look(self) -> None:
         look_at, look_at_all = self._look_at, self._look_at_all
         self._look_at, self._look_at_all = set(), False
         if look_at_all:
-            self._missing = {blob: wish for blob, wish in self._missing.items() if blob in self._running}
-            self._of = {wish.file.recording for wish in self._missing.values()}
-            for group in list(self._replica.groups):
-                await self._wish(group, None)
-        else:
-            by_group: defaultdict[GroupId, list[EventId]] = defaultdict(list)
-            for group, recording in look_at:
-                by_group[group].append(recording)
-            for group, recordings in by_group.items():
-                for start in range(0, len(recordings), LOOK_BATCH):
-                    batch = recordings[start : start + LOOK_BATCH]
-                    if self._of.intersection(batch) - await self._wish(group, batch):
-                        self.touched(frozenset())  # One was deleted, or is wanted no more: what is missing is found anew.
+            wishes = [wish for group in list(self._replica.groups) for wish in await self._ask(group, None)]
+            self.queue.want_only(strongest(wishes, self._blobs.has).values())
+            return
+        by_group: defaultdict[GroupId, list[EventId]] = defaultdict(list)
+        for group, recording in look_at:
+            by_group[group].append(recording)
+        for group, recordings in by_group.items():
+            for start in range(0, len(recordings), LOOK_BATCH):
+                await self._look_at_some(group, recordings[start : start + LOOK_BATCH])
 
-    async def _wish(self, group: GroupId, recordings: Collection[EventId] | None) -> set[EventId]:
-        """Ask who has wishes for what is not here; the recordings that somebody wishes for."""
-        wishes = [wish for wishing in self._wishings for wish in await wishing.wishes(group, recordings)]
+    async def _look_at_some(self, group: GroupId, recordings: Sequence[EventId]) -> None:
+        wishes = await self._ask(group, recordings)
+        wished = {wish.file.blob for wish in wishes}
+        if any(self.queue.blobs_of(recording) - wished for recording in recordings):
+            self.touched(frozenset())  # Something is wanted no more, or for another recording: what is missing is found anew.
         for blob, wish in strongest(wishes, self._blobs.has).items():
-            standing = self._missing.get(blob)
+            standing = self.queue.wanted.get(blob)
             if standing is None or standing.file.recording == wish.file.recording or wish.priority > standing.priority:
-                self._missing[blob] = wish
-            self._of.add(wish.file.recording)
-        return {wish.file.recording for wish in wishes}
+                self.queue.want(wish)
+            self.queue.hint(blob)
 
-    async def _fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
+    async def _ask(self, group: GroupId, recordings: Collection[EventId] | None) -> list[Wish]:
+        return [wish for wishing in self._wishings for wish in await wishing.wishes(group, recordings)]
+
+    async def _fetch(self, wish: Wish) -> None:
+        wanted = wish.file
         blob = wanted.blob
         try:
-            await self._fetches.fetch(wanted, sources)
-        except DiskFullError as error:
-            self.problem = error
-            self._later(blob)
-        except StoreError:
-            raise
+            await self._fetches.fetch(wanted, self._around.sources(wanted.group, wanted.site, wish.priority))
         except MeshError as error:
-            self._report("a blob did not arrive", {"blob": blob.hex(), "code": error.code, "error": error.text})
-            self._later(blob)
+            if isinstance(error, StoreError) and not isinstance(error, DiskFullError):
+                raise
+            await self._failed(wish, error)
         else:
             self.problem = None
-            self._missing.pop(blob, None)
-            self._failures.pop(blob, None)
-            self._arrived(wanted.group, wanted.recording)
-        finally:
-            self._running.discard(blob)
-            self._wake.set()
+            self.queue.arrived(blob)
+            self._around.arrived(wanted.group, wanted.recording)
 
-    def _later(self, blob: BlobId) -> None:
-        failures = self._failures.get(blob, 0)
-        self._failures[blob] = failures + 1
-        self._paused.add(blob)
-        asyncio.get_running_loop().call_later(min(RETRY_MAX_S, RETRY_FIRST_S * 2**failures), self._again, blob)
-
-    def _again(self, blob: BlobId) -> None:
-        self._paused.discard(blob)
+    def _ended(self, blob: BlobId, task: "asyncio.Task[None]") -> None:
+        if self._tasks.get(blob) is task:
+            del self._tasks[blob]
+            if blob in self.queue.running:  # It was stopped, perhaps before it began.
+                self.queue.stopped(blob)
+                if blob in self.held and self.held[blob].hold is Hold.CANCELLED:
+                    self._around.discard(blob)
         self._wake.set()
 
-    def _retry_all(self) -> None:
-        self._paused.clear()
-        self._failures.clear()
-        self._wake.set()
+    async def _failed(self, wish: Wish, error: MeshError) -> None:
+        blob = wish.file.blob
+        fields = {"blob": blob.hex(), "code": error.code, "error": error.text}
+        self.problem = error if isinstance(error, DiskFullError) else self.problem
+        if not self.queue.failed(blob, fault_of(error), _now_ms()):
+            self._around.report("a blob did not arrive", fields)
+            return
+        self._around.report("a blob is given up", fields)
+        try:
+            await self.hold([wish], Hold.GIVEN_UP, error)
+        except DiskFullError as full:
+            self.problem = full  # After a restart it is tried, and given up, once more.
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

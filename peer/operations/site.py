@@ -250,7 +250,7 @@ class Site:
                 "from": [],
                 "state": "waiting",
             }
-            for wanted in self._parts.fetching.waiting()[:WAITING_SHOWN_MAX]
+            for wanted in self._parts.fetching.waiting(WAITING_SHOWN_MAX)
             if wanted.blob.hex() not in known
         ]
         return running + waiting

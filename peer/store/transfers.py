@@ -1,9 +1,11 @@
 """Of `bytes.db`: what people told this site about its transfers, and which of them were given up."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
-from peer.core.identity import EventId, GroupId
+from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.transfers import Held, Hold
+from peer.errors import StoreCorruptError
 from peer.store.table import Connection, Table
 
 
@@ -27,6 +29,42 @@ class TransferStore:
     async def forget_asked(self, group: GroupId, recordings: Collection[EventId]) -> None:
         """They are here, or not to come any more."""
         await self._table.transaction(partial(_forget_asked, [(group, recording) for recording in recordings]))
+
+    async def held(self) -> list[Held]:
+        """Blobs that are not fetched. Raises `StoreCorruptError` for anything but what `hold` writes."""
+        sql = "SELECT blob, group_id, recording, state, code, text, since_ms FROM held"
+        rows = await self._table.read(lambda connection: connection.execute(sql).fetchall())
+        try:
+            return [Held(BlobId(blob), GroupId(group), EventId(recording), Hold(state), *rest) for blob, group, recording, state, *rest in rows]
+        except ValueError as error:
+            raise StoreCorruptError("bytes.db holds what was never written there", fix="restart the peer: it begins anew") from error
+
+    async def hold(self, held: Sequence[Held]) -> None:
+        """Remember, durably, that these are not fetched, and why."""
+        sql = "INSERT OR REPLACE INTO held (blob, group_id, recording, state, code, text, since_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        rows = [(each.blob, each.group, each.recording, each.hold.value, each.code, each.text, each.since_ms) for each in held]
+        await self._table.transaction(lambda connection: connection.executemany(sql, rows))
+
+    async def release(self, blobs: Collection[BlobId]) -> None:
+        """They are fetched again."""
+        rows = [(blob,) for blob in blobs]
+        await self._table.transaction(lambda connection: connection.executemany("DELETE FROM held WHERE blob = ?", rows))
+
+    async def settings(self) -> dict[str, str]:
+        """What is set for all transfers, by name."""
+        rows = await self._table.read(lambda connection: connection.execute("SELECT name, value FROM transfer_settings").fetchall())
+        return {str(name): str(value) for name, value in rows}
+
+    async def set(self, name: str, value: str | None) -> None:
+        """Set or, with None, unset something, durably."""
+        await self._table.transaction(partial(_set, name, value))
+
+
+def _set(name: str, value: str | None, connection: Connection) -> None:
+    if value is None:
+        connection.execute("DELETE FROM transfer_settings WHERE name = ?", (name,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO transfer_settings (name, value) VALUES (?, ?)", (name, value))
 
 
 def _forget_asked(rows: Iterable[tuple[GroupId, EventId]], connection: Connection) -> None:

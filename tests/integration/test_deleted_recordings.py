@@ -1,13 +1,13 @@
 """What happens to the bytes of a recording that is deleted while they are on their way."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from materializer.edits import recording_delete, recording_restore
 from peer.core.identity import EventId
 from peer.core.run import sign_run
-from peer.operations.fetching import Fetching
+from peer.operations.fetching import Around, Fetching, KeptTransfers
 from peer.operations.wishing import Everything
 from tests.histories import Story
 from tests.integration.views_site import ViewsSite, running_views
@@ -33,11 +33,11 @@ async def tell(site: ViewsSite, log: SampleLog, story: Story) -> None:
 
 async def until_waiting(fetching: Fetching, recordings: set[EventId]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while {wanted.recording for wanted in fetching.waiting()} != recordings:  # noqa: ASYNC110  (it tells nobody)
+        while {wanted.recording for wanted in fetching.waiting(10)} != recordings:  # noqa: ASYNC110  (it tells nobody)
             await asyncio.sleep(0.005)
 
 
-def ignore(_event: str, _facts: Mapping[str, object]) -> None:
+def ignore(*_facts: object) -> None:
     pass
 
 
@@ -49,8 +49,8 @@ async def test_what_is_deleted_is_waited_for_no_more_and_again_when_it_is_restor
         for recording in (kept, gone):
             story.add_chunk("alice", recording)
         await tell(site, log, story)
-        parts = Nothing(), site.blobs, site.store.replica, [Everything(site.views)]
-        fetching = Fetching(*parts, lambda *_: [], arrived=lambda *_: None, report=ignore)
+        stores = site.blobs, site.store.replica, cast("KeptTransfers", None)
+        fetching = Fetching(Nothing(), stores, [Everything(site.views)], Around(lambda *_: [], ignore, ignore, ignore))
         site.materializer.subscribe(lambda touched: fetching.touched(frozenset(touched)))
         running = asyncio.create_task(fetching.run())
         fetching.links_changed()

@@ -1,0 +1,327 @@
+"""Which blobs are fetched next, and which of those under way make room. Pure: time is an argument, of a clock that never jumps.
+
+Blobs of one kind (same group, same site that recorded them, same reason) share a lane, and one back-off: what keeps one of them from coming mostly
+keeps the others. A more urgent reason goes first everywhere, and has a site's blobs to itself. Then comes what failed less often.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.wishes import PRIORITIES, Why, Wish
+from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError
+
+BACK_OFF_MS = (0, 5_000, 10_000, 20_000, 40_000, 60_000)
+"""How long a lane waits after failures in a row; the last one for good. One success begins it anew."""
+
+HINT_PAUSE_MS = 1_000
+"""Who learns that something changed tries again after this long, whatever the back-off says."""
+
+WRONG_TRIES_MAX = 12
+"""A blob that came wrong from everybody who has it this often is given up."""
+
+
+class Fault(Enum):
+    """What is to become of a blob that did not arrive."""
+
+    RETRY = auto()
+    """Try again, later and later."""
+    WRONG = auto()
+    """The same, but not for ever: everybody who could be asked has other bytes."""
+    TERMINAL = auto()
+    """It can never arrive."""
+    PAUSE_ALL = auto()
+    """Nothing can arrive here for now."""
+
+
+def fault_of(error: MeshError) -> Fault:
+    """What `error` means for the queue."""
+    match error:
+        case BlobImpossibleError():
+            return Fault.TERMINAL
+        case BlobMismatchError():
+            return Fault.WRONG
+        case DiskFullError():
+            return Fault.PAUSE_ALL
+        case _:
+            return Fault.RETRY
+
+
+class Lane(NamedTuple):
+    """Blobs that share a back-off."""
+
+    group: GroupId
+    site: PeerId
+    why: Why
+
+
+class Step(NamedTuple):
+    """What is to be done now."""
+
+    start: list[Wish]
+    stop: list[BlobId]
+
+
+class _Entry(NamedTuple):
+    """A waiting blob by its place in the order."""
+
+    urgency: int
+    """Of its reason, negative."""
+    failures: int
+    priority: int
+    """Negative."""
+    number: int
+    blob: BlobId
+
+
+class _Running(NamedTuple):
+    lane: Lane
+    started_ms: int
+
+
+@dataclass
+class _Gate:
+    """A back-off."""
+
+    failures: int = 0
+    closed_ms: int = -1
+    opens_ms: int = 0
+
+    def close(self, started_ms: int, now_ms: int) -> None:
+        """Something that was begun then failed now; what was begun before the last failure is no further one."""
+        if started_ms < self.closed_ms:
+            return
+        self.opens_ms = now_ms + BACK_OFF_MS[min(self.failures, len(BACK_OFF_MS) - 1)]
+        self.failures += 1
+        self.closed_ms = now_ms
+
+
+class TransferQueue:
+    """All blobs that are to come here and have not."""
+
+    def __init__(self, running_max: int) -> None:
+        """At most `running_max` are under way at once."""
+        self.paused = False
+        """True while nothing is to be fetched."""
+        self.bytes_wanted = 0
+        """Of all that is wanted, whatever is here of it."""
+        self._running_max = running_max
+        self._wishes: dict[BlobId, Wish] = {}
+        self._of: defaultdict[EventId, set[BlobId]] = defaultdict(set)
+        self._held: set[BlobId] = set()
+        self._running: dict[BlobId, _Running] = {}
+        self._stopping: set[BlobId] = set()
+        self._failures: dict[BlobId, int] = {}
+        self._entries: dict[BlobId, _Entry] = {}
+        self._lanes: defaultdict[Lane, list[_Entry]] = defaultdict(list)
+        """Heaps; an entry that is not that of its blob any more is passed over."""
+        self._gates: defaultdict[Lane, _Gate] = defaultdict(_Gate)
+        self._all = _Gate()
+        """For faults that keep everything from coming."""
+        self._number = 0
+
+    # What is wanted
+
+    @property
+    def wanted(self) -> Mapping[BlobId, Wish]:
+        """What is wanted, also what is under way or held."""
+        return self._wishes
+
+    @property
+    def recordings(self) -> Collection[EventId]:
+        """Those of which something is wanted."""
+        return self._of.keys()
+
+    @property
+    def running(self) -> Collection[BlobId]:
+        """What is under way."""
+        return self._running.keys()
+
+    def blobs_of(self, recording: EventId) -> frozenset[BlobId]:
+        """What is wanted of a recording."""
+        return frozenset(self._of.get(recording, ()))
+
+    def want(self, wish: Wish) -> None:
+        """Take a wish; one for the same blob gives way."""
+        blob, before = wish.file.blob, self._wishes.get(wish.file.blob)
+        if before == wish:
+            return
+        if before is not None:
+            self._forget_wish(before)
+        self._wishes[blob] = wish
+        self._of[wish.file.recording].add(blob)
+        self.bytes_wanted += wish.file.size
+        self._place(blob)
+
+    def want_only(self, wishes: Iterable[Wish]) -> None:
+        """These, and nothing else any more."""
+        wanted = {wish.file.blob: wish for wish in wishes}
+        for blob in self._wishes.keys() - wanted.keys():
+            self.forget(blob)
+        for wish in wanted.values():
+            self.want(wish)
+
+    def forget(self, blob: BlobId) -> None:
+        """It is not to come any more, or it is here."""
+        wish = self._wishes.pop(blob, None)
+        if wish is not None:
+            self._forget_wish(wish)
+        self._entries.pop(blob, None)
+        self._failures.pop(blob, None)
+
+    def _forget_wish(self, wish: Wish) -> None:
+        self.bytes_wanted -= wish.file.size
+        blobs = self._of[wish.file.recording]
+        blobs.discard(wish.file.blob)
+        if not blobs:
+            del self._of[wish.file.recording]
+
+    # What is let through
+
+    def hold(self, blob: BlobId) -> None:
+        """Do not fetch it, wanted or not."""
+        self._held.add(blob)
+        self._entries.pop(blob, None)
+
+    def release(self, blob: BlobId) -> None:
+        """It may be fetched again, as if it never failed."""
+        self._held.discard(blob)
+        self._failures.pop(blob, None)
+        if blob in self._wishes:
+            self._place(blob)
+
+    def open_all(self) -> None:
+        """Wait for nothing: try everything at once."""
+        self._gates.clear()
+        self._all = _Gate()
+
+    def hint(self, blob: BlobId) -> None:
+        """Something changed about it: perhaps somebody has it now."""
+        wish = self._wishes.get(blob)
+        gate = self._gates.get(_lane(wish)) if wish is not None else None
+        if gate is not None:
+            gate.opens_ms = min(gate.opens_ms, gate.closed_ms + HINT_PAUSE_MS)
+
+    # What happens
+
+    def step(self, now_ms: int, may_ask: Callable[[GroupId, PeerId], bool]) -> Step:
+        """What is to be begun, and what to be stopped. `may_ask` tells whether there is anybody to ask for blobs of a site in a group."""
+        stop = [blob for blob in self._running if self.paused or blob in self._held or blob not in self._wishes]
+        start: list[Wish] = []
+        asked: dict[tuple[GroupId, PeerId], bool] = {}
+        while not self.paused and now_ms >= self._all.opens_ms:
+            found = self._first(now_ms, asked, may_ask)
+            if found is None:
+                break
+            lane, entry = found
+            if len(self._running) >= self._running_max:
+                stop += self._least_urgent(entry)
+                break
+            stop += self._beside(lane)
+            heapq.heappop(self._lanes[lane])
+            del self._entries[entry.blob]
+            self._running[entry.blob] = _Running(lane, now_ms)
+            start.append(self._wishes[entry.blob])
+        new = [blob for blob in dict.fromkeys(stop) if blob not in self._stopping]
+        self._stopping.update(new)
+        return Step(start, new)
+
+    def arrived(self, blob: BlobId) -> None:
+        """It is here."""
+        running = self._end(blob)
+        self._gates.pop(running.lane, None)
+        self._all = _Gate()
+        self.forget(blob)
+
+    def failed(self, blob: BlobId, fault: Fault, now_ms: int) -> bool:
+        """It did not arrive; whether it is given up."""
+        running = self._end(blob)
+        failures = self._failures.get(blob, 0) + 1
+        if blob in self._wishes:
+            self._failures[blob] = failures
+        if fault is Fault.TERMINAL or (fault is Fault.WRONG and failures >= WRONG_TRIES_MAX):
+            self.hold(blob)
+            return True
+        gate = self._all if fault is Fault.PAUSE_ALL else self._gates[running.lane]
+        gate.close(running.started_ms, now_ms)
+        if blob in self._wishes:
+            self._place(blob)
+        return False
+
+    def stopped(self, blob: BlobId) -> None:
+        """It was stopped as `step` said, and goes on where it was when its time comes."""
+        self._end(blob)
+        if blob in self._wishes:
+            self._place(blob)
+
+    def opens_ms(self, now_ms: int) -> int | None:
+        """When a back-off ends next; None if none does."""
+        waiting = {lane for lane, entries in self._lanes.items() if entries}
+        gates = [self._all, *(gate for lane, gate in self._gates.items() if lane in waiting)]
+        return min((gate.opens_ms for gate in gates if gate.opens_ms > now_ms), default=None)
+
+    def waiting(self, count: int) -> list[Wish]:
+        """Some of those that wait for their turn, in order."""
+        return [self._wishes[entry.blob] for entry in heapq.nsmallest(count, self._entries.values())]
+
+    def _end(self, blob: BlobId) -> _Running:
+        self._stopping.discard(blob)
+        return self._running.pop(blob)
+
+    def _place(self, blob: BlobId) -> None:
+        """Give a waiting blob its place in the order."""
+        if blob in self._running or blob in self._held:
+            return
+        wish, before = self._wishes[blob], self._entries.get(blob)
+        if before is None:
+            self._number += 1
+        number = self._number if before is None else before.number
+        entry = _Entry(-PRIORITIES[wish.why], self._failures.get(blob, 0), -wish.priority, number, blob)
+        self._entries[blob] = entry
+        heapq.heappush(self._lanes[_lane(wish)], entry)
+
+    def _first(
+        self, now_ms: int, asked: dict[tuple[GroupId, PeerId], bool], may_ask: Callable[[GroupId, PeerId], bool]
+    ) -> tuple[Lane, _Entry] | None:
+        """The first of all that may be begun."""
+        urgent: dict[tuple[GroupId, PeerId], int] = {}
+        for running in self._running.values():
+            key = running.lane.group, running.lane.site
+            urgent[key] = max(PRIORITIES[running.lane.why], urgent.get(key, 0))
+        found: tuple[Lane, _Entry] | None = None
+        for lane in list(self._lanes):
+            entries = self._lanes[lane]
+            while entries and self._entries.get(entries[0].blob) != entries[0]:
+                heapq.heappop(entries)
+            if not entries:
+                del self._lanes[lane]
+                continue
+            key = lane.group, lane.site
+            gate = self._gates.get(lane)
+            is_shut = (gate is not None and now_ms < gate.opens_ms) or PRIORITIES[lane.why] < urgent.get(key, 0)
+            if is_shut or (found is not None and found[1] < entries[0]):
+                continue
+            if key not in asked:
+                asked[key] = may_ask(*key)
+            if asked[key]:
+                found = lane, entries[0]
+        return found
+
+    def _least_urgent(self, entry: _Entry) -> list[BlobId]:
+        """The one that makes room for `entry`, if any is less urgent."""
+        found = min(self._running, key=lambda blob: PRIORITIES[self._running[blob].lane.why])
+        is_less = PRIORITIES[self._running[found].lane.why] < -entry.urgency
+        return [found] if is_less and not self._stopping else []
+
+    def _beside(self, lane: Lane) -> list[BlobId]:
+        """Less urgent ones of the same site."""
+        running = self._running.items()
+        return [blob for blob, (other, _) in running if other[:2] == lane[:2] and PRIORITIES[other.why] < PRIORITIES[lane.why]]
+
+
+def _lane(wish: Wish) -> Lane:
+    return Lane(wish.file.group, wish.file.site, wish.why)
