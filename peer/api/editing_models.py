@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from peer.api.models import Answer, Count, Hex, Ns, RecordingDetails, Request, Role
 
@@ -142,9 +142,34 @@ class Conflict(Answer):
     writes: list[RegisterWrite]
 
 
+class HoldShown(Answer):
+    """A hold that stands."""
+
+    reason: str
+    author_name: str
+    by: PersonThen
+    time_ms: Count
+
+
+class RetentionShown(Answer):
+    """How long a recording is to be kept; no class where nobody says."""
+
+    model_config = ConfigDict(populate_by_name=True, extra="forbid")
+
+    class_: Literal["transient", "raw", "summary", "reference", "permanent"] | None = Field(alias="class")
+    until_ns: Ns | None
+    """None for ever, or where no class says, or where nobody knows how old it is."""
+    until: str | None
+    reason: str
+    of_group: bool
+    has_run_out: bool
+
+
 class RecordingShown(RecordingDetails):
     """A recording with what is said about it."""
 
+    hold: HoldShown | None
+    retention: RetentionShown
     annotations: list[Annotation]
     reviews: list[Review]
     conflicts: list[Conflict]

@@ -23,6 +23,7 @@ from peer.api.peer_routes import PeerRoutes
 from peer.api.problems import Report, problems_middleware
 from peer.api.rate_routes import RateRoutes
 from peer.api.recording_routes import RecordingRoutes
+from peer.api.retention_routes import RetentionRoutes
 from peer.api.routes import Route, add_routes, read_body
 from peer.api.services import Json, Services
 from peer.api.setting_routes import SettingRoutes
@@ -116,6 +117,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
         *PeerRoutes(services).routes(),
         *RecordingRoutes(services).routes(),
         *EditingRoutes(services).routes(),
+        *RetentionRoutes(services).routes(),
         *MachineRoutes(services).routes(),
         *TokenRoutes(services).routes(),
     ]

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from peer.api.bag_services import ExportingService, RecoveringService
 from peer.api.editing_services import EditingService, MachineService, SettingValue
 from peer.api.ingest_services import OpeningService, WatchService
+from peer.api.retention_services import RetainingService
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
 from peer.core.message_order import MessageService, RateService
@@ -327,6 +328,7 @@ class Services(NamedTuple):
     events: EventService
     recordings: RecordingService
     editing: EditingService
+    retaining: RetainingService
     machines: MachineService
     tokens: TokenService
     audit: AuditService

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peer.cli.output import line, short, size, table
+from peer.cli.output import line, local_time, short, size, table
 
 UNKNOWN = "not said"
 MANIFEST_STATES = {
@@ -18,6 +18,8 @@ def fact_pairs(answer: dict[str, Any]) -> list[tuple[str, object]]:
     provenance, dropped = answer["provenance"], answer["dropped_message_count"]
     tool = " ".join(part for part in (provenance["tool"], provenance["version"]) if part)
     return [
+        ("held", held(answer)),
+        ("kept", kept(answer)),
         ("profile", answer["profile"]),
         ("dropped", UNKNOWN if dropped is None else dropped),
         ("added by", provenance["operator"]),
@@ -25,6 +27,24 @@ def fact_pairs(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("added with", tool),
         ("manifest", answer["manifest_id"] or MANIFEST_STATES[answer["manifest_state"]]),
     ]
+
+
+def held(answer: dict[str, Any]) -> str:
+    """Why nothing of it may go, empty if nothing holds it."""
+    hold = answer["hold"]
+    if hold is None:
+        return ""
+    return f"{hold['reason']} ({' at '.join(part for part in (hold['by']['person'], hold['author_name']) if part)})"
+
+
+def kept(answer: dict[str, Any]) -> str:
+    """How long it is to be kept, empty if nobody says."""
+    found = answer["retention"]
+    if found["class"] is None:
+        return ""
+    until = "for ever" if found["until_ns"] is None else f"until {local_time(found['until'])}"
+    why = "as the group says" if found["of_group"] else found["reason"]
+    return f"{found['class']}: {'no longer' if found['has_run_out'] else until} ({why})"
 
 
 def print_facts(answer: dict[str, Any]) -> None:

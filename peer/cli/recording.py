@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from peer.cli import bags, checking, editing, opening, options, plotting, reading
+from peer.cli import bags, checking, editing, keeping, opening, options, plotting, reading
 from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
@@ -38,6 +38,7 @@ def add_commands(app: typer.Typer) -> None:
     checking.add_commands(SECTION)
     plotting.add_commands(SECTION)
     editing.add_commands(SECTION)
+    keeping.add_commands(SECTION)
     opening.add_commands(SECTION)
     reading.add_commands(SECTION)
     TRANSFERS_SECTION.callback()(transfers)

@@ -4,7 +4,7 @@ Rights are looked at before anything is written: what its author may not write i
 write replaces all writes of its register that are seen here, so that a conflict ends with the first who looks at it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from materializer.edits import (
@@ -28,7 +28,7 @@ from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import EventStore, LaterDrafts, Replica
 from peer.core.run import Draft
 from peer.core.views import AnnotationView, RecordingView, RegisterView, Views
-from peer.errors import ChangedMeanwhileError, NoChangeError, NotAllowedError, NotFoundError, RequestError
+from peer.errors import ChangedMeanwhileError, MeshError, NoChangeError, NotAllowedError, NotFoundError, RequestError
 from peer.operations.json_form import Json
 from peer.operations.recordings import Recordings
 from peer.operations.references import choose
@@ -50,14 +50,25 @@ class _Change(NamedTuple):
 class Editing:
     """Changes what is said about the recordings of all groups."""
 
-    def __init__(self, peer: PeerId, store: EventStore, replica: Replica, views: Views, recordings: Recordings, *, site: str = "") -> None:
-        """For the site `peer`, which people call `site`."""
+    def __init__(  # noqa: PLR0913  (its collaborators)
+        self,
+        peer: PeerId,
+        store: EventStore,
+        replica: Replica,
+        views: Views,
+        recordings: Recordings,
+        may_remove: Callable[[RecordingView], Awaitable[MeshError | None]],
+        *,
+        site: str = "",
+    ) -> None:
+        """For the site `peer`, which people call `site`. `may_remove` says why a recording may not be deleted, None if it may."""
+        self.site = site
         self._peer = peer
         self._store = store
         self._replica = replica
         self._views = views
         self._recordings = recordings
-        self._site = site
+        self._may_remove = may_remove
 
     async def remove(self, reference: str) -> Json:
         """Delete a recording everywhere. It is hidden at once; its bytes go after a time of grace."""
@@ -65,13 +76,15 @@ class Editing:
         self._check(view, Action.DELETE, "delete", own=view.site == self._peer)
         if view.deleted:
             raise NoChangeError(f"{view.name} is deleted already", fix="see `recmesh recording list --deleted`")
+        if (error := await self._may_remove(view)) is not None:
+            raise error
         return await self._write(view, [_Change(DELETED, lambda refs: recording_delete(view.recording, refs))])
 
     async def restore(self, reference: str) -> Json:
         """Take a deletion back."""
         view = await self._recordings.find(reference, deleted=True)
         self._check(view, Action.DELETE, "restore", own=view.site == self._peer)
-        if not view.deleted:
+        if view.deleted_hlc is None:
             raise NoChangeError(f"{view.name} is not deleted", fix="see `recmesh recording list --deleted`")
         return await self._write(view, [_Change(DELETED, lambda refs: recording_restore(view.recording, refs))])
 
@@ -106,7 +119,7 @@ class Editing:
         answered = order.get("reply_to")
         reply_to = None if answered is None else (await self._annotation(str(answered), [view])).annotation
         said = (str(order["label"]), str(order.get("text") or ""), _ns(order, "start_ns"), _ns(order, "end_ns"))
-        body = AnnotationAdd(view.recording, *said, reply_to, self._site, str(order.get("person") or ""))
+        body = AnnotationAdd(view.recording, *said, reply_to, self.site, str(order.get("person") or ""))
         written = await self._write_drafts(view.group, [annotation_add(body)], [])
         return await self._shown(view, written[0])
 
@@ -126,7 +139,7 @@ class Editing:
             before.text if order.get("text") is None else str(order["text"]),
             _ns(order, "start_ns") if "start_ns" in order else before.start_ns,
             _ns(order, "end_ns") if "end_ns" in order else before.end_ns,
-            self._site,
+            self.site,
             str(order.get("person") or ""),
         )
         await self._write(view, [_Change(edit_register(before.annotation), lambda refs: annotation_edit(body, refs))])
@@ -155,8 +168,26 @@ class Editing:
         register = review_register(self._peer, person, about)
 
         def make(refs: Sequence[EventId]) -> Draft:
-            return review_set(view.recording, opinion, refs, site=self._site, person=person, annotation=about)
+            return review_set(view.recording, opinion, refs, site=self.site, person=person, annotation=about)
 
+        return await self._write(view, [_Change(register, make)])
+
+    async def find(self, reference: str) -> RecordingView:
+        """The recording that `reference` means."""
+        return await self._recordings.find(reference)
+
+    def name_of(self, group: GroupId) -> Callable[[PeerId], str]:
+        """What peers are called in a group."""
+        return self._recordings.name_of(group)
+
+    async def kept(self, reference: str, verb: str) -> RecordingView:
+        """A recording, deleted or not, of which this site may say how it is kept. Raises `NotAllowedError`."""
+        view = await self._recordings.find(reference, deleted=True)
+        self._check(view, Action.KEEP, verb, own=view.site == self._peer)
+        return view
+
+    async def write_register(self, view: RecordingView, register: str, make: MakeDraft) -> Json:
+        """Write a register in place of all that is seen of it; what the recording is afterwards."""
         return await self._write(view, [_Change(register, make)])
 
     async def _editable(self, reference: str, action: Action, verb: str) -> RecordingView:

@@ -30,6 +30,8 @@ from peer.operations.peers import Peers
 from peer.operations.rates import Rates
 from peer.operations.recordings import Recordings
 from peer.operations.recovering import Recovering
+from peer.operations.retaining import Retaining
+from peer.operations.retention import Retention, SteadyClock
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
 from peer.operations.tokens import Tokens
@@ -63,7 +65,9 @@ def make_services(
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
     finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
-    recordings = Recordings(finding, views, adding, partial(_ask, asked, fetching))
+    retention = Retention(views, lambda: store.position, SteadyClock())
+    recordings = Recordings(finding, views, adding, partial(_ask, asked, fetching), retention)
+    editing = Editing(me, store, replica, views, recordings, retention.may_remove, site=config.name)
     return Services(
         Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, Copies(finding, views, core.blobs))),
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
@@ -72,7 +76,8 @@ def make_services(
         Peers(me, (replica, resolver, links, partial(reach, links)), belonging.acquaintance),
         Events(store, replica),
         recordings,
-        Editing(me, store, replica, views, recordings, site=config.name),
+        editing,
+        Retaining(editing, retention),
         Machines(me, store, replica, views),
         *_guards(directory, config),
         make_backups(directory),

@@ -15,6 +15,8 @@ VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 GROUPS, PEERS, RECORDINGS = "/api/v1/sync/groups", "/api/v1/sync/peers", "/api/v1/recordings"
 
 PROMISED = {
+    ("get", "/api/v1/recordings/{id}/retention"): VIEWER,
+    ("post", "/api/v1/recordings/{id}/retention"): OPERATOR,
     ("get", GROUPS): VIEWER,
     ("post", GROUPS): ADMIN,
     ("post", f"{GROUPS}/join"): ADMIN,

@@ -1,8 +1,9 @@
 """Whoever may not write something is told so before it is written: what others would ignore must not look as if it were done."""
 
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +18,8 @@ from peer.operations.adding import Adding
 from peer.operations.editing import Editing
 from peer.operations.finding import Finding
 from peer.operations.recordings import Recordings
+from peer.operations.retaining import Retaining
+from peer.operations.retention import Retention
 from peer.store.directory import DataDirectory
 from peer.store.keys import KeyFiles
 from tests.histories import create_body
@@ -36,6 +39,9 @@ OF_ADMINS: tuple[Order, ...] = (
     lambda editing, _, note: editing.unannotate(note),
     lambda editing, rec, _: editing.remove(rec),
     lambda editing, rec, _: editing.restore(rec),
+    lambda editing, rec, _: Retaining(editing, cast("Retention", None)).hold(rec, "crash"),
+    lambda editing, rec, _: Retaining(editing, cast("Retention", None)).unhold(rec),
+    lambda editing, rec, _: Retaining(editing, cast("Retention", None)).retain(rec, "raw", None, "law"),
 )
 
 
@@ -43,8 +49,9 @@ def editing_of(site: ViewsSite) -> Editing:
     """The use cases of this site, without those that read files."""
     me = KeyFiles(DataDirectory(site.directory.root).keys).peer_key().peer_id
     finding = Finding(me, site.store.replica, site.blobs, Summaries(site.database), site.views)
-    recordings = Recordings(finding, site.views, cast("Adding", None), lambda _group, _recording: None)
-    return Editing(me, site.store, site.store.replica, site.views, recordings)
+    retention = Retention(site.views, lambda: site.store.position, time.time_ns)
+    recordings = Recordings(finding, site.views, cast("Adding", None), cast("Any", None), retention)
+    return Editing(me, site.store, site.store.replica, site.views, recordings, retention.may_remove)
 
 
 @pytest.mark.parametrize("role", [Role.NONE, Role.READER, Role.WRITER, Role.ADMIN])
@@ -73,4 +80,4 @@ async def test_what_a_site_may_do_to_the_recording_of_another(tmp_path: Path, ro
             else:
                 assert role >= least
                 done += 1
-        assert done == {Role.NONE: 0, Role.READER: 0, Role.WRITER: 5, Role.ADMIN: 9}[role]
+        assert done == {Role.NONE: 0, Role.READER: 0, Role.WRITER: 5, Role.ADMIN: 12}[role]
