@@ -55,6 +55,11 @@ def _each(hasher: blake3, data: Iterable[bytes]) -> list[bytes]:
     return digests
 
 
+def keyed_hash(data: bytes | memoryview, key: bytes) -> bytes:
+    """BLAKE3 of `data` under a key of 32 bytes."""
+    return blake3(data, key=key).digest()
+
+
 def new_blake3() -> Hasher:
     """A running BLAKE3."""
     return blake3()

@@ -9,15 +9,19 @@ from peer.core.interfaces import Replica
 from peer.core.relaying import WantedPart
 from peer.errors import LimitExceededError, NotAMemberError, NotFoundError, RemoteProtocolError
 from peer.sync import limits
+from peer.sync.blob_messages import BlobMessage, PossessionMessage
 from peer.sync.effects import BlobArrived, BlobSlice, ReadBlob, WantBlob
 from peer.sync.messages import BlobPart, BlobWant
 from peer.sync.outbox import Outbox
+from peer.sync.possession import PossessionFact
+from peer.sync.possession_side import PossessionSide
 
 
 class BlobSide:
     """Parts of blobs that are under way on one link, in both directions."""
 
-    def __init__(self, replica: Replica, outbox: Outbox, remote: PeerId) -> None:
+    def __init__(self, replica: Replica, outbox: Outbox, remote: PeerId, version: int) -> None:
+        """`version` is that of the protocol on this link."""
         self._replica = replica
         self._outbox = outbox
         self._remote = remote
@@ -25,6 +29,27 @@ class BlobSide:
         """The sizes of the parts that we asked for, by number."""
         self._reading = 0
         """How many parts of ours are being read for them."""
+        self._possession = PossessionSide(replica, outbox, remote, version)
+
+    def told(self, fact: WantBlob | BlobSlice | PossessionFact) -> None:
+        """Something of ours to ask, or to answer."""
+        match fact:
+            case WantBlob():
+                self.want(fact)
+            case BlobSlice():
+                self.read(fact)
+            case _:
+                self._possession.told(fact)
+
+    def heard(self, message: BlobMessage | PossessionMessage, now_ms: int) -> None:
+        """Something of theirs."""
+        match message:
+            case BlobWant():
+                self.wanted(message)
+            case BlobPart():
+                self.part(message)
+            case _:
+                self._possession.heard(message, now_ms)
 
     def want(self, fact: WantBlob) -> None:
         """Somebody here wants a part. What was given up here is still being read there, and counts: one too many would end the link."""

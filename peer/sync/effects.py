@@ -11,6 +11,7 @@ from peer.core.relaying import WantedPart
 from peer.core.run import Run
 from peer.sync.digests import DigestMessage
 from peer.sync.membership import JoinRefused, JoinRequest
+from peer.sync.possession import PossessionEffect, PossessionFact
 
 
 class Phase(StrEnum):
@@ -352,6 +353,7 @@ Fact = (
     | GroupOpened
     | WantBlob
     | BlobSlice
+    | PossessionFact
     | TellRecords
     | TellSites
     | TellDigests
@@ -373,6 +375,7 @@ Effect = (
     | OpenGroup
     | ReadBlob
     | BlobArrived
+    | PossessionEffect
     | RecordsHeard
     | SitesHeard
     | DigestsHeard

@@ -1,11 +1,21 @@
 """Every limit of the protocol, by name. What exceeds one is refused with the code `limit_exceeded` or `credit_exceeded`."""
 
-PROTOCOL_VERSIONS = (1, 2)
+PROTOCOL_VERSIONS = (1, 2, 3)
 
 FRAME_SIZE_MAX = 1024 * 1024
 BLOB_PART_SIZE_MAX = 256 * 1024
 BLOB_READS_MAX = 32
 """Parts of blobs that one side may ask for at once."""
+PROOFS_MAX = 16
+"""Proofs of possession that one question asks for: each takes the reading of a piece."""
+PROOF_QUESTIONS_MAX = 4
+"""Such questions that one side may ask at once."""
+PROOFS_PER_MINUTE_MAX = 4096
+"""Proofs that one link may ask for; who asks for more is told to come later."""
+ROUNDS_MAX = 256
+"""Rounds of dropping in one frame."""
+ROUND_FRAMES_PER_MINUTE_MAX = 600
+"""Frames about rounds that one link may bring; more are passed over."""
 FRAME_DEPTH_MAX = 8
 CREDIT_INITIAL = 4 * 1024 * 1024
 """Bytes of `events` frames that each side may have under way before the other grants more."""

@@ -10,11 +10,17 @@ from peer.core.certificate import CERTIFICATE_SIZE_MAX
 from peer.core.encoding import Value, decode, encode
 from peer.core.event import HEADER_SIZE_MAX
 from peer.core.frontier import Tip, Tips
-from peer.core.identity import ID_SIZE, NONCE_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, BlobId, EventId, GroupId, LogId, PeerId
-from peer.core.relaying import WantedPart
+from peer.core.identity import ID_SIZE, NONCE_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, EventId, GroupId, LogId, PeerId
 from peer.core.run import RUN_EVENTS_MAX
 from peer.errors import LimitExceededError, MalformedFrameError, NotCanonicalError
 from peer.sync import limits
+from peer.sync.blob_messages import BLOB_NAMES, BLOB_READERS, PossessionMessage, blob_fields
+from peer.sync.blob_messages import BlobPart as BlobPart  # noqa: PLC0414
+from peer.sync.blob_messages import BlobWant as BlobWant  # noqa: PLC0414
+from peer.sync.blob_messages import Possession as Possession  # noqa: PLC0414
+from peer.sync.blob_messages import PossessionWant as PossessionWant  # noqa: PLC0414
+from peer.sync.blob_messages import RoundsEnded as RoundsEnded  # noqa: PLC0414
+from peer.sync.blob_messages import RoundsWant as RoundsWant  # noqa: PLC0414
 from peer.sync.digests import DIGEST_NAMES, DIGEST_READERS, digest_fields
 from peer.sync.digests import DigestPart as DigestPart  # noqa: PLC0414
 from peer.sync.digests import Digests as Digests  # noqa: PLC0414
@@ -140,26 +146,6 @@ class Credit(NamedTuple):
     size: int
 
 
-class BlobWant(NamedTuple):
-    """Send me this part of a blob, if it belongs to the group: for sites that I cannot dial."""
-
-    number: int
-    group: GroupId
-    blob: BlobId
-    start: int
-    size: int
-    relay: bool
-    """Get it from others if you have to; who asks on behalf of somebody else says no, so that no request goes further than that."""
-
-
-class BlobPart(NamedTuple):
-    """The part that was asked for under this number, or, with a code, why there is none."""
-
-    number: int
-    code: str
-    data: bytes
-
-
 class Ping(NamedTuple):
     """Asks whether they are there."""
 
@@ -199,6 +185,7 @@ Message = (
     | Credit
     | BlobWant
     | BlobPart
+    | PossessionMessage
     | Records
     | Sites
     | Digests
@@ -228,6 +215,8 @@ def encode_message(message: Message) -> bytes:
             fields = [_NAMES[type(message)], group, [list(entry) for entry in entries]]
         case Digests() | DigestWant() | DigestPart():
             fields = [_NAMES[type(message)], *digest_fields(message)]
+        case BlobWant() | BlobPart() | PossessionWant() | Possession() | RoundsWant() | RoundsEnded():
+            fields = [_NAMES[type(message)], *blob_fields(message)]
         case _:
             fields = [_NAMES[type(message)], *message]
     return encode(fields)
@@ -328,20 +317,6 @@ def _credit(fields: list[Value]) -> Credit:
     return Credit(size)
 
 
-def _blob_want(fields: list[Value]) -> BlobWant:
-    number, group, blob, start, size, relay = fields
-    if not 0 < read_whole(size) <= limits.BLOB_PART_SIZE_MAX:
-        raise LimitExceededError(f"a part of a blob that is not of 1 to {limits.BLOB_PART_SIZE_MAX} bytes")
-    part = WantedPart(read_group(group), BlobId(read_bytes(blob, ID_SIZE)), read_whole(start), read_whole(size), read_flag(relay))
-    return BlobWant(read_whole(number), *part)
-
-
-def _blob_part(fields: list[Value]) -> BlobPart:
-    number, code, data = fields
-    told = "" if code == "" else read_code(code)
-    return BlobPart(read_whole(number), told, read_bytes_up_to(data, limits.BLOB_PART_SIZE_MAX))
-
-
 def _ping(fields: list[Value]) -> Ping:
     return Ping(read_whole(fields[0]))
 
@@ -369,8 +344,7 @@ _READERS: Mapping[str, tuple[int, Callable[[list[Value]], Message]]] = {
     "events": (4, _events),
     "rejected": (3, _rejected),
     "credit": (1, _credit),
-    "blob_want": (6, _blob_want),
-    "blob_part": (3, _blob_part),
+    **BLOB_READERS,
     **HEARSAY_READERS,
     **DIGEST_READERS,
     "ping": (1, _ping),
@@ -384,8 +358,7 @@ _NAMES: Mapping[type, str] = {
     Unknown: "unknown",
     Rejected: "rejected",
     Credit: "credit",
-    BlobWant: "blob_want",
-    BlobPart: "blob_part",
+    **BLOB_NAMES,
     Records: "records",
     Sites: "sites",
     **DIGEST_NAMES,

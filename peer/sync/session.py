@@ -27,6 +27,7 @@ from peer.sync.liveness import Liveness
 from peer.sync.messages import Have, Message
 from peer.sync.neighbours import NeighbourSide
 from peer.sync.outbox import Outbox
+from peer.sync.possession import PossessionRead, TellRounds, WantPossession
 from peer.sync.push import PushSide
 from peer.sync.questions import Questions
 from peer.sync.sources import LinkToken
@@ -158,10 +159,8 @@ class SyncSession:
                     self._groups.offer_decided(effect.group, now_ms)
             case fx.GroupOpened():
                 self._group_opened(fact, now_ms)
-            case fx.WantBlob():
-                self._established.blobs.want(fact)
-            case fx.BlobSlice():
-                self._established.blobs.read(fact)
+            case fx.WantBlob() | fx.BlobSlice() | WantPossession() | PossessionRead() | TellRounds():
+                self._established.blobs.told(fact)
             case fx.TellRecords() | fx.TellSites() | fx.TellDigests():
                 if self._parts is not None:
                     self._parts.neighbours.tell(fact)
@@ -240,10 +239,10 @@ class SyncSession:
                 self._joining.requested(message, now_ms)
             case messages.JoinRefused():
                 self._joining.refused(message)
-            case messages.BlobWant():
-                self._established.blobs.wanted(message)
-            case messages.BlobPart():
-                self._established.blobs.part(message)
+            case messages.BlobWant() | messages.BlobPart():
+                self._established.blobs.heard(message, now_ms)
+            case messages.PossessionWant() | messages.Possession() | messages.RoundsWant() | messages.RoundsEnded():
+                self._established.blobs.heard(message, now_ms)
             case messages.Records() | messages.Sites() | messages.Digests() | messages.DigestWant() | messages.DigestPart():
                 self._established.neighbours.heard(message, now_ms)
             case messages.Ping(number):
@@ -298,7 +297,8 @@ class SyncSession:
         backfill = BackfillSide(self._replica, self._outbox, self._questions, self._surroundings.sources, self._link, remote.peer)
         speaking = Speaking(self._replica, self._outbox, remote.peer, (backfill, self._push), self._guests)
         neighbours = NeighbourSide(self._outbox, speaking.shared, self._handshake.version)
-        self._parts = _Established(speaking, backfill, BlobSide(self._replica, self._outbox, remote.peer), neighbours)
+        blobs = BlobSide(self._replica, self._outbox, remote.peer, self._handshake.version)
+        self._parts = _Established(speaking, backfill, blobs, neighbours)
         self._outbox.ask(fx.Established(remote.peer, remote.incarnation, remote.process, remote.name, remote.record))
         self._enter(fx.Phase.BACKFILL)
         speaking.begin(self._named, now_ms, we_named=self._handshake.we_dialled)

@@ -7,7 +7,7 @@ ends the node.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import NamedTuple, Protocol, assert_never
 
 from peer.core.group import read_genesis
@@ -23,25 +23,25 @@ from peer.errors import (
     ReaderTooSlowError,
     RequestError,
     StoreError,
-    TransportError,
 )
 from peer.failpoints import failpoint
 from peer.sync import effects as fx
+from peer.sync.blob_messages import PossessionWant
 from peer.sync.digests import DigestMessage
+from peer.sync.possession import Custody, PossessionArrived, ReadPossession, RoundsHeard
 from peer.sync.session import SyncSession
+from peer.transport.asked import BytesAsked, proven
 from peer.transport.carrier import Carrier
 from peer.transport.outgoing import Outgoing
 from peer.transport.pace import Pace
-
-BLOB_TIMEOUT_S = 60.0
 
 OpenGroupCall = Callable[[GroupId, bytes], Awaitable[None]]
 DecideJoinCall = Callable[[GroupId, bytes, PeerId, str], Awaitable[None]]
 TakeOfferCall = Callable[[PeerId, GroupId, bytes], Awaitable[bool]]
 """Begin to hold a group that a member offers, given its checked genesis record; False if nobody here wants it. Raises what stands against it."""
 
-ReadBlobCall = Callable[[WantedPart], Awaitable[bytes | None]]
-"""A part of a blob; None if it is not here, or not in that group."""
+ReadBlobCall = Callable[[PeerId, WantedPart], Awaitable[bytes | None]]
+"""A part of a blob, for that peer; None if it is not here, or not in that group."""
 
 
 class JoinAttempt(NamedTuple):
@@ -95,6 +95,7 @@ class Performers(Protocol):
     read_blob: ReadBlobCall
     pace: Pace
     neighbours: Neighbours
+    custody: Custody
     hear_digests: Callable[[PeerId, DigestMessage], None]
 
 
@@ -135,8 +136,7 @@ class Connection:
         """Those of them that nobody waits for when the link ends."""
         self._pages_read = 0
         self._is_broken = False
-        self._wants = 0
-        self._wanted: dict[int, asyncio.Future[bytes]] = {}
+        self._asked = BytesAsked(self.feed)
         self._sender: asyncio.Task[None] | None = None
         self._events_received = 0
 
@@ -202,9 +202,7 @@ class Connection:
         assert self._sender is not None
         for task in self._answering:
             task.cancel()
-        for answer in self._wanted.values():
-            if not answer.done():
-                answer.set_exception(LinkBrokenError("the link ended before the bytes came"))
+        self._asked.broken()
         await asyncio.gather(self._sender, *self._tasks, return_exceptions=True)
         if self._outgoing.error is not None and self.end is None:
             self.end = fx.CloseLink(self._outgoing.error.code, self._outgoing.error.text)
@@ -241,10 +239,12 @@ class Connection:
                 self._owner.knocked(effect, self.carrier.address)
             case fx.OpenGroup():
                 self._spawn(self._begin_group(effect))
-            case fx.ReadBlob():
-                self._spawn(self._read_blob(effect), answers=True)
-            case fx.BlobArrived():
-                self._blob_arrived(effect)
+            case fx.ReadBlob() | ReadPossession():
+                self._spawn(self._read(effect), answers=True)
+            case fx.BlobArrived() | PossessionArrived():
+                self._asked.arrived(effect)
+            case RoundsHeard(message):
+                self._performers.custody.hear_rounds(self._remote, message)
             case fx.RecordsHeard(group, entries):
                 self._performers.neighbours.hear_records(self._remote, group, entries)
             case fx.SitesHeard(group, entries):
@@ -315,32 +315,23 @@ class Connection:
 
     async def ask_blob(self, part: WantedPart) -> bytes:
         """A part of a blob of theirs. Raises `TransportError` if it does not come."""
+        self._check_open()
+        return await self._asked.blob(part)
+
+    async def ask_possession(self, want: PossessionWant) -> Sequence[bytes]:
+        """Their proofs, whatever number `want` has. Raises `TransportError`, with the code of what stands against them."""
+        self._check_open()
+        return await self._asked.possession(want)
+
+    def _check_open(self) -> None:
         if self.end is not None or self.remote is None or self._outgoing.closing.is_set():
             raise LinkBrokenError("there is no link to ask on")
-        self._wants += 1
-        number = self._wants
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._wanted[number] = answer
-        try:
-            self.feed(fx.WantBlob(number, part))
-            async with asyncio.timeout(BLOB_TIMEOUT_S):
-                return await answer
-        except TimeoutError as error:
-            raise TransportError("the bytes do not come") from error
-        finally:
-            del self._wanted[number]
 
-    def _blob_arrived(self, effect: fx.BlobArrived) -> None:
-        answer = self._wanted.get(effect.number)
-        if answer is None or answer.done():
-            return
-        if effect.code is None:
-            answer.set_result(effect.data)
+    async def _read(self, effect: fx.ReadBlob | ReadPossession) -> None:
+        if isinstance(effect, fx.ReadBlob):
+            self.feed(fx.BlobSlice(effect, await self._performers.read_blob(self._remote, effect.part)))
         else:
-            answer.set_exception(TransportError(f"the other side has no such bytes for us: {effect.code}"))
-
-    async def _read_blob(self, effect: fx.ReadBlob) -> None:
-        self.feed(fx.BlobSlice(effect, await self._performers.read_blob(effect.part)))
+            self.feed(await proven(self._performers.custody, self._remote, effect))
 
     async def _decide_join(self, effect: fx.DecideJoin) -> None:
         code, text = None, ""

@@ -8,6 +8,7 @@ from peer.core.identity import GroupId, KeyPair, PeerId
 from peer.core.interfaces import EventStore, Replica
 from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
 from peer.sync.digests import DigestMessage
+from peer.sync.possession import Custody, NoCustody
 from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.connection import DecideJoinCall, ReadBlobCall, TakeOfferCall, now_ms
 from peer.transport.pace import Pace
@@ -58,3 +59,5 @@ class LinkParts:
     """Who hears what members say of others, and whom we reached."""
     hear_digests: Callable[[PeerId, DigestMessage], None] = lambda _peer, _message: None
     """Takes what members say of their projections. Returns at once and raises nothing."""
+    custody: Custody = field(default_factory=NoCustody)
+    """Who proves what is held here."""

@@ -60,7 +60,7 @@ class PeerLinks:
         self.channel_rules = parts.channel_rules
         self.pace = parts.pace
         self.neighbours = parts.neighbours
-        self.hear_digests = parts.hear_digests
+        self.hear_digests, self.custody = parts.hear_digests, parts.custody
         self.upgrades = Upgrades()
         self._parts = parts
         self._surroundings = Surroundings(parts.replica, Sources(), is_wanted=lambda peer: peer in self._dialling.targets)

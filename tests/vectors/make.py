@@ -273,6 +273,13 @@ def _said() -> list[messages.Message]:
         messages.BlobWant(7, GROUP, BlobId(sha256(b"blob")), 1048576, 262144, relay=True),
         messages.BlobPart(7, "", b"part"),
         messages.BlobPart(8, "not_found", b""),
+        messages.PossessionWant(
+            1, GROUP, EventId(sha256(b"recording")), sha256(b"round"), ((BlobId(sha256(b"blob")), 0), (BlobId(sha256(b"other")), 2))
+        ),
+        messages.Possession(1, "", (sha256(b"proof"), sha256(b"another"))),
+        messages.Possession(2, "copy_releasing", ()),
+        messages.RoundsWant(GROUP, (sha256(b"round"),)),
+        messages.RoundsEnded(GROUP, (sha256(b"round"), sha256(b"another round"))),
         messages.Ping(0),
         messages.Pong(2**64 - 1),
         messages.Error("not_a_member", "you are no member of this group here", GROUP),

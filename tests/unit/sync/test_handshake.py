@@ -63,7 +63,7 @@ def test_a_proof_cannot_be_reflected() -> None:
         {"incarnation": b"j" * 16},
         {"process": b"q" * 16},
         {"record": b"another record"},
-        {"versions": (1, 2, 3)},
+        {"versions": (*PROTOCOL_VERSIONS, 99)},
     ],
     ids=lambda changed: next(iter(changed)),
 )
