@@ -27,6 +27,7 @@ from peer.errors import (
 )
 from peer.store.database import Connection
 from peer.store.groups import Branch, GroupRecord, Groups, Judged, LogRecord, new_group
+from peer.store.inserting import insert_run
 from peer.store.judged import Fresh, FreshRun, judge_after
 from peer.store.keys import Fence
 from peer.store.placing import insert_branch, place_run
@@ -46,8 +47,6 @@ from peer.store.requests import (
     write_fact,
 )
 from peer.store.sealing import UNSEALED_LOGS_MAX, frontier, logs_to_seal
-
-INSERT_EVENTS = "INSERT INTO events (position, branch_no, height, id, header, body, signature) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 class Stored(NamedTuple):
@@ -226,13 +225,7 @@ class Batch:
             branch = insert_branch(connection, record.number, None, 0)
         start = self._position + 1
         last = run.last
-        rows = [
-            (position, branch.number, event.header.seq + 1, event.id, event.header_bytes, event.body, None)
-            for position, event in enumerate(run.events, start)
-        ]
-        rows[-1] = (*rows[-1][:-1], run.signature)  # type: ignore[assignment]
-        connection.executemany(INSERT_EVENTS, rows)
-        self._position = rows[-1][0]
+        self._position = insert_run(connection, run, branch.number, start)
         changed = branch._replace(
             height=last.height, tip=last.id, hlc=last.header.hlc, position=self._position, first_position=branch.first_position or start
         )
