@@ -8,9 +8,10 @@ projection: they are in no digest and no export.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from materializer.descriptions import IS_DELETED
 from materializer.queries import group_place, recording_view
-from materializer.registers import DELETED, TRUE
 from materializer.tables import Connection, Row
+from materializer.traits import read_traits
 from materializer.values import text_of
 from peer.core.encoding import decode, encode
 from peer.core.finding import (
@@ -22,6 +23,7 @@ from peer.core.finding import (
     RecordingQuery,
     RecordingSummary,
     SummaryFile,
+    Traits,
     summarize,
     summary_files,
 )
@@ -57,7 +59,6 @@ _MISSING = (
     "SELECT recording_no, group_id FROM recordings r JOIN groups USING (group_no) WHERE r.counts AND group_id IN ({}) "
     "AND NOT EXISTS (SELECT 1 FROM summaries s WHERE s.recording_no = r.recording_no AND version = ?) LIMIT ?"
 )
-_DELETED = "EXISTS (SELECT 1 FROM registers w WHERE w.holder = r.recording_no AND register = ? AND wins AND value = ?)"
 
 T = TypeVar("T")
 
@@ -103,6 +104,10 @@ class Summaries:
     async def files(self, groups: Sequence[GroupId], recordings: Sequence[EventId]) -> dict[EventId, list[SummaryFile]]:
         """As `Finder.files`."""
         return await self._with_summaries(groups, lambda connection: _files(connection, recordings))
+
+    async def traits(self, groups: Sequence[GroupId], recordings: Sequence[EventId]) -> dict[EventId, Traits]:
+        """As `Finder.traits`."""
+        return await self._with_summaries(groups, lambda connection: read_traits(connection, recordings))
 
     async def make_some(self, groups: Sequence[GroupId]) -> int:
         """Make some of the summaries that are missing, up to `MADE_AT_ONCE`. How many were made."""
@@ -296,13 +301,13 @@ def _named(connection: Connection, groups: Sequence[GroupId], reference: str, *,
     if digits and _HEX_DIGITS.issuperset(digits):
         first, last = (bytes.fromhex(digits.ljust(PREFIX_DIGITS, fill)) for fill in "0f")
         wheres.append(("substr(id, 1, 8) BETWEEN ? AND ?", [first, last]))
-    hidden = "" if deleted else f"AND NOT {_DELETED}"
+    hidden = "" if deleted else f"AND NOT ({IS_DELETED})"
     found: dict[EventId, tuple[GroupId, EventId, str]] = {}
     for where, values in wheres:
         sql = (
             "SELECT group_id, id, name FROM recordings r JOIN groups USING (group_no) "  # noqa: S608  (our own words and question marks)
             f"WHERE counts AND group_id IN ({_marks(groups)}) AND {where} {hidden}"
         )
-        rows: list[Row] = connection.execute(sql, [*groups, *values, *([] if deleted else [DELETED, TRUE])]).fetchall()
+        rows: list[Row] = connection.execute(sql, [*groups, *values]).fetchall()
         found.update({EventId(row[1]): (GroupId(row[0]), EventId(row[1]), row[2]) for row in rows})
     return [found[recording] for recording in sorted(found)]

@@ -128,6 +128,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         work = [
             choosing.run(),
             fetching.run(),
+            movers.policies.run(),
             showing.run(),
             sites.run(),
             agreement.run(),

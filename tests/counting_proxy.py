@@ -5,6 +5,7 @@ It takes WebSocket frames and messages apart by itself, with nothing of this pro
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ import cbor2
 BLOCK_SIZE = 64 * 1024
 EVENT_CONTEXT = "recmesh event v1"
 LINK_REQUESTS = (b"GET /sync/v1/link ", b"POST /sync/v1/poll ")
+BLOB_REQUEST = re.compile(rb"GET /sync/v1/groups/[0-9a-f]{64}/blobs/([0-9a-f]{64})[? ]")
 NOTHING = b""
 """As a fault: the connection is taken, and no answer comes."""
 
@@ -48,6 +50,8 @@ class CountingProxy:
         self.happened: Counter[str] = Counter()
         """Faults that were met."""
         self.crossings: list[Crossing] = []
+        self.blobs: Counter[str] = Counter()
+        """How often bytes of each blob were asked for over plain HTTP, by its id."""
         self.carried = {"in": 0, "out": 0}
         """Bytes that were passed on, towards the listener and from it."""
         self.is_silent = False
@@ -90,7 +94,7 @@ class CountingProxy:
         is_link = b"upgrade: websocket" in head.lower()
         try:
             await asyncio.gather(
-                self._pass("in", reader, inner_writer, _Frames(crossing, "in") if is_link else None),
+                self._pass("in", reader, inner_writer, _Frames(crossing, "in") if is_link else _Requests(self.blobs, head)),
                 self._pass("out", inner_reader, writer, _Frames(crossing, "out", after_head=True) if is_link else None),
             )
         except asyncio.CancelledError:
@@ -111,15 +115,15 @@ class CountingProxy:
                 await writer.drain()
         writer.close()
 
-    async def _pass(self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: "_Frames | None") -> None:
+    async def _pass(self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parts: "_Frames | _Requests | None") -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(BLOCK_SIZE):
                 if self.is_silent:
                     self.happened["silence"] += 1
                     await self._ended.wait()
                     return
-                if frames is not None:
-                    frames.feed(data)
+                if parts is not None:
+                    parts.feed(data)
                 self.carried[direction] += len(data)
                 writer.write(data)
                 await writer.drain()
@@ -183,6 +187,22 @@ class _Frames:
         if name == "events":
             for header, _ in fields[3]:
                 self._crossing.events[self._direction][_event_id(header)] += 1
+
+
+class _Requests:
+    """Plain requests of one connection, one after the other. Who asks for bytes sends no body."""
+
+    def __init__(self, blobs: Counter[str], head: bytes) -> None:
+        self._blobs = blobs
+        self._waiting = b""
+        self.feed(head)
+
+    def feed(self, data: bytes) -> None:
+        """Take what comes."""
+        *lines, self._waiting = (self._waiting + data).split(b"\r\n")
+        for line in lines:
+            if found := BLOB_REQUEST.match(line):
+                self._blobs[found[1].decode()] += 1
 
 
 def _event_id(header: bytes) -> bytes:

@@ -20,6 +20,7 @@ from peer.api.message_routes import MessageRoutes
 from peer.api.models import Health, Verified, Verify
 from peer.api.openapi import describe
 from peer.api.peer_routes import PeerRoutes
+from peer.api.policy_routes import PolicyRoutes
 from peer.api.problems import Report, problems_middleware
 from peer.api.rate_routes import RateRoutes
 from peer.api.recording_routes import RecordingRoutes
@@ -124,6 +125,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
     routes += MessageRoutes(services.messages).routes()
     routes += RateRoutes(services.rates).routes()
     routes += IngestRoutes(services).routes()
+    routes += PolicyRoutes(services).routes()
     routes += BagRoutes(services).routes()
     routes += BackupRoutes(services).routes()
     routes += HubAdminRoutes(services).routes()

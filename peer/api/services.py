@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from peer.api.bag_services import ExportingService, RecoveringService
 from peer.api.editing_services import EditingService, MachineService, SettingValue
 from peer.api.ingest_services import OpeningService, WatchService
+from peer.api.policy_services import PolicyService
 from peer.api.retention_services import RetainingService
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
@@ -337,6 +338,7 @@ class Services(NamedTuple):
     hub: HubService
     opening: OpeningService
     watch: WatchService
+    policies: PolicyService
     messages: MessageService
     rates: RateService
     recovering: RecoveringService

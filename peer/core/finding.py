@@ -60,6 +60,14 @@ class SummaryFile(NamedTuple):
     is_chunk: bool
 
 
+class Traits(NamedTuple):
+    """What rules may look at of a recording."""
+
+    summary: RecordingSummary
+    topics: Sequence[str]
+    schemas: Sequence[str]
+
+
 class RecordingQuery(NamedTuple):
     """Which recordings are looked for, and in which order. All that is given must hold."""
 
@@ -120,6 +128,10 @@ class Finder(Protocol):
 
     async def groups_with_receipts(self, groups: Sequence[GroupId]) -> Sequence[GroupId]:
         """Those of them in which a site ever said which bytes it holds."""
+        ...
+
+    async def traits(self, groups: Sequence[GroupId], recordings: Sequence[EventId]) -> Mapping[EventId, Traits]:
+        """What rules look at of some recordings of these groups; recordings that do not count are left out."""
         ...
 
     async def files(self, groups: Sequence[GroupId], recordings: Sequence[EventId]) -> Mapping[EventId, Sequence[SummaryFile]]:

@@ -1,21 +1,26 @@
 """How bytes come here and become folders that people see, put together."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 from materializer.files import RecordingTree
+from materializer.summaries import Summaries
 from peer.blobs.transfer import Fetcher
 from peer.config import Config
 from peer.core.wishes import Wishing
 from peer.logs import get_log
-from peer.operations.fetching import Fetching
+from peer.operations.fetching import Around, Fetching
+from peer.operations.policies import Policies
+from peer.operations.rules_applied import RulesApplied
 from peer.operations.showing import Showing
-from peer.operations.wishing import Asked, Everything
+from peer.operations.wishing import Asked
 from peer.store.directory import DataDirectory
+from peer.store.policies import PolicyStore
 from peer.store.transfers import TransferStore
 from peer.transport.blob_sources import BlobSources
 from peer.wiring.bytes_database import BytesDatabase
-from peer.wiring.core import Core
+from peer.wiring.core import Core, now_ms
 
 _log = get_log("node")
 
@@ -26,6 +31,7 @@ class Movers(NamedTuple):
     fetcher: Fetcher
     fetching: Fetching
     asked: Asked
+    policies: Policies
     showing: Showing
 
 
@@ -41,14 +47,28 @@ async def make_movers(
     stack.callback(fetcher.close)
     kept = TransferStore(bytes_database.database)
     asked = Asked(core.views, kept, await kept.asked())
-    wishings: list[Wishing] = [asked, *([Everything(core.views)] if config.fetch == "all" else [])]
-    fetching = Fetching(
-        fetcher,
-        core.blobs,
-        replica,
-        wishings,
-        sources.of_group,
-        arrived=lambda group, recording: showing.touched({(group, recording)}),
-        report=lambda event, fields: _log.debug(event, **fields),
+    policies = await _policies(bytes_database, config, core, lambda: fetching.touched(frozenset()))
+    wishings: list[Wishing] = [asked, policies]
+    around = Around(
+        lambda group, site, _: sources.of_group(group, site),
+        lambda group, recording: showing.touched({(group, recording)}),
+        lambda blob: core.blobs.partial(blob).unlink(missing_ok=True),
+        lambda event, fields: _log.debug(event, **fields),
     )
-    return Movers(fetcher, fetching, asked, showing)
+    fetching = Fetching(fetcher, (core.blobs, replica, kept), wishings, around)
+    await fetching.load()
+    return Movers(fetcher, fetching, asked, policies, showing)
+
+
+async def _policies(local: BytesDatabase, config: Config, core: Core, changed: Callable[[], None]) -> Policies:
+    replica, kept = core.store.replica, PolicyStore(local.database)
+    return Policies(
+        (replica, core.views, core.blobs),
+        RulesApplied(replica, core.views, Summaries(core.database)),
+        kept,
+        await kept.all(),
+        default=config.fetch,
+        is_held_back=lambda _group, _recording: False,
+        now_ms=now_ms,
+        changed=changed,
+    )

@@ -27,6 +27,7 @@ from peer.operations.messages import Messages
 from peer.operations.naming import Naming
 from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
+from peer.operations.policies import Policies
 from peer.operations.rates import Rates
 from peer.operations.recordings import Recordings
 from peer.operations.recovering import Recovering
@@ -53,7 +54,7 @@ from resolver.manual import ManualPeerResolver
 
 Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement]
 Addresses = tuple[ManualPeerResolver, CompositePeerResolver, Belonging]
-Movers = tuple[Fetcher, Fetching, Asked, Showing, Serving, WatchStore]
+Movers = tuple[Fetcher, Fetching, Asked, Policies, Showing, Serving, WatchStore]
 
 
 def make_services(
@@ -61,7 +62,7 @@ def make_services(
 ) -> Services:
     """The use cases, put together."""
     (manual, resolver, belonging), (links, _, _, hub, _) = addresses, neighbourhood
-    _, fetching, asked, showing, serving, watches = movers
+    _, fetching, asked, policies, showing, serving, watches = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
     finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
@@ -83,6 +84,7 @@ def make_services(
         make_backups(directory),
         hub,
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
+        policies,
         *_reading(recordings, serving),
         *_bags(directory, core, adding, recordings),
     )
@@ -91,7 +93,7 @@ def make_services(
 async def _ask(asked: Asked, fetching: Fetching, group: GroupId, recording: EventId) -> None:
     """Bring the bytes of a recording here, whatever else is decided about them."""
     await asked.ask(group, recording)
-    fetching.asked(group, recording)
+    await fetching.asked(group, recording)
 
 
 def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
@@ -105,7 +107,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
 ) -> SiteParts:
     """What there is to be looked at."""
     (_, resolver, belonging), (links, sites, gossip, hub, agreement) = addresses, neighbourhood
-    fetcher, fetching, _, _, serving, _ = movers
+    fetcher, fetching, _, policies, _, serving, _ = movers
     me, store = core.key.peer_id, core.store
     return SiteParts(
         me,
@@ -123,7 +125,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
         lambda: [transfer.to_json() for transfer in fetcher.transfers],
         resolver.states,
         core.materializer.rebuild,
-        lambda: [*(each.problem for each in reports(directory)), *filter(None, [core.materializer.problem])],
+        lambda: [*(each.problem for each in reports(directory)), *filter(None, [core.materializer.problem]), *policies.problems()],
         store.health,
         belonging.acquaintance.pending,
         belonging.acquaintance.conflicts,
