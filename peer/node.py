@@ -34,6 +34,7 @@ from peer.wiring.gossiping import make_gossip
 from peer.wiring.hub_source import HubSourceParts, follow_hub
 from peer.wiring.hubbing import make_administration, open_hub
 from peer.wiring.ingesting import open_watches
+from peer.wiring.lasting import lasting
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
 from peer.wiring.neighbourhood import make_agreement, make_site_service
@@ -127,22 +128,27 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         stack.callback(core.materializer.subscribe(showing.touched))
         work = [
             choosing.run(),
-            fetching.run(),
-            movers.policies.run(),
-            showing.run(),
-            sites.run(),
-            agreement.run(),
+            lasting(fetching.run, _warn),
+            sources.bandwidth.run(),
+            lasting(movers.policies.run, _warn),
+            lasting(showing.run, _warn),
+            lasting(sites.run, _warn),
+            lasting(agreement.run, _warn),
             gossip.run(),
-            follow_hub(asking, core, links),
-            upkeep.run(),
-            belonging.leaving.run(),
-            services.watch.run(),
+            lasting(partial(follow_hub, asking, core, links), _warn),
+            lasting(upkeep.run, _warn),
+            lasting(belonging.leaving.run, _warn),
+            lasting(services.watch.run, _warn),
         ]
         work += [_follow_links(links, fetching, resolver), *([hub.run()] if hub is not None else [])]
         background = [*map(tasks.create_task, work), links_task]
         fetching.touched(frozenset())
         stack.push_async_callback(_stop, background)
         yield {"peer_id": core.key.peer_id.hex(), "name": config.name, "listen": listen, "admin": admin}
+
+
+def _warn(event: str, fields: Mapping[str, object]) -> None:
+    _log.warning(event, **fields)
 
 
 async def _follow_links(links: PeerLinks, fetching: Fetching, resolver: CompositePeerResolver) -> None:

@@ -107,7 +107,7 @@ class Lab:
             await store.create_group(read_genesis(genesis, invitation.group))
             await store.put_peer(KnownPeer(invitation.member, "inviter", (invitation.endpoint,), (invitation.group,)))
 
-        async def read_blob(part: WantedPart) -> bytes | None:
+        async def read_blob(_: PeerId, part: WantedPart) -> bytes | None:
             data = site.blobs.get(part.blob)
             return None if data is None else data[part.start : part.start + part.size]
 

@@ -3,17 +3,23 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import BlobSource
 from peer.core.relaying import WantedPart
+from peer.core.wishes import PRIORITIES, Why
 from peer.errors import MeshError
 from peer.sync.limits import BLOB_PART_SIZE_MAX
+from peer.transport.bandwidth import Bandwidth, Pacing
 from peer.transport.blob_client import BlobClient
 from peer.transport.links import PeerLinks
 
 CLIENTS_MAX = 256
 """Those beyond it that were not asked for the longest time are closed: a peer may say that it is somewhere else as often as it likes."""
+
+URGENCY = PRIORITIES[Why.ASKED]
+"""Of what is read for somebody who waits for it, here or at another site."""
 
 PARTS_AHEAD = 4
 """Parts that are asked for on a link before the first has come; with four blobs at once half of what the other side allows."""
@@ -22,8 +28,9 @@ PARTS_AHEAD = 4
 class LinkBlobSource:
     """A `BlobSource` over the link itself, for peers that cannot be dialled."""
 
-    def __init__(self, links: PeerLinks, peer: PeerId, *, relay: bool) -> None:
+    def __init__(self, links: PeerLinks, peer: PeerId, pacing: Pacing, *, relay: bool) -> None:
         """`relay` lets it ask others for what it does not have."""
+        self._pacing = pacing
         self._links = links
         self._peer = peer
         self._relay = relay
@@ -33,8 +40,16 @@ class LinkBlobSource:
         """Whose bytes these are."""
         return self._peer
 
-    async def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    @property
+    def asks_others(self) -> bool:
+        """As `BlobSource.asks_others`."""
+        return self._relay
+
+    def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Bytes `start` to `stop` of a blob, a few parts ahead. Raises `TransportError` if they do not come."""
+        return self._pacing.read(self._peer, start, stop, partial(self._read, group, blob))
+
+    async def _read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         asked: deque[asyncio.Task[bytes]] = deque()
         try:
             while start < stop or asked:
@@ -53,8 +68,9 @@ class LinkBlobSource:
 class HttpBlobSource:
     """A `BlobSource` over HTTP."""
 
-    def __init__(self, client: BlobClient, *, relay: bool) -> None:
+    def __init__(self, client: BlobClient, pacing: Pacing, *, relay: bool) -> None:
         """`relay` lets it ask others for what it does not have."""
+        self._pacing = pacing
         self._client = client
         self._relay = relay
 
@@ -63,9 +79,14 @@ class HttpBlobSource:
         """Whose bytes these are."""
         return self._client.peer_id
 
+    @property
+    def asks_others(self) -> bool:
+        """As `BlobSource.asks_others`."""
+        return self._relay
+
     def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """As `BlobClient.read`."""
-        return self._client.read(group, blob, start, stop, relay=self._relay)
+        return self._pacing.read(self._client.peer_id, start, stop, partial(self._client.read, group, blob, relay=self._relay))
 
 
 class BlobSources:
@@ -73,20 +94,25 @@ class BlobSources:
 
     def __init__(self, key: KeyPair, links: PeerLinks) -> None:
         """`key` is this peer's own."""
+        self.bandwidth = Bandwidth()
+        """How fast bytes may travel, both ways."""
         self._key = key
         self._links = links
         self._clients: OrderedDict[tuple[PeerId, str, bool], BlobClient] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
-    def of_group(self, group: GroupId, site: PeerId) -> Sequence[BlobSource]:
-        """All that can be asked now: who has the bytes itself comes before who might get them from others. `site` made the recording."""
-        others = [peer for peer in self._links.group_peers(group) if peer != site]
-        return [*self.holders(group, site), *(source for peer in others for source in self._ways(peer, relay=True))]
+    def of_group(self, group: GroupId, site: PeerId, urgency: int = URGENCY) -> Sequence[BlobSource]:
+        """All that can be asked now: who has the bytes itself comes before who might get them from others. `site` made the recording.
 
-    def holders(self, group: GroupId, site: PeerId) -> Sequence[BlobSource]:
+        Where speed is limited the more urgent goes first.
+        """
+        others = [peer for peer in self._links.group_peers(group) if peer != site]
+        return [*self.holders(group, site, urgency), *(source for peer in others for source in self._ways(peer, urgency, relay=True))]
+
+    def holders(self, group: GroupId, site: PeerId, urgency: int = URGENCY) -> Sequence[BlobSource]:
         """The same, asked for what they have and no more; `site`, which made the recording, first."""
         peers = sorted(self._links.group_peers(group), key=lambda peer: peer != site)
-        return [source for peer in peers for source in self._ways(peer, relay=False)]
+        return [source for peer in peers for source in self._ways(peer, urgency, relay=False)]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -94,10 +120,11 @@ class BlobSources:
             await self._clients.popitem()[1].close()
         await asyncio.gather(*self._closing)
 
-    def _ways(self, peer: PeerId, *, relay: bool) -> Sequence[BlobSource]:
+    def _ways(self, peer: PeerId, urgency: int, *, relay: bool) -> Sequence[BlobSource]:
+        pacing = Pacing(self.bandwidth, urgency)
         clients = [self._client(peer, endpoint) for endpoint in self._links.endpoints_of(peer)]
-        dialled: list[BlobSource] = [HttpBlobSource(client, relay=relay) for client in clients if client is not None]
-        over_link = LinkBlobSource(self._links, peer, relay=relay)
+        dialled: list[BlobSource] = [HttpBlobSource(client, pacing, relay=relay) for client in clients if client is not None]
+        over_link = LinkBlobSource(self._links, peer, pacing, relay=relay)
         # Who dialled us may be one that nobody can dial, whatever it says of its address.
         return [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
 

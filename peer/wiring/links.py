@@ -57,7 +57,7 @@ def make_link_parts(
         core.store.replica,
         decide_join,
         open_group,
-        lambda part: serving().read(part),
+        lambda peer, part: serving().read(peer, part),
         lambda event, error: _log.error(event, exc_info=error),
         gossip.record,
         endpoints_in,

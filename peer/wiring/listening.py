@@ -31,7 +31,9 @@ async def start_listener(stack: AsyncExitStack, serving: Serving, config: Config
     crowding = _crowding(config)
     listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=crowding)
     verifier = RequestVerifier(core.key.peer_id)
-    blobs = BlobRoutes(core.store.replica, core.blobs, (core.views.has_blob, serving.provenance.may_give), verifier, serving.relay)
+    blobs = BlobRoutes(
+        core.store.replica, core.blobs, (core.views.has_blob, serving.provenance.may_give), verifier, (serving.bandwidth, serving.relay)
+    )
     forms = FormRoutes(links, lambda group, peer: services.membership.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False), verifier)
     of_hub = make_hub_routes(hub, crowding, services.tokens, services.audit)
     url = await listener.start([*blobs.routes(), *forms.routes(), *(of_hub.routes() if of_hub is not None else [])])

@@ -8,12 +8,14 @@ from peer.blobs.cache import PieceCache
 from peer.blobs.reading import READING, BlobBytes
 from peer.blobs.relay import PieceRelay
 from peer.config import Config
+from peer.core.identity import PeerId
 from peer.core.interfaces import WantedBlob
 from peer.core.random_access import RandomAccess
 from peer.core.relaying import WantedPart
 from peer.operations.fetching import Fetching
 from peer.operations.provenance import Provenance
 from peer.store.directory import DataDirectory
+from peer.transport.bandwidth import Bandwidth, Way
 from peer.transport.blob_sources import BlobSources
 from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
 
@@ -26,13 +28,17 @@ class Serving(NamedTuple):
     cache: PieceCache
     relay: PieceRelay | None
     """None where nothing may pass through."""
+    bandwidth: Bandwidth
     reader: PieceRelay
     """What this site reads for itself of what is elsewhere; where nothing may be kept, a little of it in memory."""
 
-    async def read(self, part: WantedPart) -> bytes | None:
-        """A part of a blob of a group, for a member of it, as a `ReadBlobCall`."""
+    async def read(self, peer: PeerId, part: WantedPart) -> bytes | None:
+        """A part of a blob of a group, for `peer`, a member of it, as a `ReadBlobCall`."""
         if not await self.core.views.has_blob(part.group, part.blob):
             return None
+        left = part.size
+        while left > 0:
+            left -= await self.bandwidth.take(Way.UP, peer, left)
         if self.core.blobs.has(part.blob) and await self.provenance.may_give(part.group, part.blob):
             data = await self.core.blobs.read(part.blob, part.start, part.size)
             if data is not None:
@@ -53,7 +59,7 @@ def make_serving(stack: AsyncExitStack, directory: DataDirectory, config: Config
     reader = make(sources.of_group, is_coming=lambda _: False, pace=READING)
     stack.push_async_callback(reader.close)
     if not config.cache_bytes:
-        return Serving(core, provenance, cache, None, reader)
+        return Serving(core, provenance, cache, None, sources.bandwidth, reader)
     relay = make(sources.holders, is_coming=fetching.is_coming)
     stack.push_async_callback(relay.close)
-    return Serving(core, provenance, cache, relay, reader)
+    return Serving(core, provenance, cache, relay, sources.bandwidth, reader)

@@ -56,7 +56,7 @@ async def test_bytes_that_nobody_hears_any_more_keep_no_link_from_ending(lab: La
     await admit(alice, group, mallory.peer_id)
     reading = asyncio.Event()
 
-    async def read_for_ever(_: WantedPart) -> bytes | None:
+    async def read_for_ever(*_: object) -> bytes | None:
         reading.set()
         await asyncio.Event().wait()
         return None
