@@ -12,6 +12,8 @@ from peer.core.wishes import Wishing
 from peer.logs import get_log
 from peer.operations.fetching import Around, Fetching
 from peer.operations.policies import Policies
+from peer.operations.reconciling import Surroundings
+from peer.operations.repairing import Repairing
 from peer.operations.rules_applied import RulesApplied
 from peer.operations.showing import Showing
 from peer.operations.wishing import Asked
@@ -21,6 +23,7 @@ from peer.store.transfers import TransferStore
 from peer.transport.blob_sources import BlobSources
 from peer.wiring.bytes_database import BytesDatabase
 from peer.wiring.core import Core, now_ms
+from peer.wiring.reconciling import make_surroundings
 
 _log = get_log("node")
 
@@ -33,6 +36,8 @@ class Movers(NamedTuple):
     asked: Asked
     policies: Policies
     showing: Showing
+    surroundings: Surroundings
+    """Of reconciling."""
 
 
 async def make_movers(
@@ -48,16 +53,18 @@ async def make_movers(
     kept = TransferStore(bytes_database.database)
     asked = Asked(core.views, kept, await kept.asked())
     policies = await _policies(bytes_database, config, core, lambda: fetching.touched(frozenset()))
-    wishings: list[Wishing] = [asked, policies]
+    repairing = Repairing(core.blobs)
+    wishings: list[Wishing] = [repairing, asked, policies]
     around = Around(
-        lambda group, site, _: sources.of_group(group, site),
+        sources.of_group,
         lambda group, recording: showing.touched({(group, recording)}),
         lambda blob: core.blobs.partial(blob).unlink(missing_ok=True),
         lambda event, fields: _log.debug(event, **fields),
     )
     fetching = Fetching(fetcher, (core.blobs, replica, kept), wishings, around)
     await fetching.load()
-    return Movers(fetcher, fetching, asked, policies, showing)
+    surroundings = make_surroundings(core, tree, sources, repairing, fetching)
+    return Movers(fetcher, fetching, asked, policies, showing, surroundings)
 
 
 async def _policies(local: BytesDatabase, config: Config, core: Core, changed: Callable[[], None]) -> Policies:
