@@ -67,6 +67,25 @@ class HubSourceSection(_Section):
         return value
 
 
+class TailscaleSection(_Section):
+    """The daemon of a WireGuard mesh on this machine: Tailscale's, also with Headscale."""
+
+    socket: str = Field(default="", description="The path of its socket; empty for where it is on this system.")
+    port: int = Field(
+        default=0, ge=0, le=65_535, description="A port of loopback on which it listens instead, as the app for macOS does; 0 for none."
+    )
+    token_file: str = Field(
+        default="", description="A file with the token that it wants there, readable by this user alone. Or set RECMESH_TAILSCALE_TOKEN."
+    )
+
+    @field_validator("socket", "token_file")
+    @classmethod
+    def _check_path(cls, value: str) -> str:
+        if value and not Path(value).is_absolute():
+            raise ValueError(f"{value!r} is no absolute path")
+        return value
+
+
 class WatchSection(_Section):
     """How watched folders are looked into."""
 

@@ -18,6 +18,7 @@ from peer.api.machine_routes import MachineRoutes
 from peer.api.member_routes import MemberRoutes
 from peer.api.message_routes import MessageRoutes
 from peer.api.models import Health, Verified, Verify
+from peer.api.network_routes import NetworkRoutes
 from peer.api.openapi import describe
 from peer.api.peer_routes import PeerRoutes
 from peer.api.policy_routes import PolicyRoutes
@@ -125,7 +126,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
     routes += MessageRoutes(services.messages).routes()
     routes += RateRoutes(services.rates).routes()
     routes += IngestRoutes(services).routes()
-    routes += PolicyRoutes(services).routes()
+    routes += [*PolicyRoutes(services).routes(), *NetworkRoutes(services).routes()]
     routes += BagRoutes(services).routes()
     routes += BackupRoutes(services).routes()
     routes += HubAdminRoutes(services).routes()

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from peer.api.bag_services import ExportingService, RecoveringService
 from peer.api.editing_services import EditingService, MachineService, SettingValue
 from peer.api.ingest_services import OpeningService, WatchService
+from peer.api.network_services import NetworkService
 from peer.api.policy_services import PolicyService
 from peer.api.retention_services import RetainingService
 from peer.core.access import Caller
@@ -339,6 +340,7 @@ class Services(NamedTuple):
     opening: OpeningService
     watch: WatchService
     policies: PolicyService
+    network: NetworkService
     messages: MessageService
     rates: RateService
     recovering: RecoveringService

@@ -207,6 +207,12 @@ class BlobMismatchError(TransportError):
     code = "blob_mismatch"
 
 
+class BlobAbsentError(TransportError):
+    """The other side says that it does not have the bytes, or not for us."""
+
+    code = "blob_absent"
+
+
 class BlobImpossibleError(BlobMismatchError):
     """What an event says about a blob that no bytes can fulfil: nobody can give it."""
 
@@ -241,3 +247,27 @@ class HubAnswerInvalidError(ResolveError):
     """What the hub answers is not what a hub answers, or too much of it."""
 
     code = "hub_answer_invalid"
+
+
+class MeshAbsentError(ResolveError):
+    """No daemon of a WireGuard mesh runs on this machine."""
+
+    code = "mesh_absent"
+
+
+class MeshUnreachableError(ResolveError):
+    """The daemon of the mesh does not answer, or not in time."""
+
+    code = "mesh_unreachable"
+
+
+class MeshRefusedError(ResolveError):
+    """The daemon of the mesh does not tell this user anything."""
+
+    code = "mesh_refused"
+
+
+class MeshAnswerInvalidError(ResolveError):
+    """What answers at the place of the mesh's daemon is none, or says too much."""
+
+    code = "mesh_answer_invalid"

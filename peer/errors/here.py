@@ -72,6 +72,12 @@ class HubCredentialError(ConfigError):
     code = "hub_credential"
 
 
+class MeshCredentialError(ConfigError):
+    """The token for the daemon of the mesh is no token, or open to others."""
+
+    code = "mesh_credential"
+
+
 class NameInvalidError(RequestError):
     """A name that could not become a path everywhere."""
 

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,13 +20,16 @@ from peer.transport.links import PeerLinks
 from peer.transport.retry_after import retry_after_ms
 from peer.transport.tls import spki_sha256
 from peer.wiring.core import Core, report
+from peer.wiring.credentials import Credential, read_credential
 from resolver.base import PeerResolver
 from resolver.hub import HubPeerResolver, Known, Pace
 from resolver.hub_cache import CACHE_SIZE_MAX, CacheFile
 from resolver.hub_client import HubClient, Outside
 from resolver.hub_presence import HubPresence, KeyFile, Ours
 
-KEY_VARIABLE = "RECMESH_HUB_KEY"
+HUB_KEY = Credential(
+    "RECMESH_HUB_KEY", "hub_source.credential_file", "key for a hub", "put there the one line that the hub's operator gave you", HubCredentialError
+)
 KEY_FILE = "hub.key"
 """The key that a pre-auth key got, with the hub that it is for."""
 
@@ -37,7 +38,6 @@ KEY_SIZE_MAX = 4096
 DECISIONS_S = 0.2
 """How long decisions are collected before it is looked who is of use now: a backfill brings thousands."""
 
-EXPOSED = stat.S_IRWXG | stat.S_IRWXO
 _log = get_log("node")
 
 
@@ -62,7 +62,7 @@ def make_hub_source(parts: HubSourceParts, operator: PeerResolver) -> HubPeerRes
     hub = read_endpoint(settings.url).url
     client = HubClient(settings.url, Outside(spki_sha256, retry_after_ms))
     ours = Ours(core.key.peer_id, config.name, lambda: links().endpoint, record)
-    presence = HubPresence(client, read_credential(settings.credential_file), ours, _key_file(directory.root / KEY_FILE, hub))
+    presence = HubPresence(client, read_credential(HUB_KEY, settings.credential_file), ours, _key_file(directory.root / KEY_FILE, hub))
     known = Known(core.store.replica, operator, report)
     cache = _cache_file(directory.root / CACHE_FILE)
     return HubPeerResolver(client, presence, known, cache, pace=Pace(settings.interval), ttl=config.gossip.hub_peer_ttl)
@@ -105,29 +105,6 @@ class _Returning:
             if dialler is not None and not self._links.is_linked(peer):
                 dialler.hurry()
         self._away = {each.peer for each in self._hub.peers()} - here
-
-
-def read_credential(path: str) -> str:
-    """The key for the hub, from the environment or a file; empty where none is given. Raises `HubCredentialError`."""
-    key = os.environ.get(KEY_VARIABLE, "")
-    where = KEY_VARIABLE
-    if not key and path:
-        where, key = path, _read_private(Path(path))
-    key = key.strip()
-    if (path or key) and not re.fullmatch(r"[!-~]{8,512}", key):
-        raise HubCredentialError(f"{where} holds no key for a hub", fix="put there the one line that the hub's operator gave you")
-    return key
-
-
-def _read_private(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & EXPOSED:
-                raise HubCredentialError(f"{path} is open to others ({stat.filemode(mode)})", fix=f"chmod 600 {path}")
-            return file.read(KEY_SIZE_MAX).decode("ascii", errors="replace")
-    except OSError as error:
-        raise HubCredentialError(f"{path} cannot be read: {error.strerror}", fix="check hub_source.credential_file in config.toml") from error
 
 
 def _key_file(path: Path, hub: str) -> KeyFile:

@@ -48,6 +48,7 @@ from peer.wiring.belonging import Belonging
 from peer.wiring.checking import make_backups, make_verification
 from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
 from peer.wiring.ingesting import make_ingest
+from peer.wiring.networking import make_network
 from peer.wiring.relaying import Serving
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
@@ -85,6 +86,7 @@ def make_services(
         hub,
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         policies,
+        make_network(config, links),
         *_reading(recordings, serving),
         *_bags(directory, core, adding, recordings),
     )

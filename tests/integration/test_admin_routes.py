@@ -70,6 +70,7 @@ PROMISED = {
     ("post", "/api/v1/watch"): OPERATOR,
     ("delete", "/api/v1/watch"): OPERATOR,
     ("post", "/api/v1/watch/scan"): OPERATOR,
+    ("get", "/api/v1/network"): VIEWER,
     ("get", "/api/v1/policies"): VIEWER,
     ("get", "/api/v1/policies/{id}"): VIEWER,
     ("patch", "/api/v1/policies/{id}"): OPERATOR,
