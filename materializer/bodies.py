@@ -6,7 +6,7 @@ Builders make drafts that `read_body` accepts; what it refuses is poison, the sa
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from materializer.edits import EDIT_READERS, Edit
+from materializer.edits import EDIT_READERS, RECORDING_TAG, Edit
 from materializer.fields import (
     COUNT_MAX,
     INDEX_MAX,
@@ -35,6 +35,7 @@ from materializer.fields import (
 )
 from materializer.keeping import KEEPING_READERS, Keeping
 from materializer.receipts import RECEIPT_READERS, BlobReceipt, BlobRelease
+from materializer.usual import usual_tag
 from peer.core.byte_store import BlobFacts
 from peer.core.encoding import Value, encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
@@ -145,6 +146,8 @@ Body = Fact | Edit | Keeping | BlobReceipt | BlobRelease
 
 def read_body(type_: str, body: bytes) -> Body | None:
     """What `body` says, None for a type that is not known here. Raises `PoisonError`."""
+    if type_ == RECORDING_TAG and (usual := usual_tag(body)) is not None:
+        return usual
     reader = _READERS.get(type_)
     if reader is None:
         return None

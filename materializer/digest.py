@@ -5,6 +5,7 @@ not depend on the order of rows and is kept up to date by adding and subtracting
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from peer.core.encoding import encode
@@ -33,10 +34,40 @@ TABLES: Mapping[str, Sequence[str]] = {
 }
 """The projected tables with their columns; the first column is the key."""
 
+SHORT_MAX = 255
+"""Bytes of a text or value whose row is put together by hand."""
+CLOCK_SIZE = 8
+GROUPS_REMEMBERED = 64
+
+_ROW_HEAD = encode([0] * (2 + len(TABLES["registers"])))[:1]
+_ID_HEAD = encode(bytes(HASH_SIZE))[:-HASH_SIZE]
+_CLOCK_HEAD = encode(bytes(CLOCK_SIZE))[:-CLOCK_SIZE]
+_TEXT_HEADS = [encode("x" * size)[: -size or None] for size in range(SHORT_MAX + 1)]
+_BYTES_HEADS = [encode(bytes(size))[: -size or None] for size in range(SHORT_MAX + 1)]
+_NUMBERS = [encode(number) for number in range(SHORT_MAX + 1)]
+
 
 def row_hash(table: str, group: GroupId, row: Sequence[object]) -> int:
     """What one row adds to the digest of its table."""
     return int.from_bytes(hash_bytes(encode([table, group, *row])), "big")
+
+
+def write_hash(  # noqa: PLR0913, PLR0917  (the columns of the row)
+    group: GroupId, event_id: bytes, recording: bytes, register: str, author: bytes, rank: int, hlc: bytes, value: bytes
+) -> int:
+    """The `row_hash` of a write of a register that wins. Nearly all rows are such: put together by hand it takes a third of the time."""
+    name = register.encode()
+    if len(name) > SHORT_MAX or len(value) > SHORT_MAX or len(hlc) != CLOCK_SIZE:
+        return row_hash("registers", group, (event_id, recording, register, author, rank, hlc, value, 1))
+    ids = (_write_head(group), event_id, _ID_HEAD, recording, _TEXT_HEADS[len(name)], name, _ID_HEAD, author, _NUMBERS[rank])
+    return int.from_bytes(hash_bytes(b"".join((*ids, _CLOCK_HEAD, hlc, _BYTES_HEADS[len(value)], value, _NUMBERS[1]))), "big")
+
+
+@lru_cache(maxsize=GROUPS_REMEMBERED)
+def _write_head(group: GroupId) -> bytes:
+    """How the rows of registers of a group begin, up to their ids."""
+    columns = [encode(column) for column in ("registers", group)]
+    return b"".join((_ROW_HEAD, *columns, _ID_HEAD))
 
 
 def digest_bytes(total: int) -> bytes:

@@ -27,17 +27,18 @@ from materializer.receipts import BlobReceipt, BlobRelease
 from materializer.registers import FINALIZE, annotation_register, claim, edit_register
 from materializer.rights import Action, may
 from materializer.settle import (
+    INSERT_WRITE,
     Holder,
     RegisterChanges,
     WriteRow,
     child_counts,
-    plan_first_write,
+    plan_first_writes,
     plan_register,
     registers_of,
     settle_children,
     settle_manifest,
 )
-from materializer.tables import CHILD_TABLES, Connection, Ledger, Place, hlc_bytes, join_refs
+from materializer.tables import CHILD_TABLES, Connection, Ledger, Place, hlc_bytes, join_refs, with_arrays
 from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.encoding import encode
@@ -96,12 +97,8 @@ class Memory(Protocol):
         ...
 
 
-class _Read(NamedTuple):
-    """An event whose body was read."""
-
-    place: Place
-    stored: StoredEvent
-    body: Any
+_Read = tuple[Place, StoredEvent, Any]
+"""An event with its body, which was read."""
 
 
 class Page:
@@ -132,13 +129,11 @@ class Page:
         }
         self._to_judge: dict[int, Place] = {}
         self._registers: dict[tuple[int, str], tuple[Place, Holder, list[WriteRow]]] = {}
-        self._new_registers: set[tuple[int, str]] = set()
-        (self._next_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
-
-    @property
-    def new_registers(self) -> int:
+        self._first_writes: dict[tuple[int, str], tuple[Place, Holder, WriteRow]] = {}
+        """Of registers that have no other write."""
+        self.new_registers = 0
         """How many registers of remembered recordings were written for the first time."""
-        return len(self._new_registers)
+        (self._next_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
 
     def read(self, events: Iterable[StoredEvent]) -> None:
         """Sort events by what they are. Bodies that fit no schema are poison."""
@@ -162,19 +157,19 @@ class Page:
                     self._ledger.add("poison", place, row)
                 continue
             if body is not None:
-                self._by_type[type(body)].append(_Read(place, stored, body))
+                self._by_type[type(body)].append((place, stored, body))
 
     def write(self) -> None:
         """Write all rows, then set what depends on several of them."""
         connection = self._connection
         self._create_all()
-        for table, fields_of in (("chunks", _chunk), ("chunk_topics", _more_topics), ("attachments", _attachment), ("annotations", _annotation)):
-            connection.executemany(_INSERTS[table], [self._child(table, read, fields_of(read)) for read in self._children[table]])
+        for table, fields_of in (("chunks", _chunk), ("chunk_topics", _more_topics), ("attachments", _all_fields), ("annotations", _all_fields)):
+            connection.executemany(_INSERTS[table], [with_arrays(self._child(table, read, fields_of(read[2]))) for read in self._children[table]])
         connection.executemany(_INSERTS["poison"], self._poison)
-        for read in self._receipts:
-            write_receipt(connection, self._ledger, read.place, read.stored, read.body)
-        for read in self._writes:
-            self._write(read)
+        for place, stored, body in self._receipts:
+            write_receipt(connection, self._ledger, place, stored, body)
+        for place, stored, body in self._writes:
+            self._write(place, stored, body)
         self._settle_registers()
         for recording_no, place in self._to_judge.items():
             settle_manifest(connection, self._ledger, place, recording_no)
@@ -182,30 +177,29 @@ class Page:
         connection.executemany("UPDATE groups SET events = events + ? WHERE group_no = ?", [(count, no) for no, count in self._counts.items()])
 
     def _settle_registers(self) -> None:
+        first = plan_first_writes(self._connection, self._ledger, self._first_writes.values())
+        self._connection.executemany(INSERT_WRITE, list(first))
         changes = RegisterChanges([], [])
-        for key, (place, holder, rows) in self._registers.items():
-            if len(rows) == 1 and key in self._new_registers:
-                changes.new.append(plan_first_write(self._connection, self._ledger, place, holder, rows[0]))
-                continue
-            more = plan_register(self._connection, self._ledger, place, holder, key[1], rows)
+        for (_, register), (place, holder, rows) in self._registers.items():
+            more = plan_register(self._connection, self._ledger, place, holder, register, rows)
             changes.changed.extend(more.changed)
             changes.new.extend(more.new)
         changes.write(self._connection)
 
     def _create_all(self) -> None:
         """Recordings: new rows, or those of their shadows."""
-        newest = {place: self._newest(place) for place in {read.place for read in self._creates}}
+        newest = {place: self._newest(place) for place in {place for place, _, _ in self._creates}}
         (shadows,) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM recordings WHERE site IS NULL)").fetchone()
-        rows: list[tuple[object, ...]] = []
-        for read in self._creates:
-            place, event_id = read.place, read.stored.event.id
-            values = self._recording(read)
+        rows: list[list[object]] = []
+        for place, stored, body in self._creates:
+            event_id = stored.event.id
+            values = self._recording(place, stored, body)
             shadow = self._memory.recording(self._connection, place.group_no, event_id) if shadows else None
-            holder = Holder(shadow.holder.no if shadow else self._take_no(), read.stored.author, bool(values[-1]))
+            holder = Holder(shadow.holder.no if shadow else self._take_no(), stored.author, bool(values[-1]))
             if shadow:
                 self._fill(place, holder, values)
             else:
-                rows.append((holder.no, place.group_no, event_id, *values))
+                rows.append(with_arrays((holder.no, place.group_no, event_id, *values)))
             self._memory.remember(place.group_no, event_id, Known(holder, None if shadow else set()))
             self.touched.add((place.group, event_id))
             if values[HLC_COLUMN] <= newest[place]:
@@ -213,9 +207,8 @@ class Page:
                 self.touched.update((place.group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
         self._connection.executemany(_INSERT_RECORDING, rows)
 
-    def _recording(self, read: _Read) -> tuple[Any, ...]:
+    def _recording(self, place: Place, stored: StoredEvent, body: RecordingCreate) -> tuple[Any, ...]:
         """The columns of a recording that its event gives: from `site` on, up to `counts`."""
-        place, stored, body = read
         counts = may(Action.CREATE, stored.role, own=False)
         clock = hlc_bytes(stored.event.header.hlc)
         if counts:
@@ -238,58 +231,67 @@ class Page:
 
     def _child(self, table: str, read: _Read, fields: tuple[Any, ...]) -> tuple[object, ...]:
         """The row of something that belongs to a recording; `fields` are the columns after its own id, that of the recording and the author."""
-        stored = read.stored
-        parent = self._parent(read, read.body.recording)
+        place, stored, body = read
+        parent = self._parent(place, body.recording)
         counts = child_counts(table, stored.author, stored.role, parent.holder)
         if table == "annotations":
-            self._annotated(read, parent)
+            self._annotated(place, stored.event.id, parent)
         else:
-            self._judge(read.place, parent)
+            self._judge(place, parent)
         clock = hlc_bytes(stored.event.header.hlc)
         if counts:
             author = (stored.author,) if table == "annotations" else ()
-            self._ledger.add(table, read.place, (stored.event.id, read.body.recording, *author, clock, *fields))
+            self._ledger.add(table, place, (stored.event.id, body.recording, *author, clock, *fields))
         return (parent.holder.no, stored.author, stored.event.id, clock, *fields, int(stored.role), int(counts))
 
-    def _annotated(self, read: _Read, parent: Known) -> None:
+    def _annotated(self, place: Place, annotation: EventId, parent: Known) -> None:
         """Whether an annotation was changed or taken back is a question of who wrote it, and it is here only now."""
-        for register in (annotation_register(read.stored.event.id), edit_register(read.stored.event.id)):
+        for register in (annotation_register(annotation), edit_register(annotation)):
             if parent.registers is None or register in parent.registers:
-                self._registers.setdefault((parent.holder.no, register), (read.place, parent.holder, []))
+                self._registers.setdefault((parent.holder.no, register), (place, parent.holder, []))
 
-    def _write(self, read: _Read) -> None:
+    def _write(self, place: Place, stored: StoredEvent, body: Any) -> None:  # noqa: ANN401  (any of `REGISTER_BODIES`)
         """Note a write of a register; it is stored with the others of the same."""
-        stored, body, place = read.stored, read.body, read.place
         event = stored.event
-        said = claim(body, event.body, stored.author)
+        header = event.header
+        register, value, preference = claim(body, event.body, stored.author)
         if isinstance(body, GroupSet | MachineSet):
             recording, parent = None, Known(Holder(-place.group_no, None, counts=True))
         else:
-            recording, parent = body.recording, self._parent(read, body.recording)
-        refs = join_refs(event.header.refs) if event.header.refs else b""
-        head = (event.id, recording, said.register, stored.author, int(stored.role), hlc_bytes(event.header.hlc), said.value)
-        row = WriteRow._make((*head, 0, said.preference, refs, 0, 0))
-        key = (parent.holder.no, said.register)
-        if parent.registers is not None and said.register not in parent.registers:
-            parent.registers.add(said.register)
-            self._new_registers.add(key)
-        found = self._registers.get(key)
-        if found is None:
-            found = self._registers[key] = (place, parent.holder, [])
-        found[2].append(row)
-        if said.register == FINALIZE:
+            recording = body.recording
+            parent = self._parent(place, recording)
+        refs = join_refs(header.refs) if header.refs else b""
+        head = (event.id, recording, register, stored.author, int(stored.role), hlc_bytes(header.hlc), value)
+        row = WriteRow._make((*head, 0, preference, refs, 0, 0))
+        holder, registers = parent
+        key = (holder.no, register)
+        if registers is not None and register not in registers:
+            registers.add(register)
+            self.new_registers += 1
+            self._first_writes[key] = (place, holder, row)
+        else:
+            self._write_again(key, place, holder, row)
+        if register == FINALIZE:
             self._judge(place, parent)
 
-    def _parent(self, read: _Read, recording: EventId) -> Known:
+    def _write_again(self, key: tuple[int, str], place: Place, holder: Holder, row: WriteRow) -> None:
+        """Note a write of a register that has others, or may have some."""
+        found = self._registers.setdefault(key, (place, holder, []))[2]
+        first = self._first_writes.pop(key, None)
+        if first is not None:
+            found.append(first[2])
+        found.append(row)
+
+    def _parent(self, place: Place, recording: EventId) -> Known:
         """The recording that an event belongs to, or its shadow."""
-        group_no = read.place.group_no
+        group_no = place.group_no
         known = self._memory.recording(self._connection, group_no, recording)
         if known is None:
             known = Known(Holder(self._take_no(), None, counts=False))  # Nothing of it counts, and what is written is looked up when it does.
             nothing = (None,) * SHADOW_COLUMNS
             self._connection.execute(_INSERT_RECORDING, (known.holder.no, group_no, recording, *nothing, 0))
             self._memory.remember(group_no, recording, known)
-        self.touched.add((read.place.group, recording))
+        self.touched.add((place.group, recording))
         return known
 
     def _judge(self, place: Place, recording: Known) -> None:
@@ -303,24 +305,16 @@ class Page:
         return int(no)
 
 
-def _chunk(read: _Read) -> tuple[Any, ...]:
-    body: ChunkAdd = read.body
+def _chunk(body: ChunkAdd) -> tuple[Any, ...]:
     *fields, topics, dropped, embedded = body[1:]
     return (*fields, _encode_entries(topics), dropped, _encode_entries(embedded))
 
 
-def _more_topics(read: _Read) -> tuple[Any, ...]:
-    body: ChunkTopics = read.body
+def _more_topics(body: ChunkTopics) -> tuple[Any, ...]:
     return (body.chunk, _encode_entries(body.topics))
 
 
-def _attachment(read: _Read) -> tuple[Any, ...]:
-    body: AttachmentAdd = read.body
-    return body[1:]
-
-
-def _annotation(read: _Read) -> tuple[Any, ...]:
-    body: AnnotationAdd = read.body
+def _all_fields(body: AttachmentAdd | AnnotationAdd) -> tuple[Any, ...]:
     return body[1:]
 
 

@@ -43,6 +43,9 @@ SETTING_PREFIX = "setting:"
 MACHINE_PREFIX = "machine:"
 """Registers of the group, too: the key, then the name of the machine, which may have colons."""
 
+KINDS_ABOUT_ANNOTATIONS = frozenset({ANNOTATION_PREFIX[:-1], EDIT_PREFIX[:-1]})
+"""What stands before the colon in registers that only the author of an annotation may write."""
+
 TRUE, FALSE = encode(True), encode(False)  # noqa: FBT003  (the values themselves)
 
 GroupBody = GroupSet | MachineSet
@@ -148,7 +151,7 @@ def review_register(author: PeerId, person: str, annotation: EventId | None = No
 def annotation_of(register: str) -> EventId | None:
     """The annotation that a register says something of, None if it is about something else."""
     kind, _, name = register.partition(":")
-    return EventId(bytes.fromhex(name)) if f"{kind}:" in {ANNOTATION_PREFIX, EDIT_PREFIX} else None
+    return EventId(bytes.fromhex(name)) if kind in KINDS_ABOUT_ANNOTATIONS else None
 
 
 def action_of(register: str) -> Action:

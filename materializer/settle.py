@@ -1,11 +1,12 @@
 """What counts, and who wins: set for rows that are in `views.db` already, when a late parent arrives or a role was judged anew."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from materializer.digest import TABLES
+from materializer.digest import TABLES, write_hash
 from materializer.recordings import judge
-from materializer.registers import FINALIZE, Standing, Write, action_of, annotation_of, resolve
+from materializer.registers import FINALIZE, KINDS_ABOUT_ANNOTATIONS, Standing, Write, action_of, annotation_of, resolve
 from materializer.rights import Action, may
 from materializer.tables import (
     CHILD_TABLES,
@@ -111,15 +112,21 @@ def registers_of(connection: Connection, holder_no: int) -> list[str]:
     return [row[0] for row in connection.execute("SELECT DISTINCT register FROM registers WHERE holder = ?", (holder_no,))]
 
 
-def write_counts(connection: Connection, holder: Holder, register: str, author: bytes, role: Role) -> bool:
-    """Whether `author` might write `register`."""
+def write_counts(connection: Connection, holder: Holder, register: str, author: bytes, rank: int) -> bool:
+    """Whether `author`, with the role `rank`, might write `register`."""
     if not holder.counts:
         return False
-    action = action_of(register)
-    if action in {Action.UNANNOTATE, Action.CHANGE_ANNOTATION}:
-        owner = _annotator(connection, holder.no, register)
-        return owner is not None and may(action, role, own=author == owner)
-    return may(action, role, own=author == holder.site)
+    kind = register.partition(":")[0]
+    if kind not in KINDS_ABOUT_ANNOTATIONS:
+        return may_write(kind, rank, author == holder.site)
+    owner = _annotator(connection, holder.no, register)
+    return owner is not None and may_write(kind, rank, author == owner)
+
+
+@cache
+def may_write(kind: str, rank: int, own: bool) -> bool:  # noqa: FBT001  (asked for each write of a backfill)
+    """Whether somebody with the role `rank` may write a register of this kind, of what is their `own` or somebody else's."""
+    return may(action_of(kind), Role(rank), own=own)
 
 
 def settle_register(connection: Connection, ledger: Ledger, place: Place, holder: Holder, register: str, new: Sequence[WriteRow] = ()) -> None:
@@ -132,7 +139,7 @@ _SELECT_WRITES = (
     "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins, preference, refs, w.counts, live "
     "FROM registers w LEFT JOIN recordings r ON r.recording_no = w.holder WHERE w.holder = ? AND register = ?"
 )
-_INSERT_WRITE = (
+INSERT_WRITE = (
     "INSERT INTO registers (holder, id, register, author, rank, hlc, value, preference, refs, counts, live, wins) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -148,7 +155,7 @@ class RegisterChanges(NamedTuple):
     def write(self, connection: Connection) -> None:
         """Write them."""
         connection.executemany(_UPDATE_WRITE, self.changed)
-        connection.executemany(_INSERT_WRITE, self.new)
+        connection.executemany(INSERT_WRITE, self.new)
 
 
 def plan_register(
@@ -156,7 +163,7 @@ def plan_register(
 ) -> RegisterChanges:
     """As `settle_register`, with the rows left to be written."""
     before = [WriteRow._make(row) for row in connection.execute(_SELECT_WRITES, (holder.no, register))]
-    judged = [row._replace(counts=int(write_counts(connection, holder, register, row.author, Role(row.rank)))) for row in (*before, *new)]
+    judged = [row._replace(counts=int(write_counts(connection, holder, register, row.author, row.rank))) for row in (*before, *new)]
     standing = resolve(Write(row.preference, row.rank, int.from_bytes(row.hlc, "big"), row.id, split_refs(row.refs)) for row in judged if row.counts)
     changes = RegisterChanges([], [])
     for row, after in zip(before, judged, strict=False):
@@ -175,12 +182,17 @@ def plan_register(
     return changes
 
 
-def plan_first_write(connection: Connection, ledger: Ledger, place: Place, holder: Holder, row: WriteRow) -> tuple[object, ...]:
-    """The row of the only write of a register so far: it wins, if it counts."""
-    counts = int(write_counts(connection, holder, row.register, row.author, Role(row.rank)))
-    if counts:
-        ledger.add(*_projected(place, row, 1))
-    return _stored(holder.no, row, (counts, counts, counts))
+def plan_first_writes(connection: Connection, ledger: Ledger, writes: Iterable[tuple[Place, Holder, WriteRow]]) -> Iterator[tuple[object, ...]]:
+    """The rows of the only writes of their registers so far: each wins, if it counts."""
+    for place, holder, row in writes:
+        event_id, recording, register, author, rank, hlc, value, _, preference, refs, _, _ = row
+        counts = int(write_counts(connection, holder, register, author, rank))
+        if counts and recording is not None:
+            ledger.add_hash("registers", place, write_hash(place.group, event_id, recording, register, author, rank, hlc, value))
+        elif counts:
+            ledger.add(*_projected(place, row, 1))
+        said = (register, bytearray(author), rank, bytearray(hlc), bytearray(value), preference, bytearray(refs))  # As `with_arrays`.
+        yield (holder.no, bytearray(event_id), *said, counts, counts, counts)
 
 
 def set_rank(connection: Connection, ledger: Ledger, place: Place, write_no: int, role: Role) -> tuple[int, str]:

@@ -80,6 +80,11 @@ def hlc_bytes(hlc: int) -> bytes:
     return hlc.to_bytes(HLC_SIZE, "big")
 
 
+def with_arrays(row: Iterable[object]) -> list[object]:
+    """The columns of a row as they are best inserted: Python looks for adapters of `bytes`, which takes longer than to write them; not of arrays."""
+    return [bytearray(column) if type(column) is bytes else column for column in row]
+
+
 def projected_rows(connection: Connection, table: str, group_no: int, recording_no: int | None = None) -> Iterator[Row]:
     """The projected rows of a group, or of one of its recordings."""
     sql, parameters = _SELECTS[table] + " AND r.group_no = ?", [group_no]
@@ -130,6 +135,10 @@ class Ledger:
     def add(self, table: str, place: Place, row: Sequence[object]) -> None:
         """A row has appeared."""
         self._changes[place.group_no, table] += row_hash(table, place.group, row)
+
+    def add_hash(self, table: str, place: Place, hashed: int) -> None:
+        """A row has appeared of which this is the hash."""
+        self._changes[place.group_no, table] += hashed
 
     def remove(self, table: str, place: Place, row: Sequence[object]) -> None:
         """A row is gone."""

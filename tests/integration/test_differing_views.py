@@ -93,7 +93,7 @@ async def test_a_bug_in_the_projections_of_one_peer_is_named_by_both(pair: Pair,
     def write_wrongly(page: Page) -> None:
         (file,) = {row[2] for row in page._connection.execute("PRAGMA database_list") if row[1] == "main"}
         if Path(file).parent == pair.b.root:
-            page._creates[:] = [read._replace(body=read.body._replace(machine="wrong")) for read in page._creates]
+            page._creates[:] = [(place, stored, body._replace(machine="wrong")) for place, stored, body in page._creates]
         write(page)
 
     monkeypatch.setattr(Page, "write", write_wrongly)
