@@ -24,8 +24,11 @@ from peer.core.control import Role
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import EventStore, Replica, StoredEvent
 from peer.core.judging import Changes, Judgement
+from peer.errors import DiskFullError
 
 PAGE_EVENTS_MAX = 1024
+LOOK_FOR_ROOM_S = 1.0
+"""How often it is tried again while the disk is full."""
 UNTOLD_PAGES_MAX = 16
 """Pages after which listeners hear what these have touched although more events wait. Told of each page, they would look at a recording often."""
 NO_EVENT = EventId(bytes(32))
@@ -86,6 +89,8 @@ class Materializer:
         self._untold: set[tuple[GroupId, EventId]] = set()
         self._untold_pages = 0
         self._failure: BaseException | None = None
+        self.full: DiskFullError | None = None
+        """Why nothing is projected, as long as the disk is full."""
         self._is_retired = False
 
     @property
@@ -109,14 +114,19 @@ class Materializer:
         return await self._is_in_log(self._cursor)
 
     async def run(self) -> None:
-        """Project what is there and what comes. Raises `StoreError` when the disk fails."""
+        """Project what is there and what comes. Raises `StoreError` when the disk fails, but not when it is full."""
         loop = asyncio.get_running_loop()
         unsubscribe = self._store.subscribe(lambda _commit: _wake(loop, self._wake))
         try:
             while True:
                 self._wake.clear()
-                await self.catch_up()
-                await self._wake.wait()
+                try:
+                    await self.catch_up()
+                except DiskFullError as error:
+                    await self._wait_for_room(error)
+                else:
+                    self.full = None
+                    await self._wake.wait()
         except BaseException as failure:
             self.end(failure)
             raise
@@ -131,6 +141,16 @@ class Materializer:
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((position, future))
         await future
+
+    async def _wait_for_room(self, error: DiskFullError) -> None:
+        """Tell those who wait that it cannot be read now what they wrote, and let it be tried again."""
+        self.full = error
+        self._projector = Projector()
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._waiting = []
+        await asyncio.sleep(LOOK_FOR_ROOM_S)
 
     def move_to(self, views: Views) -> None:
         """What was written so far can be read there, and what comes is written there. Not while it is at work."""

@@ -85,8 +85,8 @@ class SideBySide:
 
     @property
     def problem(self) -> DiskFullError | None:
-        """Why views could not be computed anew, until they were."""
-        return self._full
+        """Why views could not be computed anew, until they were, or why nothing new comes into them."""
+        return self._full or self._current.full
 
     @property
     def position(self) -> int:

@@ -33,7 +33,14 @@ BUSY_TIMEOUT_S = 10.0
 BACKUP_SUFFIX = ".partial"
 
 _MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+FULL_BELOW_BYTES = 256 * 1024
+"""Free bytes of a disk below which SQLite fails for lack of them, whatever it says."""
+FIX_FULL = "free some space on this disk: the peer goes on by itself then"
+
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_FAILS_WHEN_FULL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+_UNSURE = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+"""After these nobody knows what the disk holds."""
 
 
 class Migration(NamedTuple):
@@ -181,6 +188,12 @@ def is_older(path: Path, schema: str | Path) -> bool:
     return 0 < int(version) < read_migrations(SCHEMAS / schema)[-1].version
 
 
+def free_bytes(folder: Path) -> int:
+    """What the disk below `folder` has left for this user."""
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize
+
+
 def remove_database(path: Path) -> None:
     """Delete a database that can be rebuilt, with the files that SQLite keeps beside it."""
     for suffix in ("-wal", "-shm", ""):
@@ -203,7 +216,9 @@ def as_store_error(error: sqlite3.Error, path: Path) -> Exception:
     if primary in _CORRUPT or code == sqlite3.SQLITE_IOERR_SHORT_READ:
         return StoreCorruptError(f"{path} is damaged: {error}", fix=_fix_for_damage(path))
     if primary == sqlite3.SQLITE_FULL:
-        return DiskFullError(f"no space left to write {path}", fix="free some space on this disk, then start the peer again")
+        return DiskFullError(f"no space left to write {path}", fix=FIX_FULL)
+    if primary in _FAILS_WHEN_FULL and code not in _UNSURE and free_bytes(path.parent) < FULL_BELOW_BYTES:
+        return DiskFullError(f"no space left for what is kept beside {path}", fix=FIX_FULL)
     if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.InterfaceError) or primary == sqlite3.SQLITE_ERROR:
         return error
     return StoreError(f"{path} cannot be read or written: {error}", fix="check the disk and the permissions of the data directory")

@@ -2,7 +2,7 @@
 
 Appends wait in a bounded queue. The writer takes everything that waits, up to a limit, and makes it one transaction: under load hundreds of appends
 share one sync of the disk. After the commit, and only then, tips and rosters change, listeners hear of it, and the appends return. Once a commit has
-failed nobody knows what the disk holds: the store refuses everything until the process starts anew.
+failed nobody knows what the disk holds: the store refuses everything until the process starts anew; on a full disk, until there is room again.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ from peer.core.group import Genesis
 from peer.core.identity import EventId, GroupId, KeyPair, LogId, PeerId
 from peer.core.interfaces import CommitListener, LaterDrafts, Page, StoredEvent
 from peer.core.run import Draft, Run
-from peer.errors import NotFoundError, StoreError
+from peer.errors import DiskFullError, NotFoundError, StoreError
 from peer.store.database import Connection, Database
+from peer.store.full_disk import LOOK_FOR_ROOM_S, can_be_written
 from peer.store.groups import GroupCounts, GroupHealth, GroupRecord, Groups, LogRecord
 from peer.store.judged import count_beyond, points_to_keep
 from peer.store.keys import Fence, KeyFiles
@@ -82,7 +83,7 @@ class SqliteEventStore:
 
     @property
     def failure(self) -> StoreError | None:
-        """Why nothing can be written any more, None while it can."""
+        """Why nothing can be written, None while it can. Of all reasons only a full disk goes away by itself."""
         return self._failure
 
     @property
@@ -96,7 +97,10 @@ class SqliteEventStore:
             while not (self._closing and not self._queue):
                 await self._queued.wait()
                 if batch := self._take():
-                    await self._commit(batch)
+                    try:
+                        await self._commit(batch)
+                    except DiskFullError as error:
+                        await self._wait_for_room(error)
         except BaseException as error:
             self._fail(error)
             raise
@@ -316,11 +320,21 @@ class SqliteEventStore:
         self._failure = self._failure or _as_failure(error)
         while self._queue:
             _settle(self._queue.popleft().done, self._failure)
+        self._queue_bytes = 0
         self._room.set()
+
+    async def _wait_for_room(self, error: DiskFullError) -> None:
+        self._fail(error)
+        while not self._closing:
+            await asyncio.sleep(LOOK_FOR_ROOM_S)
+            if await can_be_written(self._database, self._own):
+                self._failure = None
+                return
 
     def _refuse(self) -> NoReturn:
         failure = self._failure or StoreError("the store is closed")
-        raise StoreError(f"nothing can be written: {failure.text}", fix=failure.fix)
+        kind = DiskFullError if isinstance(failure, DiskFullError) else StoreError
+        raise kind(f"nothing can be written: {failure.text}", fix=failure.fix)
 
     def _group(self, group: GroupId) -> GroupRecord:
         record = self._groups.groups.get(group)

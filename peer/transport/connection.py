@@ -16,6 +16,7 @@ from peer.core.interfaces import EventStore
 from peer.core.neighbours import Neighbours
 from peer.core.relaying import WantedPart
 from peer.errors import (
+    DiskFullError,
     EventRejectedError,
     LinkBrokenError,
     LocalProtocolError,
@@ -281,7 +282,7 @@ class Connection:
             await work
         except StoreError as error:
             self._owner.failed(error)
-            self.close(error.code, error.text)
+            self.close(error.code, "the disk is full" if isinstance(error, DiskFullError) else error.text)
         except Exception as error:  # noqa: BLE001  (see `feed`)
             self._broke(error)
 

@@ -15,7 +15,7 @@ from peer.core.identity import NONCE_SIZE, GroupId, PeerId
 from peer.core.interfaces import Commit, DialTarget
 from peer.core.neighbours import Told
 from peer.core.relaying import WantedPart
-from peer.errors import DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
+from peer.errors import DiskFullError, DuplicateLinkError, MeshError, ShuttingDownError, StoreError, TransportError
 from peer.sync import effects as fx
 from peer.sync.asking import AskingOnce
 from peer.sync.handshake import NO_CHANNEL_KEY, Handshake, LocalSide
@@ -242,8 +242,8 @@ class PeerLinks:
             self._learned[peer] = tuple(self._parts.read_record(peer, record))
 
     def failed(self, error: StoreError) -> None:
-        """The node has to stop."""
-        if self._failure is not None and not self._failure.done():
+        """The node has to stop, unless the disk is full: nothing was acknowledged then, and it goes on when there is room."""
+        if not isinstance(error, DiskFullError) and self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
 
     def report(self, error: Exception) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 
 from materializer.queries import Projections
@@ -12,7 +13,7 @@ from materializer.summaries import Summaries
 from materializer.summarizing import Summarizing
 from peer.blobs.store import FileBlobStore
 from peer.core.identity import GroupId, KeyPair
-from peer.errors import MeshError
+from peer.errors import DiskFullError, MeshError
 from peer.logs import get_log
 from peer.store.database import open_database
 from peer.store.directory import DataDirectory
@@ -21,6 +22,7 @@ from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 from peer.store.ledger import open_ledger
 from peer.store.recovery import recover
 from peer.store.views_files import ViewsFiles, open_views
+from peer.wiring.lasting import lasting
 
 FREE_FLOOR_BYTES = 256 * 1024 * 1024
 """The disk is never filled further than this by bytes from elsewhere."""
@@ -70,10 +72,11 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None,
         async with asyncio.TaskGroup() as tasks:
             projecting = tasks.create_task(materializer.run())
             ahead = Summarizing(Summaries(views), lambda: list(store.replica.groups), may_make=lambda: materializer.follows)
-            summarizing = tasks.create_task(ahead.run(materializer.subscribe))
+            summarizing = tasks.create_task(lasting(partial(ahead.run, materializer.subscribe), _full))
             try:
                 if materializer.follows:
-                    await materializer.reached(store.position)
+                    with suppress(DiskFullError):  # It is told as a problem, and goes on once there is room.
+                        await materializer.reached(store.position)
                 projections = Projections(views, materializer)
                 if blobs.has_leftovers:
                     await _sweep(blobs, projections, store.replica.groups)
@@ -87,6 +90,10 @@ async def _sweep(blobs: FileBlobStore, views: Projections, groups: Iterable[Grou
     """Delete what a crash left half-written, except downloads that go on."""
     wanted = [file for group in list(groups) for file in await views.wanted_blobs(group)]
     await blobs.sweep({blob for file in wanted for blob in (file.blob, file.pieces)})
+
+
+def _full(event: str, fields: Mapping[str, object]) -> None:
+    _log.warning(event, **fields)
 
 
 def _views_damaged(why: str) -> None:
