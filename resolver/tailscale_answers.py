@@ -19,6 +19,8 @@ LIST_MAX = 64
 
 TEXT_MAX = 512
 RUNNING = "Running"
+NEVER = "0001-"
+"""What times begin with that are none."""
 
 
 class Mesh(StrEnum):
@@ -113,7 +115,7 @@ def _read_node(fields: Mapping[str, object], users: Mapping[str, str]) -> MeshNo
         _text(fields, "CurAddr"),
         _text(fields, "PeerRelay") or _text(fields, "Relay"),
         fields.get("Expired") is True,
-        _text(fields, "KeyExpiry"),
+        "" if (expires := _text(fields, "KeyExpiry")).startswith(NEVER) else expires,
     )
 
 
