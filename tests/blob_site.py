@@ -129,7 +129,9 @@ def wanted(facts: BlobFacts, group: GroupId = GROUP) -> WantedBlob:
 class FileSource:
     """A `BlobSource` that reads files, and may lie about some of them."""
 
-    def __init__(self, files: Mapping[BlobId, Path], *, flip: Sequence[int] = (), ends_at: int | None = None) -> None:
+    asks_others = False
+
+    def __init__(self, files: Mapping[BlobId, Path], *, flip: Sequence[int] = (), ends_at: int | None = None, peer: PeerId = SERVER.peer_id) -> None:
         """`flip`: offsets of bytes that are given wrongly; `ends_at`: where it stops."""
         self.peer_id = SERVER.peer_id
         self.asked: list[Asked] = []

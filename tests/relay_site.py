@@ -48,6 +48,7 @@ class Member:
     asked: list[tuple[BlobId, int]] = field(default_factory=list)
     waits: asyncio.Event | None = None
     """Says nothing before that."""
+    asks_others: bool = False
 
     @property
     def peer_id(self) -> PeerId:

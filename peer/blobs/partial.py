@@ -1,45 +1,43 @@
-"""A blob while its bytes arrive: a file of the final size whose pieces are filled in and verified one by one.
+"""A blob while its bytes arrive: a file of the final size whose pieces are filled in, in any order, once each was found to be right.
 
-What lies in the file counts only after its hash was taken, also after a restart: which pieces were verified is written down nowhere, it is found out
-again. The whole file is hashed besides, as its pieces come in order or else at the end, and only that decides whether it gets its name.
+Only right pieces are written. Still what lies in the file after a restart counts only after its hash was taken again: a crash may have torn it, and
+which pieces were verified is written down nowhere. The whole file is hashed besides, as its pieces come in order or else read back, and only that
+decides whether it gets its name.
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from peer.blobs.digest import BUFFER_SIZE, StoppedError, fill
-from peer.blobs.direct import DirectFile, aligned_buffer
+from peer.blobs.direct import DirectFile
 from peer.blobs.disk import BLOB_MODE, disk_errors, holds_data, reserve
 from peer.blobs.plan import Layout
-from peer.core.hashing import Hasher, new_blake3, new_sha256
-
-BATCH_SIZE = 1024 * 1024
-"""Bytes that are hashed and written in one go, while the next come in."""
-
-PARTS_MAX = 512
-"""Parts in one batch: a source that sends its bytes one by one cannot fill the memory with them."""
+from peer.core.hashing import Hasher, hash_bytes, new_blake3, new_sha256
 
 _BLOCK_SIZE = 512
 
 
 class PartialFile:
-    """An open partial file. For threads, one at a time."""
+    """An open partial file. For one thread at a time; hashing the whole and writing have threads of their own, which let go of the interpreter."""
 
     def __init__(self, path: Path, layout: Layout, piece_hashes: Sequence[bytes], floor: int) -> None:
         """Open or make the file and reserve its space, leaving `floor` bytes of the disk free. Raises `DiskFullError`."""
         self.path = path
         self._layout = layout
         self._piece_hashes = piece_hashes
+        self._held = bytearray(layout.piece_count)
         self._blake: Hasher = new_blake3()
         self._sha: Hasher = new_sha256()
         self._hashed = 0
-        self._piece: Hasher = new_blake3()
-        self._position = 0
-        self._buffer = aligned_buffer(min(BATCH_SIZE, layout.size))
-        self._before: tuple[Hasher, Hasher] | None = None
+        """How far the whole is hashed, or is going to be by what waits for its thread."""
+        self._turn = threading.Lock()
+        self._is_catching_up = False
+        self._caught_up: Future[None] | None = None
+        self._stop = threading.Event()
         with disk_errors(path.name):
             if path.exists():
                 path.chmod(0o600)  # It may have been about to get its name.
@@ -54,64 +52,80 @@ class PartialFile:
                 os.close(self._descriptor)
                 raise
         self._file = DirectFile(path, self._descriptor)
-        self._beside = ThreadPoolExecutor(1, "write")
+        self._writing = ThreadPoolExecutor(1, "write")
+        self._hashing = ThreadPoolExecutor(1, "sha256")
 
     def close(self) -> None:
         """Close the file; it stays where it is."""
-        self._beside.shutdown()
+        self._stop.set()
+        self._hashing.shutdown()
+        self._writing.shutdown()
         self._file.close()
         os.close(self._descriptor)
 
     def recheck(self, stop: threading.Event) -> list[int]:
         """The pieces that are here already, hashed again."""
-        found = []
         buffer = memoryview(bytearray(min(BUFFER_SIZE, max(1, self._layout.size))))
         for piece in range(self._layout.piece_count):
             start, end = self._layout.start(piece), self._layout.stop(piece)
             if holds_data(self._descriptor, start, end) and self._is_whole(piece, start, end, buffer, stop):
-                found.append(piece)
-        return found
+                self._held[piece] = 1
+        return [piece for piece, held in enumerate(self._held) if held]
 
-    def begin(self, piece: int) -> None:
-        """What is written next is `piece`."""
-        self._position = self._layout.start(piece)
-        self._piece = new_blake3()
-        self._before = (self._blake.copy(), self._sha.copy()) if self._hashed == self._position else None
+    def take(self, piece: int, data: memoryview) -> "Future[None] | None":
+        """Write these bytes if they are those of `piece`, unless it is here; None if they are others.
 
-    def write(self, parts: Sequence[memoryview]) -> None:
-        """The next bytes of the piece that was begun, at most `BATCH_SIZE`. They are hashed while they are written."""
-        size = 0
-        for part in parts:
-            self._buffer[size : size + len(part)] = part
-            size += len(part)
-        view = self._buffer[:size]
-        writing = self._beside.submit(self._file.write, view, self._position)
-        self._piece.update(view)
-        if self._before is not None:
-            self._blake.update(view)
-            self._sha.update(view)
-        self._position += size
-        with disk_errors(self.path.name):
-            writing.result()
-
-    def end(self, piece: int) -> bool:
-        """True if the piece that was written is the right one."""
-        right = self._piece.digest() == self._piece_hashes[piece]
-        if self._before is not None:
-            if right:
-                self._hashed = self._position
-            else:
-                self._blake, self._sha = self._before
-        return right
+        The piece is here, and `data` may be used for something else, once the future is through.
+        """
+        if hash_bytes(data) != self._piece_hashes[piece]:
+            return None
+        start, end = self._layout.start(piece), self._layout.stop(piece)
+        with self._turn:
+            if self._held[piece]:
+                return self._writing.submit(_nothing)
+            self._held[piece] = 1
+            taken = writing = self._writing.submit(self._write, data, start)
+            if not self._is_catching_up and self._hashed == start:
+                self._hashed = end
+                taken = self._hashing.submit(self._follow, data, writing)
+            if not self._is_catching_up and self._next_is_here():
+                self._is_catching_up = True
+                self._caught_up = self._hashing.submit(self._catch_up)
+        return taken
 
     def finish(self, stop: threading.Event) -> tuple[bytes, bytes]:
         """BLAKE3 and SHA-256 of the whole file, which is on the disk afterwards and may not be written any more."""
-        buffer = memoryview(bytearray(min(BUFFER_SIZE, max(1, self._layout.size - self._hashed))))
-        self._hash_on(self._layout.size, buffer, stop, (self._blake, self._sha))
+        if self._caught_up is not None:
+            self._caught_up.result()
+        self._hashing.submit(_nothing).result()
+        self._hash_on(self._layout.size, stop)
         with disk_errors(self.path.name):
             os.fchmod(self._descriptor, BLOB_MODE)
             os.fsync(self._descriptor)
         return self._blake.digest(), self._sha.digest()
+
+    def _write(self, data: memoryview, start: int) -> None:
+        with disk_errors(self.path.name):
+            self._file.write(data, start)
+
+    def _follow(self, data: memoryview, writing: "Future[None]") -> None:
+        self._sha.update(data)
+        self._blake.update(data)
+        writing.result()
+
+    def _next_is_here(self) -> bool:
+        return self._hashed < self._layout.size and bool(self._held[self._hashed // self._layout.piece_size])
+
+    def _catch_up(self) -> None:
+        """Hash, as parts of the whole, pieces that came before it was their turn."""
+        while True:
+            with self._turn:
+                if not self._next_is_here() or self._stop.is_set():
+                    self._is_catching_up = False
+                    return
+            self._writing.submit(_nothing).result()
+            with contextlib.suppress(StoppedError):
+                self._hash_on(self._layout.stop(self._hashed // self._layout.piece_size), self._stop)
 
     def _is_whole(self, piece: int, start: int, end: int, buffer: memoryview, stop: threading.Event) -> bool:
         hasher = new_blake3()
@@ -126,8 +140,9 @@ class PartialFile:
         self._hashed = end
         return True
 
-    def _hash_on(self, end: int, buffer: memoryview, stop: threading.Event, hashers: Sequence[Hasher]) -> None:
-        self._read(self._hashed, end, buffer, stop, hashers)
+    def _hash_on(self, end: int, stop: threading.Event) -> None:
+        buffer = memoryview(bytearray(min(BUFFER_SIZE, max(1, end - self._hashed))))
+        self._read(self._hashed, end, buffer, stop, (self._blake, self._sha))
         self._hashed = end
 
     def _read(self, start: int, end: int, buffer: memoryview, stop: threading.Event, hashers: Sequence[Hasher]) -> None:
@@ -146,3 +161,7 @@ class PartialFile:
             for hasher in hashers:
                 hasher.update(buffer[:filled])
             position += filled
+
+
+def _nothing() -> None:
+    """Work that is done once all that was given to a thread before it is."""

@@ -1,20 +1,44 @@
-"""Which piece of a blob is fetched from whom next. Pure: it counts pieces and sources, and touches neither.
+"""Which piece of a blob is fetched from whom next. Pure: it counts pieces, sources and milliseconds, and touches none of them.
 
-A piece counts once its bytes have been verified, wherever they came from. One source serves until it fails; then the next one is asked for what is
-still missing. Several sources at once fit behind the same three calls: `next_request` would hand out runs of pieces that nobody is asked for yet.
+A piece counts once its bytes have been verified, wherever they came from. Several peers are asked at once, each for a slice of its own; who is
+through takes from what the others have before them, so that all are through at about the same time, however fast each of them is.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from peer.core.hashing import HASH_SIZE
-from peer.errors import BlobImpossibleError, BlobMismatchError
+from peer.core.identity import PeerId
+from peer.errors import BlobImpossibleError
 
 PIECE_SIZE_MIN = 1024 * 1024
 PIECE_SIZE_MAX = 4 * 1024 * 1024
 PIECES_WANTED_MAX = 2048
 REQUEST_PIECES_MAX = 256
 """Pieces that one request may ask for: at most 1 GiB, so that a stopped transfer is noticed and shared out."""
+
+FIRST_PIECES = 2
+"""Pieces that a peer is asked for of which nothing is known."""
+
+REQUEST_MS = 2000
+"""Later it is asked for as much as it should give in that time."""
+
+PROVIDERS_MAX = 4
+"""Peers that are asked for one blob at once."""
+
+ASKED_MAX = 2
+"""Peers that are asked for one piece at once: the second one where the first is slow."""
+
+SLOWER_MAX = 2
+"""How many times as fast as another one who is asked instead of it has to be."""
+
+DOUBLE_AFTER_MS = 300
+"""A request that was sent less long ago is not held to be slow."""
+
+RATE_AFTER_MS = 50
+"""Bytes that came within less time tell nothing of how fast a peer is, but for all bytes of a request."""
 
 BLOB_SIZE_MAX = 2**44
 """16 TiB: the piece list of a larger one would not fit into memory."""
@@ -78,94 +102,264 @@ def split_piece_list(data: bytes) -> list[bytes]:
     return [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)]
 
 
-class FetchPlan:
-    """What is missing of one blob, and whom to ask for it."""
+class Way(NamedTuple):
+    """One way to ask a peer for bytes."""
 
-    def __init__(self, layout: Layout, held: Iterable[int], sources: int) -> None:
+    peer: PeerId
+    asks_others: bool
+    """True if that peer may get from others what it has not. Such ways wait until nobody is left who has the bytes itself."""
+
+
+@dataclass
+class _Provider:
+    """A peer that is asked, and how it has done so far."""
+
+    peer: PeerId
+    asks_others: bool
+    ways: list[int]
+    """Those that have not failed, best first."""
+    own: list[range] = field(default_factory=list)
+    """Pieces that it will be asked for next, unless somebody else has nothing to do."""
+    running: "_Running | None" = None
+    rate: float = 0.0
+    """Bytes a millisecond, lately; 0 while nothing is known."""
+
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self.own))
+
+
+@dataclass
+class _Running:
+    """A request that is being answered."""
+
+    request: PieceRequest
+    began_ms: int
+    size: int = 0
+    """Bytes that came."""
+    last_ms: int = 0
+    """When the last of them did."""
+
+    def rate(self, now_ms: int) -> float:
+        return self.size / max(1, now_ms - self.began_ms)
+
+
+class FetchPlan:
+    """What is missing of one blob, and whom to ask for it.
+
+    Whoever has nothing to do is given something: first of its own slice, then of what another one has before it, at last what others have been asked
+    for already and are slower with. A peer that sent something wrong is asked for nothing more.
+    """
+
+    def __init__(self, layout: Layout, held: Iterable[int], ways: Sequence[Way]) -> None:
+        """`ways` are numbered as they come, best first."""
         self._layout = layout
-        self._missing = set(range(layout.piece_count)).difference(held)
-        self._sources = list(range(sources))
+        self._missing = bytearray(b"\1") * layout.piece_count
+        for piece in held:
+            self._missing[piece] = 0
+        self._count = self._missing.count(1)
+        providers: dict[Way, _Provider] = {}
+        for number, way in enumerate(ways):
+            providers.setdefault(way, _Provider(way.peer, way.asks_others, [])).ways.append(number)
+        self._providers = list(providers.values())
+        self._of = {number: provider for provider in self._providers for number in provider.ways}
+        self._free = self._runs(range(layout.piece_count))
+        """Pieces that nobody is to be asked for yet, in order."""
+        self.liars = list[PeerId]()
+        self._cut_slices()
 
     @property
     def complete(self) -> bool:
         """True if no piece is missing."""
-        return not self._missing
+        return not self._count
+
+    @property
+    def has_idle(self) -> bool:
+        """True if somebody could be asked who is not: later there may be something to ask for."""
+        live = self._live()
+        return sum(provider.running is not None for provider in live) < min(len(live), PROVIDERS_MAX)
 
     @property
     def bytes_held(self) -> int:
         """Bytes of the pieces that count."""
-        return self._layout.size - sum(self._layout.stop(piece) - self._layout.start(piece) for piece in self._missing)
+        last = self._layout.piece_count - 1
+        missing = self._count * self._layout.piece_size
+        if self._count and self._missing[last]:
+            missing -= (last + 1) * self._layout.piece_size - self._layout.size
+        return self._layout.size - missing
 
     def missing(self) -> list[int]:
         """The pieces that are still to come, in order."""
-        return sorted(self._missing)
+        return [piece for run in self._runs(range(self._layout.piece_count)) for piece in run]
 
-    def next_request(self) -> PieceRequest | None:
-        """The first run of missing pieces and whom to ask for it; none if nothing is missing or nobody is left to ask."""
-        if not self._missing or not self._sources:
+    def is_missing(self, piece: int) -> bool:
+        """True until its bytes are here and are the right ones."""
+        return bool(self._missing[piece])
+
+    def is_needed(self, request: PieceRequest) -> bool:
+        """False once all that was asked for there has come, from wherever."""
+        return 1 in self._missing[request.first : request.stop]
+
+    def next_request(self, now_ms: int) -> PieceRequest | None:
+        """Somebody who has nothing to do, and what to ask for; none if there is nobody, or nothing at the moment. Later there may be."""
+        live = self._live()
+        busy = sum(provider.running is not None for provider in live)
+        if not self._count or busy >= PROVIDERS_MAX:
             return None
-        first = min(self._missing)
-        stop = first + 1
-        while stop in self._missing and stop - first < REQUEST_PIECES_MAX:
-            stop += 1
-        return PieceRequest(self._sources[0], first, stop)
+        untried = max((provider.rate for provider in live), default=0.0) / SLOWER_MAX
+        for provider in sorted((each for each in live if each.running is None), key=lambda each: -(each.rate or untried)):
+            pieces = self._next_own(provider, is_alone=len(live) == 1) or self._doubled(provider, live, now_ms)
+            if pieces:
+                request = PieceRequest(provider.ways[0], pieces.start, pieces.stop)
+                provider.running = _Running(request, now_ms)
+                return request
+        return None
+
+    def came(self, request: PieceRequest, size: int, now_ms: int) -> None:
+        """So many bytes of it arrived, right or wrong."""
+        running = self._of[request.source].running
+        assert running is not None
+        running.size += size
+        running.last_ms = now_ms
+        if now_ms - running.began_ms >= RATE_AFTER_MS:
+            provider = self._of[request.source]
+            provider.rate = running.rate(now_ms)
 
     def verified(self, piece: int) -> None:
         """The bytes of `piece` are here and are the right ones."""
-        self._missing.discard(piece)
+        self._count -= self._missing[piece]
+        self._missing[piece] = 0
+
+    def ended(self, request: PieceRequest) -> None:
+        """Nothing more comes of it. What it did not bring is for anybody."""
+        provider = self._of[request.source]
+        assert provider.running is not None
+        if provider.running.size:
+            provider.rate = provider.running.rate(provider.running.last_ms)
+        provider.running = None
+        elsewhere = [each.running.request for each in self._providers if each.running is not None]
+        for run in self._runs(range(request.first, request.stop)):
+            left = [piece for piece in run if not any(other.first <= piece < other.stop for other in elsewhere)]
+            self._free += _as_ranges(left)
 
     def failed(self, source: int) -> None:
-        """Do not ask `source` for this blob any more."""
-        self._sources.remove(source)
+        """Do not ask in this way any more; there may be others to the same peer."""
+        provider = self._of[source]
+        if source in provider.ways:
+            provider.ways.remove(source)
+        self._give_up(provider)
+
+    def lied(self, source: int) -> None:
+        """Do not ask the peer behind it for this blob any more, in no way."""
+        peer = self._of[source].peer
+        self.liars.append(peer)
+        for provider in self._providers:
+            if provider.peer == peer:
+                provider.ways.clear()
+                self._give_up(provider)
+
+    def _give_up(self, provider: _Provider) -> None:
+        if not provider.ways:
+            self._free += provider.own
+            provider.own = []
+
+    def _live(self) -> list[_Provider]:
+        """Who can be asked: who has the bytes itself, else who may get them."""
+        live = [provider for provider in self._providers if provider.ways]
+        return [provider for provider in live if not provider.asks_others] or live
+
+    def _cut_slices(self) -> None:
+        """A slice for each of the first providers, so that no two begin at the same place."""
+        first = self._live()[:PROVIDERS_MAX]
+        for number, provider in enumerate(first):
+            provider.own = self._cut(self._free, -(-sum(map(len, self._free)) // (len(first) - number)))
+
+    @staticmethod
+    def _cut(ranges: list[range], count: int) -> list[range]:
+        """Take so many pieces off the front."""
+        taken = list[range]()
+        while ranges and count:
+            head = ranges[0][:count]
+            taken.append(head)
+            count -= len(head)
+            ranges[0] = ranges[0][len(head) :]
+            if not ranges[0]:
+                del ranges[0]
+        return taken
+
+    def _next_own(self, provider: _Provider, *, is_alone: bool) -> range | None:
+        if not provider.own and self._free:
+            provider.own = [self._free.pop(0)]
+        if not provider.own:
+            provider.own = self._stolen(provider)
+        while provider.own:
+            runs = self._runs(provider.own.pop(0))  # Somebody else may have brought some of it.
+            if runs:
+                count = REQUEST_PIECES_MAX if is_alone else self._pieces_at_once(provider)
+                taken, rest = runs[0][:count], runs[0][count:]
+                provider.own = [*filter(None, [rest]), *runs[1:], *provider.own]
+                return taken
+        return None
+
+    def _stolen(self, thief: _Provider) -> list[range]:
+        """A share, by speed, of what the one with the most before it has not been asked for yet."""
+        victims = [each for each in self._providers if each is not thief and each.own]
+        if not victims:
+            return []
+        victim = max(victims, key=lambda each: each.waiting / each.rate if each.rate else math.inf)
+        if thief.rate and victim.rate and thief.rate * victim.waiting * SLOWER_MAX < victim.rate:
+            return []  # The other one is through before one piece has come from here.
+        share = thief.rate / (thief.rate + victim.rate) if thief.rate and victim.rate else 0.5
+        kept = self._cut(victim.own, victim.waiting - max(1, int(victim.waiting * share)))
+        stolen, victim.own = victim.own, kept
+        return stolen
+
+    def _doubled(self, provider: _Provider, live: list[_Provider], now_ms: int) -> range | None:
+        """The end of what a slower one is being asked for: it is not waited for."""
+        best, longest = None, 0.0
+        for other in self._providers:
+            running = other.running
+            if running is None or other is provider or now_ms - running.began_ms < DOUBLE_AFTER_MS:
+                continue
+            left = [piece for piece in range(running.request.first, running.request.stop) if self._missing[piece]]
+            left = [piece for piece in left if self._asked(piece, live) < ASKED_MAX]
+            rate = running.rate(now_ms)
+            expected_ms = len(left) * self._layout.piece_size / rate if rate else math.inf
+            mine_ms = self._layout.piece_size / provider.rate if provider.rate else 0.0
+            if left and expected_ms > longest and mine_ms * SLOWER_MAX < expected_ms:
+                best, longest = left, expected_ms
+        if best is None:
+            return None
+        tail = _as_ranges(best)[-1]
+        return tail[-min(self._pieces_at_once(provider), -(-len(tail) // 2)) :]
+
+    @staticmethod
+    def _asked(piece: int, live: list[_Provider]) -> int:
+        return sum(each.running is not None and each.running.request.first <= piece < each.running.request.stop for each in live)
+
+    def _pieces_at_once(self, provider: _Provider) -> int:
+        if not provider.rate:
+            return FIRST_PIECES
+        return max(1, min(REQUEST_PIECES_MAX, int(provider.rate * REQUEST_MS / self._layout.piece_size)))
+
+    def _runs(self, pieces: range) -> list[range]:
+        """The runs of missing pieces within `pieces`."""
+        runs = list[range]()
+        start = self._missing.find(1, pieces.start, pieces.stop)
+        while start >= 0:
+            stop = self._missing.find(0, start, pieces.stop)
+            stop = pieces.stop if stop < 0 else stop
+            runs.append(range(start, stop))
+            start = self._missing.find(1, stop, pieces.stop)
+        return runs
 
 
-class Batch(NamedTuple):
-    """Consecutive bytes of one piece."""
-
-    piece: int
-    begins: bool
-    ends: bool
-    parts: list[memoryview]
-
-
-class Cutter:
-    """Cuts what arrives for a request into batches that are worth a write and never cross the end of a piece."""
-
-    def __init__(self, layout: Layout, request: PieceRequest, size_max: int, parts_max: int) -> None:
-        self._layout = layout
-        self._piece = request.first
-        self._stop = request.stop
-        self._size_max = size_max
-        self._parts_max = parts_max
-        self._begins = True
-        self._batch: list[memoryview] = []
-        self._size = 0
-        self._left = layout.stop(request.first) - layout.start(request.first)
-
-    @property
-    def complete(self) -> bool:
-        """True once all that was asked for came."""
-        return self._piece == self._stop
-
-    def cut(self, data: bytes) -> Iterator[Batch]:
-        """The batches that `data` completes. Raises `BlobMismatchError` if it is more than was asked for."""
-        view = memoryview(data)
-        while view:
-            if self.complete:
-                raise BlobMismatchError("more bytes came than were asked for")
-            part = view[: min(self._left, self._size_max - self._size)]
-            view = view[len(part) :]
-            self._batch.append(part)
-            self._size += len(part)
-            self._left -= len(part)
-            if not self._left or self._size == self._size_max or len(self._batch) == self._parts_max:
-                yield self._take()
-
-    def _take(self) -> Batch:
-        batch = Batch(self._piece, self._begins, not self._left, self._batch)
-        self._batch, self._size, self._begins = [], 0, batch.ends
-        if batch.ends:
-            self._piece += 1
-            if not self.complete:
-                self._left = self._layout.stop(self._piece) - self._layout.start(self._piece)
-        return batch
+def _as_ranges(pieces: Iterable[int]) -> list[range]:
+    """Runs of consecutive numbers."""
+    found = list[range]()
+    for piece in pieces:
+        if found and found[-1].stop == piece:
+            found[-1] = range(found[-1].start, piece + 1)
+        else:
+            found.append(range(piece, piece + 1))
+    return found

@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -21,3 +21,11 @@ async def in_thread(executor: Executor | None, work: Callable[[threading.Event],
         if not task.cancelled():
             task.exception()
         raise
+
+
+async def end_all(tasks: "Iterable[asyncio.Task[Any]]") -> None:
+    """Cancel them and wait until they have let go of everything."""
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -1,24 +1,27 @@
-"""Bringing blobs here from other peers. Sources are not trusted: each piece is verified before it counts, the whole before it has its name.
+"""Bringing blobs here from other peers. Sources are not trusted: each piece is verified before it is written, the whole before it has its name.
 
-A transfer that is cut off, by a crash or otherwise, goes on where it was. One that nobody can complete fails with what the last source did wrong;
-when to try again is for the caller to decide.
+Several peers are asked at once, as the plan says. A transfer that is cut off, by a crash or otherwise, goes on where it was. One that nobody can
+complete fails with what the last source did wrong; when to try again is for the caller to decide.
 """
 
 import asyncio
 import contextlib
 import threading
 import time
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from peer.blobs.partial import BATCH_SIZE, PARTS_MAX, PartialFile
-from peer.blobs.plan import Batch, Cutter, FetchPlan, Layout, PieceRequest, check_layout, split_piece_list
+from peer.blobs.buffers import IncomingPieces, PieceBuffers
+from peer.blobs.partial import PartialFile
+from peer.blobs.piece_list import PieceListAsking, nobody_has
+from peer.blobs.plan import FetchPlan, Layout, PieceRequest, Way, check_layout, split_piece_list
 from peer.blobs.store import FileBlobStore
-from peer.blobs.threads import in_thread
+from peer.blobs.threads import end_all, in_thread
 from peer.core.hashing import hash_bytes
-from peer.core.identity import BlobId
+from peer.core.identity import BlobId, PeerId
 from peer.core.interfaces import BlobSource, WantedBlob
 from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError, RemoteProtocolError, TransportError
 from peer.failpoints import failpoint
@@ -28,10 +31,22 @@ T = TypeVar("T")
 CONCURRENCY = 4
 """Blobs that arrive at once."""
 
-BATCHES_WAITING_MAX = 3
-"""Batches that may wait while others are hashed and written."""
+REQUESTS_MAX = 6
+"""Peers that are asked at once, for all blobs together; each blob may ask one."""
+
+WAITING_BYTES_MAX = 4 * 1024 * 1024
+"""Pieces of one request, beside the one that is coming in, that may wait to be hashed and written; there may always be one."""
+
+LOOK_AGAIN_S = 0.1
+"""How often it is looked whether somebody is slow, while somebody else has nothing to do."""
+
+LIARS_MAX = 64
+"""Peers that sent something wrong, and are shown."""
 
 RATE_WINDOW_S = 2.0
+
+Liar = Callable[[WantedBlob, PeerId], None]
+"""Hears who sent bytes of a blob that are not its bytes."""
 
 
 @dataclass
@@ -46,6 +61,8 @@ class Transfer:
     """Bytes a second, lately."""
     sources: list[str] = field(default_factory=list)
     """Peer ids in hex: who is asked."""
+    liars: list[str] = field(default_factory=list)
+    """Who sent something wrong, and is not asked for this blob any more."""
     _counted_from: float = 0.0
     _counted: int = 0
 
@@ -71,6 +88,7 @@ class Transfer:
             "bytes_total": self.wanted.size,
             "rate": round(self.rate),
             "from": list(self.sources),
+            "liars": list(self.liars),
             "state": self.state,
         }
 
@@ -86,16 +104,29 @@ class _Turn:
 class Fetcher:
     """Fetches blobs into a store, a few at a time."""
 
-    def __init__(self, store: FileBlobStore, *, concurrency: int = CONCURRENCY) -> None:
+    def __init__(self, store: FileBlobStore, *, concurrency: int = CONCURRENCY, report: Liar = lambda _wanted, _peer: None) -> None:
+        """`report` hears of each peer that sent something wrong, once a blob."""
         self._store = store
         self._slots = asyncio.Semaphore(concurrency)
-        self._threads = ThreadPoolExecutor(concurrency, "fetch")
+        self._means = _Means(store, ThreadPoolExecutor(concurrency, "fetch"), PieceBuffers(), self._is_liar)
+        self._report = report
+        self._liars: OrderedDict[PeerId, BlobId] = OrderedDict()
         self._transfers: dict[BlobId, Transfer] = {}
         self._turns: dict[BlobId, _Turn] = {}
 
     def close(self) -> None:
         """Let the threads end. Nothing may be fetched afterwards."""
-        self._threads.shutdown()
+        self._means.threads.shutdown()
+
+    def problems(self) -> list[MeshError]:
+        """Who sent wrong bytes since this started."""
+        return [
+            BlobMismatchError(
+                f"peer {peer.hex()} sent wrong bytes, the last time of blob {blob.hex()}: they were not kept",
+                fix="have `recmesh verify --deep` run there: its disk is damaged, or it is lying",
+            )
+            for peer, blob in self._liars.items()
+        ]
 
     @property
     def transfers(self) -> list[Transfer]:
@@ -103,7 +134,7 @@ class Fetcher:
         return list(self._transfers.values())
 
     async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
-        """Bring a blob and its piece list here, from the first of `sources` that can, and return when both are durable.
+        """Bring a blob and its piece list here, from those of `sources` that can, best first, and return when both are durable.
 
         May be called for many blobs at once and twice for the same one. Cancelling it leaves a partial file that the next call continues.
         Raises `TransportError`, `BlobMismatchError` among them, if no source gave the right bytes, and `DiskFullError`.
@@ -115,9 +146,16 @@ class Fetcher:
             transfer = self._transfers[wanted.blob] = Transfer(wanted)
             try:
                 async with self._slots:
-                    await _Fetch(self._store, self._threads, transfer, layout, sources).run()
+                    await _Fetch(self._means, transfer, layout, sources).run()
             finally:
                 del self._transfers[wanted.blob]
+
+    def _is_liar(self, wanted: WantedBlob, peer: PeerId) -> None:
+        self._liars[peer] = wanted.blob
+        self._liars.move_to_end(peer)
+        if len(self._liars) > LIARS_MAX:
+            self._liars.popitem(last=False)
+        self._report(wanted, peer)
 
     @contextlib.asynccontextmanager
     async def _alone(self, blob: BlobId) -> AsyncIterator[None]:
@@ -133,16 +171,30 @@ class Fetcher:
                 del self._turns[blob]
 
 
+@dataclass
+class _Means:
+    """What all transfers share."""
+
+    store: FileBlobStore
+    threads: ThreadPoolExecutor
+    buffers: PieceBuffers
+    report: Liar
+    requests: int = 0
+    """Those that are under way."""
+
+
 class _Fetch:
     """One blob on its way."""
 
-    def __init__(self, store: FileBlobStore, threads: ThreadPoolExecutor, transfer: Transfer, layout: Layout, sources: Sequence[BlobSource]) -> None:
-        self._store = store
-        self._threads = threads
+    def __init__(self, means: _Means, transfer: Transfer, layout: Layout, sources: Sequence[BlobSource]) -> None:
+        self._means = means
+        self._store = means.store
         self._transfer = transfer
         self._wanted = transfer.wanted
         self._layout = layout
         self._sources = sources
+        self._asked: dict[asyncio.Task[None], PieceRequest] = {}
+        self._wrong: MeshError = nobody_has(self._wanted)
 
     async def run(self) -> None:
         hashes = await self._piece_list()
@@ -173,76 +225,116 @@ class _Fetch:
                 await self._thread(lambda _: self._store.put(data))
                 return split_piece_list(data)
             raise BlobImpossibleError(f"the piece list of blob {self._wanted.blob.hex()} is not that of its only piece")
-        return await self._ask_piece_list(pieces)
+        return await self._ask_piece_list()
 
-    async def _ask_piece_list(self, pieces: BlobId) -> list[bytes]:
-        size = self._layout.list_size
-        wrong: MeshError = _nobody(self._wanted)
-        for source in self._sources:
-            self._transfer.state, self._transfer.sources = "receiving", [source.peer_id.hex()]
-            try:
-                data = bytearray()
-                async with contextlib.aclosing(source.read(self._wanted.group, pieces, 0, size)) as stream:
-                    async for part in stream:
-                        data += part
-                        if len(data) > size:
-                            break
-                kept = bytes(data)
-                if len(kept) != size or hash_bytes(kept) != pieces:
-                    raise BlobMismatchError(f"peer {source.peer_id.hex()} sent a wrong piece list of blob {self._wanted.blob.hex()}")
-            except (TransportError, RemoteProtocolError) as error:
-                wrong = error
-                continue
-            await self._thread(lambda _, kept=kept: self._store.put(kept))  # type: ignore[misc]
-            return split_piece_list(kept)
-        raise wrong
+    async def _ask_piece_list(self) -> list[bytes]:
+        self._transfer.state, self._transfer.sources = "receiving", [source.peer_id.hex() for source in self._sources]
+        asking = PieceListAsking(self._wanted, self._layout.list_size)
+        try:
+            data = await asking.ask(self._sources)
+        finally:
+            for peer in asking.liars:
+                self._is_liar(peer)
+        self._sources = [source for source in self._sources if source.peer_id not in asking.liars]
+        await self._thread(lambda _: self._store.put(data))
+        return split_piece_list(data)
 
     async def _fill(self, file: PartialFile) -> None:
-        plan = FetchPlan(self._layout, await self._thread(file.recheck), len(self._sources))
+        ways = [Way(source.peer_id, source.asks_others) for source in self._sources]
+        plan = FetchPlan(self._layout, await self._thread(file.recheck), ways)
         self._transfer.bytes_done = plan.bytes_held
-        wrong: MeshError = _nobody(self._wanted)
-        while (request := plan.next_request()) is not None:
-            source = self._sources[request.source]
-            self._transfer.state, self._transfer.sources = "receiving", [source.peer_id.hex()]
-            try:
-                await self._receive(file, plan, request, source)
-            except (TransportError, RemoteProtocolError) as error:
-                plan.failed(request.source)
-                wrong = error
-        if not plan.complete:
-            raise wrong
+        try:
+            while not plan.complete:
+                self._ask(file, plan)
+                if not self._asked:
+                    raise self._wrong
+                done, _ = await asyncio.wait(self._asked, timeout=LOOK_AGAIN_S if plan.has_idle else None, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    self._ended(plan, task, self._asked.pop(task))
+                for task, request in self._asked.items():
+                    if not plan.is_needed(request):
+                        task.cancel()
+        finally:
+            await end_all(self._asked)
+
+    def _ask(self, file: PartialFile, plan: FetchPlan) -> None:
+        """Ask whoever can be asked now."""
+        while not self._asked or self._means.requests < REQUESTS_MAX:
+            request = plan.next_request(_now_ms())
+            if request is None:
+                break
+            self._means.requests += 1
+            task = asyncio.create_task(self._receive(file, plan, request, self._sources[request.source]))
+            task.add_done_callback(self._over)
+            self._asked[task] = request
+        self._transfer.state = "receiving"
+        self._transfer.sources = list(dict.fromkeys(self._sources[request.source].peer_id.hex() for request in self._asked.values()))
+
+    def _over(self, _task: "asyncio.Task[None]") -> None:
+        self._means.requests -= 1
+
+    def _ended(self, plan: FetchPlan, task: "asyncio.Task[None]", request: PieceRequest) -> None:
+        plan.ended(request)
+        if task.cancelled():
+            return  # Others brought what it was asked for.
+        try:
+            task.result()
+        except BlobMismatchError as error:
+            self._wrong = error
+            plan.lied(request.source)
+            self._is_liar(self._sources[request.source].peer_id)
+        except (TransportError, RemoteProtocolError) as error:
+            self._wrong = error
+            plan.failed(request.source)
+
+    def _is_liar(self, peer: PeerId) -> None:
+        if peer.hex() not in self._transfer.liars:
+            self._transfer.liars.append(peer.hex())
+            self._means.report(self._wanted, peer)
 
     async def _receive(self, file: PartialFile, plan: FetchPlan, request: PieceRequest, source: BlobSource) -> None:
-        """Take the pieces of one request: while some batches are hashed and written the next ones come in."""
-        cutter = Cutter(self._layout, request, BATCH_SIZE, PARTS_MAX)
+        """Take the pieces of one request: while one is hashed and written the next ones come in. Ends early at what is not missing any more."""
+        waiting: deque[asyncio.Task[None]] = deque()
+        waiting_max = max(1, WAITING_BYTES_MAX // self._layout.piece_size)
+        pieces = IncomingPieces(self._layout, request, self._means.buffers)
         start, stop = self._layout.start(request.first), self._layout.stop(request.stop - 1)
-        waiting: list[Batch] = []
-        writing = asyncio.create_task(self._take(file, plan, [], source))
         try:
             async with contextlib.aclosing(source.read(self._wanted.group, self._wanted.blob, start, stop)) as stream:
                 async for data in stream:
-                    waiting.extend(cutter.cut(data))
-                    if waiting and (writing.done() or len(waiting) >= BATCHES_WAITING_MAX):
-                        await writing
-                        writing, waiting = asyncio.create_task(self._take(file, plan, waiting, source)), []
+                    plan.came(request, len(data), _now_ms())
+                    rest = memoryview(data)
+                    while rest:
+                        rest = pieces.fill(rest)
+                        if pieces.is_full:
+                            waiting.append(asyncio.create_task(self._take(file, plan, (pieces.piece, pieces.take()), source)))
+                        while waiting and (waiting[0].done() or len(waiting) > waiting_max):
+                            await waiting.popleft()
+                    if not (pieces.is_complete or plan.is_missing(pieces.piece)):
+                        break
+            while waiting:
+                await waiting.popleft()
         finally:
-            await asyncio.wait([writing])
-            if not writing.cancelled():
-                writing.exception()  # Looked at, whatever else goes wrong here.
-        writing.result()
-        await self._take(file, plan, waiting, source)
-        if not cutter.complete:
+            pieces.drop()
+            if waiting:
+                await asyncio.wait(waiting)
+                for task in waiting:
+                    task.exception()  # Looked at, whatever else goes wrong here.
+        if not pieces.is_complete and plan.is_missing(pieces.piece):
             raise TransportError(f"peer {source.peer_id.hex()} stopped in the middle of blob {self._wanted.blob.hex()}")
 
-    async def _take(self, file: PartialFile, plan: FetchPlan, batches: list[Batch], source: BlobSource) -> None:
-        if not batches:
-            return
-        for piece, right in await self._thread(lambda _: _write(file, batches)):
-            if not right:
+    async def _take(self, file: PartialFile, plan: FetchPlan, came: tuple[int, memoryview], source: BlobSource) -> None:
+        piece, data = came
+        try:
+            taken = await self._thread(lambda _: file.take(piece, data))
+            if taken is None:
                 raise BlobMismatchError(f"peer {source.peer_id.hex()} sent a wrong piece {piece} of blob {self._wanted.blob.hex()}")
+            await asyncio.wrap_future(taken)
+        finally:
+            self._means.buffers.give_back(data)
+        if plan.is_missing(piece):
             plan.verified(piece)
-            self._transfer.count(self._layout.stop(piece) - self._layout.start(piece))
-            failpoint("fetch.after_piece")
+            self._transfer.count(len(data))
+        failpoint("fetch.after_piece")
 
     async def _finish(self, file: PartialFile) -> None:
         self._transfer.state = "verifying"
@@ -254,22 +346,8 @@ class _Fetch:
         await self._thread(lambda _: self._store.note_came(wanted.group, wanted.blob, wanted.pieces))
 
     async def _thread(self, work: Callable[[threading.Event], T]) -> T:
-        return await in_thread(self._threads, work)
+        return await in_thread(self._means.threads, work)
 
 
-def _write(file: PartialFile, batches: Sequence[Batch]) -> list[tuple[int, bool]]:
-    """Write batches; the pieces that end in them, and whether each is right. Stops at the first that is not."""
-    ended = []
-    for batch in batches:
-        if batch.begins:
-            file.begin(batch.piece)
-        file.write(batch.parts)
-        if batch.ends:
-            ended.append((batch.piece, file.end(batch.piece)))
-            if not ended[-1][1]:
-                break
-    return ended
-
-
-def _nobody(wanted: WantedBlob) -> TransportError:
-    return TransportError(f"nobody who has blob {wanted.blob.hex()} can be reached", fix="wait until a site that has it is up")
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -272,6 +272,11 @@ class BlobSource(Protocol):
         """Whose bytes these are, to be shown."""
         ...
 
+    @property
+    def asks_others(self) -> bool:
+        """True if it may get from others what it does not have."""
+        ...
+
     def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Bytes `start` to `stop` of a blob that is asked for within `group`, in order, in parts of any size.
 

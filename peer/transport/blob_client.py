@@ -56,6 +56,11 @@ class BlobClient:
     async def __aenter__(self) -> Self:
         return self
 
+    @property
+    def asks_others(self) -> bool:
+        """It may, unless it is told not to."""
+        return True
+
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 

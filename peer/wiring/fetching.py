@@ -8,6 +8,8 @@ from materializer.files import RecordingTree
 from materializer.summaries import Summaries
 from peer.blobs.transfer import Fetcher
 from peer.config import Config
+from peer.core.identity import PeerId
+from peer.core.interfaces import WantedBlob
 from peer.core.wishes import Wishing
 from peer.logs import get_log
 from peer.operations.fetching import Around, Fetching
@@ -48,7 +50,7 @@ async def make_movers(
     replica = core.store.replica
     tree = RecordingTree(directory.recordings, core.blobs, core.views, replica.whole)
     showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
-    fetcher = Fetcher(core.blobs)
+    fetcher = Fetcher(core.blobs, report=_sent_wrong_bytes)
     stack.callback(fetcher.close)
     kept = TransferStore(bytes_database.database)
     asked = Asked(core.views, kept, await kept.asked())
@@ -79,3 +81,7 @@ async def _policies(local: BytesDatabase, config: Config, core: Core, changed: C
         now_ms=now_ms,
         changed=changed,
     )
+
+
+def _sent_wrong_bytes(wanted: WantedBlob, peer: PeerId) -> None:
+    _log.warning("a peer sent wrong bytes", peer=peer.hex(), blob=wanted.blob.hex(), recording=wanted.recording.hex())

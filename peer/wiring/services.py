@@ -127,7 +127,12 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
         lambda: [transfer.to_json() for transfer in fetcher.transfers],
         resolver.states,
         core.materializer.rebuild,
-        lambda: [*(each.problem for each in reports(directory)), *filter(None, [core.materializer.problem]), *policies.problems()],
+        lambda: [
+            *(each.problem for each in reports(directory)),
+            *filter(None, [core.materializer.problem]),
+            *policies.problems(),
+            *fetcher.problems(),
+        ],
         store.health,
         belonging.acquaintance.pending,
         belonging.acquaintance.conflicts,
