@@ -150,7 +150,7 @@ async def test_a_hive_that_the_hub_does_not_make_is_shown_and_not_asked_for_agai
 
 async def test_a_restart_finds_its_own_swarm_again_and_a_lost_one_is_registered_anew(scene: Scene) -> None:
     async with scene.alpha.asking():
-        await until(lambda: scene.hub.calls["GET /map/peers/{id}"])
+        await until(scene.alpha.cache.exists)
     first = list(scene.hub.swarms)
     scene.alpha.cache.unlink()  # Forgotten here, known there: 409, then found by its address.
     async with scene.alpha.asking() as resolver:
