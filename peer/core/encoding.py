@@ -8,6 +8,7 @@ Tags and keys that are not text are refused while reading, not afterwards: with 
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NoReturn
 
 import cbor2
@@ -19,6 +20,8 @@ Value = None | bool | int | bytes | str | list["Value"] | dict[str, "Value"]
 DEPTH_MAX = 16
 INTEGER_MAX = 2**64 - 1
 INTEGER_MIN = -(2**64)
+HEADS_KEPT = 4096
+"""The begins of bytes of so many lengths are remembered."""
 
 
 class _NoTags(dict[int, Callable[[object, bool], object]]):
@@ -80,8 +83,19 @@ def head_size(number: int) -> int:
 
 
 def array_head(length: int) -> bytes:
-    """What an array of up to 65535 values begins with: written in front of encoded values it makes one of them."""
-    return _dumps([None] * length)[: head_size(length)]
+    """What an array of that many values begins with: written in front of encoded values it makes one value of them."""
+    return _head(0x80, length)
+
+
+@lru_cache(maxsize=HEADS_KEPT)
+def bytes_head(length: int) -> bytes:
+    """What bytes of that length begin with."""
+    return _head(0x40, length)
+
+
+def _head(kind: int, number: int) -> bytes:
+    size = head_size(number) - 1
+    return bytes((kind | number,)) if size == 0 else bytes((kind | (23 + size.bit_length()),)) + number.to_bytes(size, "big")
 
 
 def decode_fields(data: bytes) -> object:

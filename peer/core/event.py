@@ -51,14 +51,22 @@ class Header(NamedTuple):
 class Event:
     """A header with its exact bytes, its id, and its body."""
 
-    __slots__ = ("body", "header", "header_bytes", "id")
+    __slots__ = ("_header", "body", "header_bytes", "id")
 
-    def __init__(self, header: Header, header_bytes: bytes, event_id: EventId, body: bytes) -> None:
-        """Parts that belong together: see `read_event` and `link_event`, which make sure of it."""
-        self.header = header
+    def __init__(self, header: Header | None, header_bytes: bytes, event_id: EventId, body: bytes) -> None:
+        """Parts that belong together: see `read_event`, `link_event` and `held_event`, which make sure of it."""
+        self._header = header
         self.header_bytes = header_bytes
         self.id = event_id
         self.body = body
+
+    @property
+    def header(self) -> Header:
+        """What its header says. What only passes through, on its way from the own store to others, is not decoded."""
+        header = self._header
+        if header is None:
+            header = self._header = Header(*decode_trusted(self.header_bytes))  # type: ignore[misc]
+        return header
 
     def __repr__(self) -> str:
         """Enough to find it."""
@@ -117,7 +125,7 @@ def read_event(header_bytes: bytes, body: bytes) -> Event:
 
 def held_event(header_bytes: bytes, event_id: EventId, body: bytes) -> Event:
     """The event with these parts, out of the own store: it was checked when it came, and is not checked again."""
-    return Event(Header(*decode_trusted(header_bytes)), header_bytes, event_id, body)  # type: ignore[misc]
+    return Event(None, header_bytes, event_id, body)
 
 
 def link_event(  # noqa: PLR0913  (the fields of a header)

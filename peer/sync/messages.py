@@ -49,6 +49,7 @@ from peer.sync.membership import JoinRefused as JoinRefused  # noqa: PLC0414
 from peer.sync.membership import JoinRequest as JoinRequest  # noqa: PLC0414
 from peer.sync.membership import Member as Member  # noqa: PLC0414
 from peer.sync.membership import Offer as Offer  # noqa: PLC0414
+from peer.sync.run_frames import read_run_frame
 
 INCARNATION_SIZE = 16
 VERSIONS_MAX = 16
@@ -226,6 +227,9 @@ def decode_message(frame: bytes) -> Message:
     """The message in `frame`. Raises `MalformedFrameError` or `LimitExceededError`."""
     if len(frame) > limits.FRAME_SIZE_MAX:
         raise LimitExceededError(f"a frame of {len(frame)} bytes; {limits.FRAME_SIZE_MAX} are allowed")
+    run = read_run_frame(frame)
+    if run is not None:
+        return Events(*run)
     try:
         fields = decode(frame, depth_max=limits.FRAME_DEPTH_MAX)
     except NotCanonicalError as error:

@@ -13,9 +13,10 @@ from peer.core.interfaces import Commit, Replica
 from peer.core.run import Run
 from peer.sync import limits
 from peer.sync.effects import EventsFound, FindEvents, FindPurpose, ReadRuns, RunsRead
-from peer.sync.messages import Events, Unknown, Unwant, Want, encode_message
+from peer.sync.messages import Unknown, Unwant, Want
 from peer.sync.outbox import Outbox
 from peer.sync.questions import Questions
+from peer.sync.run_frames import write_run_frame
 
 LogKey = tuple[GroupId, LogId]
 
@@ -225,7 +226,9 @@ class PushSide:
 
     def _send(self, key: LogKey, flow: _Flow, run: Run) -> bool:
         """Send `run`; False if there is not enough credit."""
-        frame = encode_message(Events(*key, run.signature, tuple((event.header_bytes, event.body) for event in run.events)))
+        if run.size > self._credit:
+            return False
+        frame = write_run_frame(*key, run)
         if len(frame) > self._credit:
             return False
         self._credit -= len(frame)

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from peer.core import chain, encoding, event, group
+from peer.sync import run_frames
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
 from tests.unit.core import test_chain as chains
 from tests.unit.core import test_encoding as encodings
 from tests.unit.core import test_event as events
 from tests.unit.core import test_group as groups
 from tests.unit.core import test_run as runs
+from tests.unit.sync import test_run_frames as frames
 
 
 def ignore_the_checksum_of_an_invitation(patch: pytest.MonkeyPatch) -> None:
@@ -59,6 +61,11 @@ def take_any_ref_in_a_row(patch: pytest.MonkeyPatch) -> None:
     change(patch, chain._are_in_range, ("set(map(type, refs)) <= {bytes}", "True"))
 
 
+def take_frames_with_something_behind(patch: pytest.MonkeyPatch) -> None:
+    """A frame with a run may be longer than what it says."""
+    change(patch, run_frames.read_run_frame, ("    if len(frame) != len(_BEGIN)", "    if False and len(frame) != len(_BEGIN)"))
+
+
 def encodings_are_the_only_ones(_folder: Path) -> None:
     """Other encodings of good values are refused."""
     for what in ("an integer in more bytes than needed", "a length in more bytes than needed", "a trailing byte", "true in two bytes"):
@@ -87,6 +94,7 @@ MUTANTS = (
     Mutant(leave_out_the_links_of_a_row, lambda _folder: chains.test_an_event_that_does_not_follow_is_refused({"previous": chains.ID})),
     Mutant(take_bodies_for_those_of_a_row, lambda _folder: chains.test_bodies_that_have_changed_places_are_refused()),
     Mutant(take_any_ref_in_a_row, lambda _folder: chains.test_a_wrong_field_in_a_chain_that_is_linked_well_is_refused(2, "refs", ["x" * 32])),
+    Mutant(take_frames_with_something_behind, lambda _folder: frames.test_another_encoding_of_a_good_frame_is_refused(frames.GOOD + b"\0")),
     Mutant(take_a_body_for_its_header, lambda _folder: runs.test_a_run_is_refused_as_a_whole_where("two bodies have changed places")),
 )
 
