@@ -40,7 +40,7 @@ class SiteStatus(NamedTuple):
     frontier: bytes
     """`frontier_digest` of what it holds: equal at two sites that hold the same."""
     disk_free: int
-    """Bytes."""
+    """For so many bytes of recordings there is room."""
     disk_total: int
     """Bytes."""
 

@@ -137,6 +137,12 @@ class Config(BaseSettings):
     cache_bytes: int = Field(
         2**30, ge=0, description="How many bytes of recordings to keep for sites that exchange them through this one, beside what is wanted here."
     )
+    take_copies: bool = Field(
+        default=True, description="Whether this site takes copies of recordings of which a group has fewer than it wants, where there is room."
+    )
+    copies_after: float = Field(
+        60, ge=0, description="Seconds for which a recording must have had too few copies before a site that is chosen for it takes one."
+    )
     gossip: GossipSection = Field(default_factory=GossipSection, description="How members tell one another where members can be dialled.")
     hub: HubSection = Field(default_factory=HubSection, description="Whether this peer is a hub for others.")
     tailscale: TailscaleSection = Field(default_factory=TailscaleSection, description="The daemon of a WireGuard mesh on this machine.")

@@ -38,7 +38,7 @@ from peer.wiring.ingesting import open_watches
 from peer.wiring.lasting import lasting
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
-from peer.wiring.neighbourhood import make_agreement, make_site_service
+from peer.wiring.neighbourhood import make_agreement, make_placing, make_site_service
 from peer.wiring.relaying import make_serving
 from peer.wiring.resolving import make_resolving
 from peer.wiring.services import make_services
@@ -93,7 +93,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
     """
     async with opened_core(directory, damage, old_may_answer=True) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
-        sites = make_site_service(core, directory, lambda: links)
+        sites = make_site_service(core, directory, config, lambda: links)
         agreement = make_agreement(core, lambda: links)
         gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver), sites)
         asked = HubSourceParts(config, directory, core, lambda: links, gossip.record)
@@ -106,7 +106,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
         local = await open_bytes_database(stack, directory)
-        movers = await make_movers(stack, directory, config, core, (local, sources))
+        placing = make_placing(core, directory, config, sites.seen, lambda: fetching)
+        movers = await make_movers(stack, directory, config, core, (local, sources, placing))
         fetching, showing = movers.fetching, movers.showing
         hub = await open_hub(stack, directory, config)
         watches = await open_watches(stack, directory)
@@ -132,6 +133,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             lasting(fetching.run, _warn),
             sources.bandwidth.run(),
             lasting(movers.policies.run, _warn),
+            lasting(placing.run, _warn),
             lasting(showing.run, _warn),
             lasting(sites.run, _warn),
             lasting(agreement.run, _warn),

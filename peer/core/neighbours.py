@@ -20,7 +20,7 @@ class SiteSeen(NamedTuple):
     is_equal: bool
     """True if it holds what this site holds."""
     disk_free: int
-    """Bytes."""
+    """For so many bytes of recordings there is room."""
     disk_total: int
     """Bytes."""
     via: PeerId

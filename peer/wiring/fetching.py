@@ -13,6 +13,7 @@ from peer.core.interfaces import WantedBlob
 from peer.core.wishes import Wishing
 from peer.logs import get_log
 from peer.operations.fetching import Around, Fetching
+from peer.operations.placing import Placing
 from peer.operations.policies import Policies
 from peer.operations.reconciling import Surroundings
 from peer.operations.repairing import Repairing
@@ -43,10 +44,10 @@ class Movers(NamedTuple):
 
 
 async def make_movers(
-    stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, local: tuple[BytesDatabase, BlobSources]
+    stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, local: tuple[BytesDatabase, BlobSources, Placing]
 ) -> Movers:
-    """`local` is what this site remembers of its own, and where bytes may be had."""
-    (bytes_database, sources) = local
+    """`local` is what this site remembers of its own, where bytes may be had, and the copies that it takes."""
+    (bytes_database, sources, placing) = local
     replica = core.store.replica
     tree = RecordingTree(directory.recordings, core.blobs, core.views, replica.whole)
     showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
@@ -56,7 +57,7 @@ async def make_movers(
     asked = Asked(core.views, kept, await kept.asked())
     policies = await _policies(bytes_database, config, core, lambda: fetching.touched(frozenset()))
     repairing = Repairing(core.blobs)
-    wishings: list[Wishing] = [repairing, asked, policies]
+    wishings: list[Wishing] = [repairing, asked, placing, policies]
     around = Around(
         sources.of_group,
         lambda group, recording: showing.touched({(group, recording)}),

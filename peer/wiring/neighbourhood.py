@@ -3,10 +3,16 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 from gossip.site_service import Clocks, Disk, SiteService
 from materializer.agreement import Agreement
+from materializer.summaries import Summaries
 from peer import __version__
+from peer.config import Config
+from peer.operations.fetching import Fetching
+from peer.operations.placing import Placing, PlacingParts
+from peer.operations.sites import Seen
 from peer.store.directory import DataDirectory
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.links import PeerLinks
@@ -18,15 +24,31 @@ def make_agreement(core: Core, links: Callable[[], PeerLinks]) -> Agreement:
     return Agreement(core.database, core.store, core.store.replica, links, link_time_ms)
 
 
-def make_site_service(core: Core, directory: DataDirectory, links: Callable[[], PeerLinks]) -> SiteService:
+def disk_of(core: Core, directory: DataDirectory, config: Config) -> Disk:
+    """For how many bytes of recordings there is room: for none where this site takes no copies for others."""
+    try:
+        state = os.statvfs(directory.root)
+    except OSError:
+        return Disk(0, 0)  # What a disk has that does not answer; it is told of where it is written.
+    free = max(0, state.f_bavail * state.f_frsize - core.blobs.free_floor)
+    return Disk(free if config.take_copies else 0, state.f_blocks * state.f_frsize)
+
+
+def make_placing(core: Core, directory: DataDirectory, config: Config, seen: Seen, fetching: Callable[[], Fetching]) -> Placing:
+    """The copies that this site takes; `seen` tells how others are, `fetching` gives who brings them, who is made later."""
+    parts = PlacingParts(
+        core.key.peer_id,
+        core.store.replica,
+        core.views,
+        Summaries(core.database),
+        core.blobs,
+        seen,
+        lambda: disk_of(core, directory, config).free,
+    )
+    return Placing(parts, after_s=config.copies_after, changed=lambda touched: fetching().touched(touched))
+
+
+def make_site_service(core: Core, directory: DataDirectory, config: Config, links: Callable[[], PeerLinks]) -> SiteService:
     """`links` gives the links, which are made later."""
-
-    def disk() -> Disk:
-        try:
-            state = os.statvfs(directory.root)
-        except OSError:
-            return Disk(0, 0)  # What a disk has that does not answer; it is told of where it is written.
-        return Disk(state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize)
-
     clocks = Clocks(link_time_ms, lambda: time.time_ns() // 1_000_000)
-    return SiteService(core.key, __version__, core.store.replica, links, disk, clocks)
+    return SiteService(core.key, __version__, core.store.replica, links, partial(disk_of, core, directory, config), clocks)
