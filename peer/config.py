@@ -30,7 +30,7 @@ from peer.core.endpoint import (
 )
 from peer.core.names import check_name, is_name
 from peer.errors import ConfigError, NameInvalidError
-from peer.sections import STATIC_PEERS_MAX, GossipSection, HubSection, HubSourceSection, StaticPeer, TailscaleSection, WatchSection
+from peer.sections import STATIC_PEERS_MAX, DiskSection, GossipSection, HubSection, HubSourceSection, StaticPeer, TailscaleSection, WatchSection
 
 CONFIG_FILE = "config.toml"
 LISTEN_DEFAULT = "0.0.0.0:7850"
@@ -146,6 +146,7 @@ class Config(BaseSettings):
     gossip: GossipSection = Field(default_factory=GossipSection, description="How members tell one another where members can be dialled.")
     hub: HubSection = Field(default_factory=HubSection, description="Whether this peer is a hub for others.")
     tailscale: TailscaleSection = Field(default_factory=TailscaleSection, description="The daemon of a WireGuard mesh on this machine.")
+    disk: DiskSection = Field(default_factory=DiskSection, description="How much of the disk bytes of recordings may take.")
     watch: WatchSection = Field(default_factory=WatchSection, description="How watched folders are looked into.")
     hub_source: HubSourceSection = Field(default_factory=HubSourceSection, description="The hub through which this peer finds others.")
     peers: list[StaticPeer] = Field(

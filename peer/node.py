@@ -14,6 +14,7 @@ from pathlib import Path
 
 from peer import __version__
 from peer.api.server import listening, make_app
+from peer.api.services import Services
 from peer.config import Config, load_config
 from peer.errors import MeshError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
@@ -91,7 +92,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
 
     `damage` is what was found wrong with `log.db` when it was open last.
     """
-    async with opened_core(directory, damage, old_may_answer=True) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+    async with opened_core(directory, damage, old_may_answer=True, disk=config.disk) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
         sites = make_site_service(core, directory, config, lambda: links)
         agreement = make_agreement(core, lambda: links)
@@ -117,10 +118,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving, watches))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, serving, config, links, services, hub)
-        app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
-        admin = await stack.enter_async_context(listening(app, *config.admin_address))
-        write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())
-        stack.callback((directory.root / ADDRESS_FILE).unlink, missing_ok=True)
+        admin = await _listen(stack, directory, config, services)
         core.store.learn_first(links.own_events_learned)
         links_task = tasks.create_task(links.run())
         await asyncio.sleep(0)
@@ -148,6 +146,15 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         fetching.touched(frozenset())
         stack.push_async_callback(_stop, background)
         yield {"peer_id": core.key.peer_id.hex(), "name": config.name, "listen": listen, "admin": admin}
+
+
+async def _listen(stack: AsyncExitStack, directory: DataDirectory, config: Config, services: Services) -> str:
+    """Let the admin API answer, and commands of this machine find it. Its address."""
+    app = make_app(services, host=config.admin_address.host, version=__version__, report=report)
+    admin = await stack.enter_async_context(listening(app, *config.admin_address))
+    write_durably(directory.root / ADDRESS_FILE, f"{admin}\n".encode())
+    stack.callback((directory.root / ADDRESS_FILE).unlink, missing_ok=True)
+    return str(admin)
 
 
 def _warn(event: str, fields: Mapping[str, object]) -> None:

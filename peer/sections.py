@@ -86,6 +86,15 @@ class TailscaleSection(_Section):
         return value
 
 
+class DiskSection(_Section):
+    """How much of the disk bytes of recordings may take."""
+
+    floor_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=0, description="How many bytes of the disk stay free: the history and its tables need room while blobs wait."
+    )
+    quota_bytes: int = Field(default=0, ge=0, description="How many bytes recordings may take, all that the disk has above the floor for 0.")
+
+
 class WatchSection(_Section):
     """How watched folders are looked into."""
 

@@ -20,6 +20,7 @@ from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
 from peer.blobs.files import blob_of, copy_file, files_below, usage_of, write_file
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
 from peer.blobs.soundness import Ledger, NoLedger, Soundness, hash_file
+from peer.blobs.space import Space
 from peer.blobs.streaming import StreamTaker
 from peer.blobs.threads import in_thread
 from peer.core.byte_store import BlobFacts, Usage
@@ -64,13 +65,13 @@ class BlobCheck(NamedTuple):
 class FileBlobStore:
     """A `BlobStore` in a folder."""
 
-    def __init__(self, folder: Path, ledger: Ledger | None = None, *, free_floor: int = 0) -> None:
+    def __init__(self, folder: Path, ledger: Ledger | None = None, *, free_floor: int = 0, quota: int = 0) -> None:
         """`folder` is `blobs` of the data directory; `ledger` keeps how its files were when they were verified.
 
-        `free_floor` bytes of its disk are never used for blobs.
+        `free_floor` bytes of its disk are never used for blobs, nor more than `quota` for them, if that is not 0.
         """
         self.folder = folder
-        self.free_floor = free_floor
+        self.space = Space(free_floor, quota)
         self.incoming = folder / INCOMING
         self.added = 0
         self.removed = 0
@@ -88,6 +89,11 @@ class FileBlobStore:
         """Let the threads end. Nothing may be called afterwards."""
         self.threads.shutdown()
         self._readers.shutdown()
+
+    @property
+    def free_floor(self) -> int:
+        """Bytes of the disk that may not be used now. For threads."""
+        return self.space.floor_of(self.folder)
 
     def path(self, blob: BlobId) -> Path:
         """Where the bytes are, or would be."""

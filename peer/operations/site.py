@@ -112,6 +112,7 @@ class SiteParts(NamedTuple):
     version: str
     blobs: Path
     free_floor: int
+    quota: int | None
     replica: Replica
     views: Views
     links: Links
@@ -277,7 +278,7 @@ class Site:
         return {
             "free_bytes": state.f_bavail * state.f_frsize,
             "floor_bytes": parts.free_floor,
-            "quota_bytes": None,
+            "quota_bytes": parts.quota,
             "used_bytes": self._used_bytes,
             "cache_bytes": parts.cache.used,
             "cache_limit_bytes": parts.cache.limit,

@@ -15,6 +15,7 @@ from peer.blobs.store import FileBlobStore
 from peer.core.identity import GroupId, KeyPair
 from peer.errors import DiskFullError, MeshError
 from peer.logs import get_log
+from peer.sections import DiskSection
 from peer.store.database import open_database
 from peer.store.directory import DataDirectory
 from peer.store.events import SqliteEventStore, opened_event_store
@@ -48,11 +49,14 @@ def now_ms() -> int:
 
 
 @asynccontextmanager
-async def opened_core(directory: DataDirectory, damage: MeshError | None = None, *, old_may_answer: bool = False) -> AsyncIterator[Core]:
+async def opened_core(
+    directory: DataDirectory, damage: MeshError | None = None, *, old_may_answer: bool = False, disk: DiskSection | None = None
+) -> AsyncIterator[Core]:
     """Log, projections and bytes of a directory that the caller has locked.
 
-    With `old_may_answer` projections of other rules do so while new ones are computed.
+    With `old_may_answer` projections of other rules do so while new ones are computed. `disk` says how much of it blobs may take.
     """
+    disk = disk or DiskSection()
     keys = KeyFiles(directory.keys)
     key = keys.peer_key()
     await recover(directory, key, lambda event, fields: _log.warning(event, **fields), damage)
@@ -66,7 +70,7 @@ async def opened_core(directory: DataDirectory, damage: MeshError | None = None,
         materializer = SideBySide(views, store, store.replica.whole)
         ledger = open_ledger(directory.ledger)
         stack.callback(ledger.close)
-        blobs = FileBlobStore(directory.blobs, ledger, free_floor=FREE_FLOOR_BYTES)
+        blobs = FileBlobStore(directory.blobs, ledger, free_floor=disk.floor_bytes, quota=disk.quota_bytes)
         stack.callback(blobs.close)
         await materializer.start(old_may_answer=old_may_answer)
         async with asyncio.TaskGroup() as tasks:

@@ -17,7 +17,7 @@ from peer.operations.provenance import Provenance
 from peer.store.directory import DataDirectory
 from peer.transport.bandwidth import Bandwidth, Way
 from peer.transport.blob_sources import BlobSources
-from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
+from peer.wiring.core import Core, report
 
 
 class Serving(NamedTuple):
@@ -53,7 +53,7 @@ class Serving(NamedTuple):
 def make_serving(stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, movers: tuple[BlobSources, Fetching]) -> Serving:
     """Begin to serve; ends with `stack`. What an earlier process kept for a while goes where `cache_bytes` is 0."""
     sources, fetching = movers
-    cache = PieceCache(directory.cache, config.cache_bytes, free_floor=FREE_FLOOR_BYTES)
+    cache = PieceCache(directory.cache, config.cache_bytes, free_floor=config.disk.floor_bytes)
     provenance = Provenance(core.key.peer_id, core.store.replica, core.views, core.blobs)
     make = partial(PieceRelay, cache, core.blobs, core.views, may_give=provenance.may_give, report=report)
     reader = make(sources.of_group, is_coming=lambda _: False, pace=READING)

@@ -46,7 +46,7 @@ from peer.transport.links import PeerLinks
 from peer.transport.reaching import reach, resync
 from peer.wiring.belonging import Belonging
 from peer.wiring.checking import make_backups, make_verification
-from peer.wiring.core import FREE_FLOOR_BYTES, Core, report
+from peer.wiring.core import Core, report
 from peer.wiring.ingesting import make_ingest
 from peer.wiring.networking import make_network
 from peer.wiring.relaying import Serving
@@ -88,7 +88,7 @@ def make_services(
         policies,
         make_network(config, links),
         *_reading(recordings, serving),
-        *_bags(directory, core, adding, recordings),
+        *_bags(directory, core, adding, recordings, config.disk.floor_bytes),
     )
 
 
@@ -116,7 +116,8 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
         config.name,
         __version__,
         directory.blobs,
-        FREE_FLOOR_BYTES,
+        config.disk.floor_bytes,
+        config.disk.quota_bytes or None,
         store.replica,
         core.views,
         links,
@@ -153,9 +154,9 @@ def _guards(directory: DataDirectory, config: Config) -> tuple[Tokens, AuditFile
     return tokens, AuditFile(directory.audit_log, report), paths
 
 
-def _bags(directory: DataDirectory, core: Core, adding: Adding, recordings: Recordings) -> tuple[Recovering, Exporting]:
+def _bags(directory: DataDirectory, core: Core, adding: Adding, recordings: Recordings, floor: int) -> tuple[Recovering, Exporting]:
     """What goes around recorders and players."""
-    recovering = Recovering(adding, directory.recovering, f"recmesh {__version__}", FREE_FLOOR_BYTES)
+    recovering = Recovering(adding, directory.recovering, f"recmesh {__version__}", floor)
     return recovering, Exporting(recordings, core.blobs, directory.root)
 
 
