@@ -10,6 +10,7 @@ from peer.api.access import access_middleware
 from peer.api.audit import audit_middleware
 from peer.api.backup_routes import BackupRoutes
 from peer.api.bag_routes import BagRoutes
+from peer.api.drop_routes import DropRoutes
 from peer.api.editing_routes import EditingRoutes
 from peer.api.group_routes import GroupRoutes
 from peer.api.hub_routes import HubAdminRoutes
@@ -24,13 +25,15 @@ from peer.api.peer_routes import PeerRoutes
 from peer.api.policy_routes import PolicyRoutes
 from peer.api.problems import Report, problems_middleware
 from peer.api.rate_routes import RateRoutes
+from peer.api.reconcile_routes import ReconcileRoutes
 from peer.api.recording_routes import RecordingRoutes
 from peer.api.retention_routes import RetentionRoutes
 from peer.api.routes import Route, add_routes, read_body
 from peer.api.services import Json, Services
 from peer.api.setting_routes import SettingRoutes
-from peer.api.status_models import Rebuilt, Status, Transfer
+from peer.api.status_models import Rebuilt, Status
 from peer.api.token_routes import TokenRoutes
+from peer.api.transfer_routes import TransferRoutes
 from peer.core.access import Tier
 from peer.errors import ConfigError, PortInUseError
 
@@ -54,7 +57,6 @@ class SiteRoutes:
         """All routes of this file."""
         return (
             Route("GET", "/api/v1/status", self.status, "This peer, its groups, links, transfers, disk, problems", Status, tier=Tier.VIEWER),
-            Route("GET", "/api/v1/transfers", self.transfers, "Bytes on their way here", (Transfer,), tier=Tier.VIEWER),
             Route("POST", "/api/v1/verify", self.verify, "Check log, projections and stored bytes", Verified, Verify, tier=Tier.OPERATOR),
             Route("POST", "/api/v1/rebuild", self.rebuild, "Compute the projections anew", Rebuilt, tier=Tier.OPERATOR),
             Route("GET", "/health/live", self.live, "Whether the process answers", Health, tier=Tier.ANYONE),
@@ -70,10 +72,6 @@ class SiteRoutes:
         """How it is."""
         status = await self._site.status()
         return {**status, "problems": [*_list(status["problems"]), *self._problems(), *self._watch.problems()]}
-
-    async def transfers(self, _: web.Request) -> object:
-        """Bytes on their way here."""
-        return self._site.transfers()
 
     async def verify(self, request: web.Request) -> object:
         """Check what is stored."""
@@ -126,7 +124,10 @@ def all_routes(services: Services, version: str) -> list[Route]:
     routes += MessageRoutes(services.messages).routes()
     routes += RateRoutes(services.rates).routes()
     routes += IngestRoutes(services).routes()
+    routes += TransferRoutes(services).routes()
     routes += [*PolicyRoutes(services).routes(), *NetworkRoutes(services).routes()]
+    routes += ReconcileRoutes(services).routes()
+    routes += DropRoutes(services).routes()
     routes += BagRoutes(services).routes()
     routes += BackupRoutes(services).routes()
     routes += HubAdminRoutes(services).routes()

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from peer.api.bag_services import ExportingService, RecoveringService
+from peer.api.drop_services import DroppingService
 from peer.api.editing_services import EditingService, MachineService, SettingValue
 from peer.api.ingest_services import OpeningService, WatchService
 from peer.api.network_services import NetworkService
 from peer.api.policy_services import PolicyService
+from peer.api.reconcile_services import ReconcilingService
 from peer.api.retention_services import RetainingService
+from peer.api.transfer_services import TransferService
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
 from peer.core.message_order import MessageService, RateService
@@ -215,10 +218,6 @@ class SiteService(Protocol):
         """How it is."""
         ...
 
-    def transfers(self) -> list[Json]:
-        """Bytes on their way here."""
-        ...
-
     async def verify(self, *, deep: bool) -> Json:
         """Check what is stored."""
         ...
@@ -340,8 +339,11 @@ class Services(NamedTuple):
     opening: OpeningService
     watch: WatchService
     policies: PolicyService
+    transfers: TransferService
     network: NetworkService
     messages: MessageService
     rates: RateService
     recovering: RecoveringService
     exporting: ExportingService
+    reconciling: ReconcilingService
+    dropping: DroppingService

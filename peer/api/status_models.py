@@ -2,24 +2,11 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from peer.api.hub_models import HubSummary
 from peer.api.models import Answer, Count, Hex
-
-
-class Transfer(Answer):
-    """Bytes on their way here."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    recording: Hex
-    bytes_done: Count
-    bytes_total: Count
-    rate: Count
-    from_: list[str] = Field(alias="from")
-    state: str
+from peer.api.transfer_models import Transfer
 
 
 class GroupStatus(Answer):

@@ -14,14 +14,31 @@ from typing import Annotated
 import typer
 
 from peer import __version__
-from peer.cli import backup, configuration, demo, group, hub, machine, network, options, peer, policy, recording, site, stored, token, watch
+from peer.cli import (
+    backup,
+    configuration,
+    demo,
+    group,
+    hub,
+    machine,
+    network,
+    options,
+    peer,
+    policy,
+    recording,
+    site,
+    stored,
+    token,
+    transfers,
+    watch,
+)
 from peer.cli.output import plain
 from peer.cli.times import parse_duration
 from peer.errors import ConfigError, MeshError, SomeFailedError, TimedOutError, TransportError
 
 DONE, FAILED, USAGE, NO_PEER, TIMED_OUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 COMPLETE_VARIABLE = "_RECMESH_COMPLETE"
-NOUNS = (site, group, peer, recording, machine, stored, token, hub, backup, configuration, watch, policy, network, demo)
+NOUNS = (site, group, peer, recording, transfers, machine, stored, token, hub, backup, configuration, watch, policy, network, demo)
 EPILOG = (
     "Every command takes --data DIR, --url URL, --token-file FILE, --json, --quiet, --verbose, --timeout 30s and --help, before or after its name."
 )

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import typer
 
-from peer.cli import bags, checking, editing, keeping, opening, options, plotting, reading
+from peer.cli import bags, checking, dropping, editing, keeping, opening, options, plotting, reading, reconciling
 from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
-from peer.cli.output import hint, line, local_time, pairs, plain, print_json, print_json_line, short, show, size, table
+from peer.cli.output import hint, line, local_time, pairs, plain, print_json, short, show, size, table
 from peer.cli.timeline import print_timeline, show_timeline, timeline_length
 from peer.cli.times import parse_time_ns
 from peer.cli.values import show_value
@@ -21,11 +21,9 @@ from peer.core.finding import Order, State
 from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
 
 RECORDINGS = "/api/v1/recordings"
-TRANSFERS = "/api/v1/transfers"
 LIST_PAGE = 500
 POLL_S = 0.1
 SECTION = typer.Typer(rich_markup_mode=None, help="Recordings: named sets of MCAP files, shared with a group.")
-TRANSFERS_SECTION = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Bytes on their way here.")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -41,9 +39,9 @@ def add_commands(app: typer.Typer) -> None:
     keeping.add_commands(SECTION)
     opening.add_commands(SECTION)
     reading.add_commands(SECTION)
-    TRANSFERS_SECTION.callback()(transfers)
+    reconciling.add_commands(SECTION, wait_until_local)
+    dropping.add_commands(SECTION)
     app.add_typer(SECTION, name="recording")
-    app.add_typer(TRANSFERS_SECTION, name="transfers")
 
 
 def add(  # noqa: PLR0913  (the options of the command)
@@ -188,25 +186,6 @@ def fetch(
         raise failed[0]
 
 
-def transfers(*, follow: Annotated[bool, typer.Option("--follow", help="Go on until all are done.")] = False) -> None:
-    """Bytes on their way here."""
-    with connect() as client:
-        answer = client.get(TRANSFERS)
-        if not follow:
-            show(answer, lambda: _print_transfers(answer))
-            return
-        seen: object = None
-        while True:
-            if answer != seen:
-                for each in answer:
-                    _print_transfer(each)
-            if not any(each["state"] in {"waiting", "running"} for each in answer):
-                return
-            seen = answer
-            time.sleep(POLL_S)
-            answer = client.get(TRANSFERS)
-
-
 def wait_until_local(client: AdminClient, answer: Any) -> Any:  # noqa: ANN401  (JSON documents)
     """Wait for the bytes of a recording that is being fetched, as long as --timeout allows; what it is then."""
     timeout_s = options.current.timeout_s
@@ -273,32 +252,6 @@ def _print_recording(answer: dict[str, Any], timeline: Sequence[str]) -> None:
     )
     print_timeline(timeline)
     print_facts(answer)
-
-
-def _print_transfers(answer: list[Any]) -> None:
-    table(
-        ["id", "recording", "done", "of", "rate", "from", "state"],
-        [
-            [
-                short(each["id"]),
-                short(each["recording"]),
-                size(each["bytes_done"]),
-                size(each["bytes_total"]),
-                size(each["rate"]) + "/s",
-                [short(source) for source in each["from"]],
-                each["state"],
-            ]
-            for each in answer
-        ],
-        empty="Nothing on its way.",
-    )
-
-
-def _print_transfer(each: dict[str, Any]) -> None:
-    if options.current.json:
-        print_json_line(each)
-    else:
-        line(f"{short(each['id'])}  {size(each['bytes_done'])} of {size(each['bytes_total'])}  {each['state']}")
 
 
 def _path(recording: str) -> str:

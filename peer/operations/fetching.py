@@ -82,10 +82,12 @@ class Fetching:
         self.queue = TransferQueue(RUNNING_MAX)
         self.held: dict[BlobId, Held] = {}
         """What is not fetched, and why."""
+        self.settings: Mapping[str, str] = {}
+        """What was set for all transfers when this began."""
         self.problem: MeshError | None = None
         """Why nothing arrives, if the reason is here."""
         self._fetches = fetches
-        self._blobs, self._replica, self._kept = stores
+        self._blobs, self._replica, self.kept = stores
         self._wishings = wishings
         self._around = around
         self._wake = asyncio.Event()
@@ -95,10 +97,11 @@ class Fetching:
 
     async def load(self) -> None:
         """Take up what people decided before."""
-        self.held = {held.blob: held for held in await self._kept.held()}
+        self.held = {held.blob: held for held in await self.kept.held()}
         for blob in self.held:
             self.queue.hold(blob)
-        self.queue.paused = PAUSED_SETTING in await self._kept.settings()
+        self.settings = await self.kept.settings()
+        self.queue.paused = PAUSED_SETTING in self.settings
 
     # What changes outside
 
@@ -124,13 +127,13 @@ class Fetching:
 
     async def pause(self) -> None:
         """Fetch nothing until `resume`, over restarts, too."""
-        await self._kept.set(PAUSED_SETTING, "1")
+        await self.kept.set(PAUSED_SETTING, "1")
         self.queue.paused = True
         self._wake.set()
 
     async def resume(self) -> None:
         """Go on."""
-        await self._kept.set(PAUSED_SETTING, None)
+        await self.kept.set(PAUSED_SETTING, None)
         self.queue.paused = False
         self.links_changed()
 
@@ -138,7 +141,7 @@ class Fetching:
         """Do not fetch these, until they are released."""
         since_ms, code, text = time.time_ns() // 1_000_000, error.code if error else "", error.text if error else ""
         held = [Held(wish.file.blob, wish.file.group, wish.file.recording, hold, code, text, since_ms) for wish in wishes]
-        await self._kept.hold(held)
+        await self.kept.hold(held)
         for each in held:
             self.held[each.blob] = each
             self.queue.hold(each.blob)
@@ -150,7 +153,7 @@ class Fetching:
         """Fetch these again, as if nothing had failed."""
         found = [blob for blob in blobs if blob in self.held]
         if found:
-            await self._kept.release(found)
+            await self.kept.release(found)
         for blob in found:
             self.held.pop(blob, None)
             self.queue.release(blob)

@@ -23,7 +23,6 @@ from peer.operations.verification import Verification
 from peer.sync.comparing import Difference
 
 DISK_USAGE_FRESH_S = 30.0
-WAITING_SHOWN_MAX = 100
 
 
 class GroupCounts(Protocol):
@@ -175,7 +174,7 @@ class Site:
             "sites": sites,
             "pending_peers": pending,
             "sources": [{"source": each.source, "state": each.state, "last_error": each.last_error} for each in parts.sources()],
-            "transfers": self.transfers(),
+            "transfers": list(parts.transfers()),
             "gossip": self._gossip(),
             "hub": parts.hub(),
             "disk": await self._disk(),
@@ -235,26 +234,6 @@ class Site:
                 }
             )
         return found
-
-    def transfers(self) -> list[Json]:
-        """Bytes that are on their way, then those that are waited for."""
-        running = list(self._parts.transfers())
-        known = {each["id"] for each in running}
-        waiting: list[Json] = [
-            {
-                "id": wanted.blob.hex(),
-                "group": wanted.group.hex(),
-                "recording": wanted.recording.hex(),
-                "bytes_done": 0,
-                "bytes_total": wanted.size,
-                "rate": 0,
-                "from": [],
-                "state": "waiting",
-            }
-            for wanted in self._parts.fetching.waiting(WAITING_SHOWN_MAX)
-            if wanted.blob.hex() not in known
-        ]
-        return running + waiting
 
     async def verify(self, *, deep: bool) -> Json:
         """Check what is stored, and say what other sites see otherwise."""

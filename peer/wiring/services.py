@@ -15,6 +15,8 @@ from peer.core.identity import EventId, GroupId
 from peer.hub.administration import HubAdministration
 from peer.operations.adding import Adding
 from peer.operations.copies import Copies
+from peer.operations.dropping import Dropping
+from peer.operations.drops import Drops
 from peer.operations.editing import Editing
 from peer.operations.events import Events
 from peer.operations.exporting import Exporting
@@ -29,6 +31,7 @@ from peer.operations.paths import ServerPaths
 from peer.operations.peers import Peers
 from peer.operations.policies import Policies
 from peer.operations.rates import Rates
+from peer.operations.reconciling import Reconciling, Surroundings
 from peer.operations.recordings import Recordings
 from peer.operations.recovering import Recovering
 from peer.operations.retaining import Retaining
@@ -36,6 +39,7 @@ from peer.operations.retention import Retention, SteadyClock
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
 from peer.operations.tokens import Tokens
+from peer.operations.transfers import Transfers
 from peer.operations.wishing import Asked
 from peer.store.audit import AuditFile
 from peer.store.directory import DataDirectory
@@ -46,6 +50,7 @@ from peer.transport.links import PeerLinks
 from peer.transport.reaching import reach, resync
 from peer.wiring.belonging import Belonging
 from peer.wiring.checking import make_backups, make_verification
+from peer.wiring.copies import CopyKeeping
 from peer.wiring.core import Core, report
 from peer.wiring.ingesting import make_ingest
 from peer.wiring.networking import make_network
@@ -55,7 +60,7 @@ from resolver.manual import ManualPeerResolver
 
 Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement]
 Addresses = tuple[ManualPeerResolver, CompositePeerResolver, Belonging]
-Movers = tuple[Fetcher, Fetching, Asked, Policies, Showing, Serving, WatchStore]
+Movers = tuple[Fetcher, Fetching, Asked, Policies, Showing, Surroundings, Serving, WatchStore, CopyKeeping]
 
 
 def make_services(
@@ -63,15 +68,18 @@ def make_services(
 ) -> Services:
     """The use cases, put together."""
     (manual, resolver, belonging), (links, _, _, hub, _) = addresses, neighbourhood
-    _, fetching, asked, policies, showing, serving, watches = movers
+    _, fetching, asked, policies, showing, surroundings, serving, watches, copies = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
     finding = Finding(me, replica, core.blobs, Summaries(core.database), views)
     retention = Retention(views, lambda: store.position, SteadyClock())
-    recordings = Recordings(finding, views, adding, partial(_ask, asked, fetching), retention)
+    recordings = Recordings(finding, views, adding, partial(_ask, asked, fetching, copies.dropping), retention)
     editing = Editing(me, store, replica, views, recordings, retention.may_remove, site=config.name)
+    transfers = Transfers(fetching, lambda: [transfer.to_json() for transfer in movers[0].transfers], serving.bandwidth, (replica, finding.named))
+    drops = Drops(copies.dropping, recordings)
+    looked_at = transfers, Copies(finding, views, core.blobs), drops
     return Services(
-        Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, Copies(finding, views, core.blobs))),
+        Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, looked_at)),
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
         Joining(core.key, store, replica, lambda: links, manual),
         *belonging[:-1],
@@ -86,14 +94,18 @@ def make_services(
         hub,
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         policies,
+        transfers,
         make_network(config, links),
         *_reading(recordings, serving),
         *_bags(directory, core, adding, recordings, config.disk.floor_bytes),
+        Reconciling(surroundings, recordings.find),
+        drops,
     )
 
 
-async def _ask(asked: Asked, fetching: Fetching, group: GroupId, recording: EventId) -> None:
+async def _ask(asked: Asked, fetching: Fetching, dropping: Dropping, group: GroupId, recording: EventId) -> None:
     """Bring the bytes of a recording here, whatever else is decided about them."""
+    await dropping.lift(group, recording)
     await asked.ask(group, recording)
     await fetching.asked(group, recording)
 
@@ -105,11 +117,11 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
     neighbourhood: Neighbourhood,
     addresses: Addresses,
     movers: Movers,
-    copies: Copies,
+    looked_at: tuple[Transfers, Copies, Drops],
 ) -> SiteParts:
     """What there is to be looked at."""
     (_, resolver, belonging), (links, sites, gossip, hub, agreement) = addresses, neighbourhood
-    fetcher, fetching, _, policies, _, serving, _ = movers
+    (transfers, copies, drops), (fetcher, fetching, _, policies, _, _, serving, *_) = looked_at, movers
     me, store = core.key.peer_id, core.store
     return SiteParts(
         me,
@@ -125,7 +137,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
         make_verification(directory, me, core.blobs),
         store.counts,
         lambda: store.failure,
-        lambda: [transfer.to_json() for transfer in fetcher.transfers],
+        transfers.shown,
         resolver.states,
         core.materializer.rebuild,
         lambda: [
@@ -133,6 +145,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
             *filter(None, [core.materializer.problem]),
             *policies.problems(),
             *fetcher.problems(),
+            *drops.problems(),
         ],
         store.health,
         belonging.acquaintance.pending,
