@@ -1,4 +1,4 @@
-"""Reasons for which bytes come here that need no rules: everything is kept, or a person asked."""
+"""The reason for which bytes come here that needs no rules: a person asked."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -22,19 +22,6 @@ class KeptWishes(Protocol):
     async def forget_asked(self, group: GroupId, recordings: Collection[EventId]) -> None:
         """They are here, or not to come any more."""
         ...
-
-
-class Everything:
-    """All bytes of all recordings."""
-
-    def __init__(self, views: Views) -> None:
-        """`views` says which there are."""
-        self._views = views
-
-    async def wishes(self, group: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
-        """All files."""
-        files = await self._views.wanted_blobs(group, recordings)
-        return [Wish(file, Why.POLICY, PRIORITIES[Why.POLICY], "everything is kept here") for file in files]
 
 
 class Asked:

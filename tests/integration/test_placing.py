@@ -1,4 +1,4 @@
-"""Where a group wants more copies than there are, sites take some: as many as are needed, chosen without a word about it, and others when one goes."""
+"""Where a group wants more copies than there are, sites take some: as many as are needed, and others when one goes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -58,7 +58,7 @@ async def state(peer: RunningPeer, recording: str) -> str:
 async def is_at(peers: dict[str, RunningPeer], recording: str, names: set[str]) -> None:
     """Wait until these sites have it, and see that no others do."""
     async with asyncio.timeout(PATIENCE_S):
-        while not all([await state(peers[name], recording) == "local" for name in names]):
+        while not all([await state(peers[name], recording) == "local" for name in names]):  # noqa: ASYNC110  (another peer)
             await asyncio.sleep(0.01)
     assert {name for name in peers if await state(peers[name], recording) != "remote"} == names
 
