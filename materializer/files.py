@@ -72,6 +72,12 @@ class RecordingTree:
             folders = await self._refresh(group, await self._queries.recording_ids(group))
             await asyncio.to_thread(self._sweep, group, folders)
 
+    async def wrong(self, group: GroupId, recordings: Collection[EventId]) -> list[str]:
+        """Folders of these recordings that are there and are not what they should be: somebody worked on them."""
+        async with self._turn:
+            entries = await self._queries.tree_entries(group, recordings)
+            return await asyncio.to_thread(wrong_folders, self._blobs, self.group_folder(group), [entry for _, entry in entries])
+
     async def _refresh(self, group: GroupId, recordings: Iterable[EventId]) -> set[str]:
         """The names of the folders that these recordings have, or may have one day."""
         folders: set[str] = set()
@@ -92,11 +98,11 @@ class RecordingTree:
     def _place(self, group: GroupId, recording: EventId, entry: TreeEntry) -> None:
         folder = self._folder(group, entry)
         manifest = entry.manifest
-        if manifest is None or not all(self._blobs.has(file.blob) for file in stored_files(manifest).values()):
+        if manifest is None or not _has_all(self._blobs, manifest):
             if os.path.lexists(folder):
                 self._remove(folder)
             return
-        if any(self._is_right(folder, manifest, layout) for layout in layouts(manifest)):
+        if any(_is_right(self._blobs, folder, manifest, layout) for layout in layouts(manifest)):
             return
         aside = self._root / ASIDE / recording.hex()
         _delete(aside)
@@ -123,17 +129,6 @@ class RecordingTree:
             if not _reflink(original, path):
                 path.symlink_to(original.resolve())
 
-    def _is_right(self, folder: Path, manifest: Manifest, layout: Layout) -> bool:
-        try:
-            if folder.is_symlink() or {path.name for path in folder.iterdir()} != layout.names:
-                return False
-            for name in layout.names - layout.stored.keys():
-                if (folder / name).is_symlink() or not is_as_written(manifest, name, (folder / name).read_bytes()):
-                    return False
-            return all(_is_same(folder / name, self._blobs.path(file.blob), file.size) for name, file in layout.stored.items())
-        except OSError:
-            return False
-
     def _remove_former(self, recording: EventId, folder: Path, name: str) -> None:
         """Take away what a recording that has `folder` now had before: the plain name, which was its own until an older one of that name came."""
         former = folder.with_name(checked(name))
@@ -159,6 +154,39 @@ class RecordingTree:
         for folder in home.iterdir():
             if folder.name not in wanted and _said_in(folder, "group") == group:
                 self._remove(folder)
+
+
+def wrong_folders(blobs: BlobStore, home: Path, entries: Iterable[TreeEntry]) -> list[str]:
+    """Folders in that of a group that are there, and are not what they should be by `entries`."""
+    found = []
+    for entry in entries:
+        folder, manifest = home / checked(entry.folder), entry.manifest
+        if manifest is None or not os.path.lexists(folder) or not _has_all(blobs, manifest):
+            continue
+        if not any(_is_right(blobs, folder, manifest, layout) for layout in layouts(manifest)):
+            found.append(str(folder))
+    return found
+
+
+def find_group_folder(root: Path, group: GroupId) -> Path:
+    """The folder of a group whose name is not known; one that does not exist where there is none."""
+    return next(root.glob(f"*-{group.hex()[:SHORT_DIGITS]}"), root / group.hex())
+
+
+def _has_all(blobs: BlobStore, manifest: Manifest) -> bool:
+    return all(blobs.has(file.blob) for file in stored_files(manifest).values())
+
+
+def _is_right(blobs: BlobStore, folder: Path, manifest: Manifest, layout: Layout) -> bool:
+    try:
+        if folder.is_symlink() or {path.name for path in folder.iterdir()} != layout.names:
+            return False
+        for name in layout.names - layout.stored.keys():
+            if (folder / name).is_symlink() or not is_as_written(manifest, name, (folder / name).read_bytes()):
+                return False
+        return all(_is_same(folder / name, blobs.path(file.blob), file.size) for name, file in layout.stored.items())
+    except OSError:
+        return False
 
 
 def _is_same(path: Path, blob: Path, size: int) -> bool:

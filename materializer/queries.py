@@ -11,6 +11,7 @@ from materializer.holding import read_holders
 from materializer.manifest import Manifest, file_names, folder_name, merge_topics, summed
 from materializer.own import parts_of, recording_named
 from materializer.recordings import COMPLETE, Attachment, Chunk, Parts, final_parts, judge
+from materializer.strays import read_stray_receipts
 from materializer.tables import Place, Row, find_recording, projected_rows, read_digests, read_finalize, read_parts, recompute_digests
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
@@ -117,6 +118,10 @@ class Projections:
     async def holders(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
         """As `Views.holders`."""
         return await self._views.read(lambda connection: read_holders(connection, place, blobs) if (place := group_place(connection, group)) else {})
+
+    async def stray_receipts(self, group: GroupId) -> Mapping[BlobId, AbstractSet[PeerId]]:
+        """Who says to hold blobs that no file of the group has; some of them where there are many."""
+        return await self._views.read(lambda connection: read_stray_receipts(connection, group))
 
     async def has_blob(self, group: GroupId, blob: BlobId) -> bool:
         """True if a recording of the group has a file with these bytes, or with this piece list."""

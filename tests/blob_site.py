@@ -22,6 +22,7 @@ from peer.core.control import Role
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import WantedBlob
 from peer.core.roster import Member, Roster
+from peer.transport.bandwidth import Bandwidth
 from peer.transport.blob_client import BlobClient
 from peer.transport.blob_routes import BlobRoutes
 from peer.transport.channel import NO_RULES, protected
@@ -70,7 +71,10 @@ class Site:
         self.asked: list[Asked] = []
         self.requests = 0
         self.endpoint = ""
-        self.routes = BlobRoutes(ReplicaOfSite(members), store, (self._blob_in_group, self._blob_in_group), RequestVerifier(SERVER.peer_id))
+        self.bandwidth = Bandwidth()
+        self.routes = BlobRoutes(
+            ReplicaOfSite(members), store, (self._blob_in_group, self._blob_in_group), RequestVerifier(SERVER.peer_id), (self.bandwidth, None)
+        )
 
     async def add(self, path: Path, group: GroupId = GROUP) -> BlobFacts:
         facts = await self.store.ingest(path, take="copy")
@@ -133,7 +137,7 @@ class FileSource:
 
     def __init__(self, files: Mapping[BlobId, Path], *, flip: Sequence[int] = (), ends_at: int | None = None, peer: PeerId = SERVER.peer_id) -> None:
         """`flip`: offsets of bytes that are given wrongly; `ends_at`: where it stops."""
-        self.peer_id = SERVER.peer_id
+        self.peer_id = peer
         self.asked: list[Asked] = []
         self._files, self._flip, self._ends_at = files, flip, ends_at
 

@@ -96,6 +96,7 @@ class Soundness:
         self.ledger = ledger
         self.damaged = set(ledger.damaged())
         """May be looked at by all."""
+        self._doubted = set[BlobId]()
         self._notes: OrderedDict[BlobId, FileNote] = OrderedDict()
         self._turn = threading.Lock()
 
@@ -106,6 +107,8 @@ class Soundness:
         """
         with self._turn:
             note = self._notes.get(blob)
+        if blob in self._doubted:
+            return None
         if note is None:
             note = self.ledger.get(blob)
             if note is not None:
@@ -116,6 +119,7 @@ class Soundness:
         """Its bytes were hashed while its file was in `state`."""
         note = _seen(state, is_sound=is_sound)
         self._remember(blob, note)
+        self._doubted.discard(blob)
         self.ledger.note(blob, note)
         (self.damaged.discard if is_sound else self.damaged.add)(blob)
 
@@ -125,12 +129,11 @@ class Soundness:
             self._notes.pop(blob, None)
         self.ledger.forget(blob)
         self.damaged.discard(blob)
+        self._doubted.discard(blob)
 
     def doubt(self, blob: BlobId) -> None:
-        """Whatever was noted, let it be hashed again."""
-        with self._turn:
-            self._notes.pop(blob, None)
-        self.ledger.forget(blob)
+        """Whatever was noted, let it be hashed before anybody gets more of it."""
+        self._doubted.add(blob)
 
     def _remember(self, blob: BlobId, note: FileNote) -> None:
         with self._turn:

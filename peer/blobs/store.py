@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from peer.blobs.digest import Digests
 from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
-from peer.blobs.files import blob_of, copy_file, files_below, usage_of, write_file
+from peer.blobs.files import blob_of, files_below, usage_of, write_file
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
 from peer.blobs.soundness import Ledger, NoLedger, Soundness, hash_file
 from peer.blobs.space import Space
@@ -126,9 +126,11 @@ class FileBlobStore:
         return known if known is not None else await self._check_within(blob)
 
     async def check(self, blob: BlobId) -> bool:
-        """Hash it again, whatever is known of it: somebody was given wrong bytes. True if it is sound."""
-        await in_thread(self._readers, lambda _: self._soundness.doubt(blob))
-        return await self._check_within(blob)
+        """Hash it again, whatever is known of it. Nobody gets any of it meanwhile. True if it is sound."""
+        if not self.path(blob).exists():
+            return False
+        self._soundness.doubt(blob)
+        return await self._check_within(blob, None)
 
     def came(self, group: GroupId, blob: BlobId) -> bool:
         """True if members of `group` gave these bytes to this site."""
@@ -195,13 +197,6 @@ class FileBlobStore:
         if known:  # That changes the file only for those who ask when it was changed.
             self._soundness.note(blob, original.stat(), is_sound=True)
 
-    def seed(self, blob: BlobId) -> None:
-        """Begin a download of a damaged blob with what is here of it: then only those pieces travel that are wrong. For threads."""
-        partial = self.begin(blob)
-        with disk_errors(f"blob {blob.hex()}"), contextlib.suppress(FileNotFoundError, FileExistsError):
-            if not partial.exists():
-                copy_file(self.path(blob), partial)
-
     @property
     def has_leftovers(self) -> bool:
         """True if something in `incoming` was begun and not ended."""
@@ -228,6 +223,10 @@ class FileBlobStore:
             yield BlobCheck(blob, self.path(blob), "blob_missing")
         for blob in await in_thread(self.threads, lambda _: self.unfinished()):
             yield BlobCheck(blob, self.partial(blob), "blob_unfinished")
+
+    def was_here(self, blob: BlobId) -> bool:
+        """True if it was here, or on its way, and was not removed by whoever may. For threads."""
+        return self._soundness.ledger.get(blob) is not None or blob in self._soundness.ledger.begun()
 
     def missing(self, expected: Iterable[BlobId] = ()) -> list[BlobId]:
         """Which blobs were here, or are `expected`, and have no file. For threads."""
@@ -346,13 +345,13 @@ class FileBlobStore:
         except FileNotFoundError:
             return None
 
-    async def _check_within(self, blob: BlobId) -> bool:
-        """Whether it is sound, if that is known soon: one check of a blob at a time, however many ask."""
+    async def _check_within(self, blob: BlobId, wait_s: float | None = CHECK_WAIT_S) -> bool:
+        """Whether it is sound, if that is known in time: one check of a blob at a time, however many ask."""
         check = self._checks.get(blob)
         if check is None:
             check = self._checks[blob] = asyncio.create_task(self._check_alone(blob))
             check.add_done_callback(lambda _: self._checks.pop(blob))
-        await asyncio.wait([check], timeout=CHECK_WAIT_S)
+        await asyncio.wait([check], timeout=wait_s)
         return check.result() if check.done() and not check.cancelled() else False
 
     async def _check_alone(self, blob: BlobId) -> bool:

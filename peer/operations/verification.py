@@ -14,6 +14,7 @@ WHAT = {
     "blob_missing": "these bytes were here and are gone",
     "blob_unreadable": "these bytes cannot be read",
     "blob_misplaced": "this file has no business here",
+    "folder_differs": "this folder of the readable tree is not what was recorded; nothing else is damaged by that",
     "blob_unfinished": "these bytes were on their way here, and what had come of them is gone",
 }
 
@@ -81,12 +82,14 @@ class Verification:
         peer: PeerId,
         checks: Sequence[Callable[[], Awaitable[Checked]]],
         recordings: Callable[[], Awaitable[Sequence[RecordingView]]],
+        folders: Callable[[], Awaitable[Sequence[str]]],
         blobs: CheckableBlobs,
     ) -> None:
-        """`checks` look at the databases; `recordings` tells which bytes there ought to be."""
+        """`checks` look at the databases; `recordings` tells which bytes there ought to be, `folders` which of the readable tree are wrong."""
         self._peer = peer
         self._checks = checks
         self._recordings = recordings
+        self._folders = folders
         self._blobs = blobs
 
     async def verify(self, *, deep: bool) -> Json:
@@ -107,6 +110,7 @@ class Verification:
                 checked["blobs"] += 1
                 if each.code:
                     problems.append(_problem(each.code, each.path))
+            problems += [_problem("folder_differs", folder) for folder in (await self._folders() if recordings else [])]
         else:
             for view in recordings:
                 for file in (*view.chunks, *view.attachments):
@@ -127,5 +131,5 @@ class Verification:
         return "" if found == size else "blob_corrupt"
 
 
-def _problem(code: str, path: Path) -> Json:
+def _problem(code: str, path: Path | str) -> Json:
     return {"code": code, "what": WHAT[code], "where": str(path)}

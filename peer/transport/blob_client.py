@@ -1,7 +1,7 @@
 """Asking another peer for bytes over HTTP. What it says is believed about nothing: sizes are bounded here, hashes are checked by whoever asked."""
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +9,7 @@ import aiohttp
 from yarl import URL
 
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
-from peer.errors import HandshakeFailedError, NotAMemberError, TransportError
+from peer.errors import BlobAbsentError, HandshakeFailedError, NotAMemberError, TransportError
 from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.pinning import Dialled
 from peer.transport.signatures import NONCE_CHARACTERS_MAX, NONCE_HEADER, Request, sign_request
@@ -23,6 +23,9 @@ NONCES_MAX = 16
 ERROR_SIZE_MAX = 4096
 HERE_ONLY = "relay=no"
 """The query that asks for no more than what is there."""
+
+CHECK_AGAIN = "check=yes"
+"""The query of a HEAD that asks to hash a blob again: what came of it was wrong."""
 
 READ_BUFFER_SIZE = 1024 * 1024
 
@@ -53,13 +56,13 @@ class BlobClient:
         """Whose bytes these are."""
         return self._peer
 
-    async def __aenter__(self) -> Self:
-        return self
-
     @property
     def asks_others(self) -> bool:
         """It may, unless it is told not to."""
         return True
+
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
@@ -95,24 +98,33 @@ class BlobClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransportError(f"peer {self._peer.hex()} at {self._url}: {error or type(error).__name__}") from error
 
+    async def doubt(self, group: GroupId, blob: BlobId) -> None:
+        """Say that the bytes which came of a blob are wrong: an honest peer hashes it again. Raises `TransportError` where it cannot be told."""
+        target = f"/sync/v1/groups/{group.hex()}/blobs/{blob.hex()}?{CHECK_AGAIN}"
+        try:
+            await _finish(await self._send("HEAD", target, {}))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransportError(f"peer {self._peer.hex()} at {self._url}: {error or type(error).__name__}") from error
+
     async def _ask(self, target: str, start: int, stop: int) -> aiohttp.ClientResponse:
-        for _ in range(TRIES_MAX):
-            if self._session.closed:
-                raise TransportError(f"peer {self._peer.hex()} is not asked at {self._url} any more")
-            nonce = self._nonces.popleft() if self._nonces else ""
-            asked = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-            headers = sign_request(self._key, self._peer, nonce, Request("GET", target, asked))
-            response = await self._session.get(self._url.join(URL(target)), headers=headers, allow_redirects=False)
-            self._remember_nonce(response)
-            if response.status != 401:  # noqa: PLR2004
-                break
-            await _finish(response)
-        else:
-            raise HandshakeFailedError(f"peer {self._peer.hex()} does not accept our signature")
+        response = await self._send("GET", target, {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"})
         if response.status != 206 or response.content_length != stop - start:  # noqa: PLR2004
             await _finish(response)
             raise self._refused(response)
         return response
+
+    async def _send(self, method: str, target: str, asked: Mapping[str, str]) -> aiohttp.ClientResponse:
+        for _ in range(TRIES_MAX):
+            if self._session.closed:
+                raise TransportError(f"peer {self._peer.hex()} is not asked at {self._url} any more")
+            nonce = self._nonces.popleft() if self._nonces else ""
+            headers = sign_request(self._key, self._peer, nonce, Request(method, target, asked))
+            response = await self._session.request(method, self._url.join(URL(target)), headers=headers, allow_redirects=False)
+            self._remember_nonce(response)
+            if response.status != 401:  # noqa: PLR2004
+                return response
+            await _finish(response)
+        raise HandshakeFailedError(f"peer {self._peer.hex()} does not accept our signature")
 
     def _remember_nonce(self, response: aiohttp.ClientResponse) -> None:
         nonce = response.headers.get(NONCE_HEADER, "")
@@ -124,7 +136,7 @@ class BlobClient:
             case 403:
                 return NotAMemberError(f"peer {self._peer.hex()} does not know us as a member")
             case 404:
-                return TransportError(f"peer {self._peer.hex()} does not have the blob")
+                return BlobAbsentError(f"peer {self._peer.hex()} does not have the blob")
             case status:
                 return TransportError(f"peer {self._peer.hex()} answers {status} where the bytes asked for should come")
 

@@ -11,8 +11,9 @@ import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from aiohttp import web
 
@@ -21,7 +22,8 @@ from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.relaying import BlobRelay, WantedPart
 from peer.errors import HandshakeFailedError, LimitExceededError
-from peer.transport.blob_client import HERE_ONLY
+from peer.transport.bandwidth import Bandwidth, Way
+from peer.transport.blob_client import CHECK_AGAIN, HERE_ONLY
 from peer.transport.signatures import NONCE_HEADER, Request, RequestVerifier
 
 PATH = "/sync/v1/groups/{group:[0-9a-f]{64}}/blobs/{blob:[0-9a-f]{64}}"
@@ -34,6 +36,12 @@ ANSWERS_PER_PEER_MAX = 16
 BLOCK_SIZE = 256 * 1024
 """Bytes that are read at a time where the kernel cannot send the file itself."""
 
+CHECK_AGAIN_S = 600.0
+"""Who says that it was given wrong bytes lets a blob be hashed again, one at a time; each of them once in so long, whoever says so."""
+
+CHECKED_MAX = 1024
+"""Blobs of which it is remembered when that was."""
+
 SLICE_SIZE = 8 * 1024 * 1024
 """Bytes that the disk is asked for ahead."""
 
@@ -43,7 +51,18 @@ SLOWEST_RATE = 16 * 1024
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)
 
+Let = Callable[[int, asyncio.Timeout], Awaitable[int]]
+"""Waits until some of so many bytes may be sent, and makes up for the time in a deadline; how many."""
+
 BlobInGroup = Callable[[GroupId, BlobId], Awaitable[bool]]
+
+
+class CheckableBlobs(BlobStore, Protocol):
+    """Blobs that can be hashed again."""
+
+    async def check(self, blob: BlobId) -> bool:
+        """Hash it again, whatever is known of it. True if it is sound."""
+        ...
 
 
 class RangeError(ValueError):
@@ -71,18 +90,26 @@ class BlobRoutes:
     """The blob routes of a peer's listener."""
 
     def __init__(
-        self, replica: Replica, blobs: BlobStore, access: tuple[BlobInGroup, BlobInGroup], verifier: RequestVerifier, relay: BlobRelay | None = None
+        self,
+        replica: Replica,
+        blobs: CheckableBlobs,
+        access: tuple[BlobInGroup, BlobInGroup],
+        verifier: RequestVerifier,
+        ways: tuple[Bandwidth, BlobRelay | None],
     ) -> None:
         """`access` tells whether a blob, which may be a piece list, belongs to a group here, and whether it may be given there if it is here.
 
-        `relay` brings what is not, or may not.
+        `ways` are how fast it may leave, and what brings what is not here or may not be given.
         """
         self._replica = replica
         self._blobs = blobs
         self._blob_in_group, self._may_give = access
         self._verifier = verifier
-        self._relay = relay
+        self._bandwidth, self._relay = ways
         self._answers: Counter[PeerId] = Counter()
+        self._checking = False
+        self._checked: dict[BlobId, float] = {}
+        """When blobs were hashed again because somebody doubted them, the longest ago first."""
 
     def routes(self) -> list[web.RouteDef]:
         """To be added to the listener's application."""
@@ -99,24 +126,48 @@ class BlobRoutes:
             return _refusal(401, error.code, fresh)
         if not self._is_member(group, peer):
             return _refusal(403, "not_a_member", fresh)
-        is_here = self._blobs.has(blob) and await self._may_give(group, blob) and await self._blobs.is_sound(blob)
+        is_here = self._blobs.has(blob) and await self._may_give(group, blob) and await self._is_sound(request, blob)
         if not await self._blob_in_group(group, blob) or not (is_here or self._relay):
             return _refusal(404, "not_found", fresh)
         if self._answers.total() >= ANSWERS_MAX or self._answers[peer] >= ANSWERS_PER_PEER_MAX:
             return _refusal(503, LimitExceededError.code, {**fresh, "Retry-After": "1"})
         self._answers[peer] += 1
         try:
-            return await (self._send(request, blob, fresh) if is_here else self._pass_on(request, group, blob, fresh))
+            let = partial(self._let, peer)
+            return await (self._send(request, blob, fresh, let) if is_here else self._pass_on(request, (group, blob), fresh, let))
         finally:
             self._answers[peer] -= 1
             if not self._answers[peer]:
                 del self._answers[peer]
 
+    async def _let(self, peer: PeerId, size: int, deadline: asyncio.Timeout) -> int:
+        """Wait until some of `size` bytes may be sent; how many. That time is not the reader's."""
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        allowed = await self._bandwidth.take(Way.UP, peer, size)
+        deadline.reschedule((deadline.when() or before) + loop.time() - before)
+        return allowed
+
+    async def _is_sound(self, request: web.Request, blob: BlobId) -> bool:
+        """Whether it may be given; hashed again where a member says that it was given wrong bytes, but not as often as it says so."""
+        now = time.monotonic()
+        asks = request.method == "HEAD" and request.query_string == CHECK_AGAIN
+        if not asks or self._checking or now - self._checked.get(blob, -CHECK_AGAIN_S) < CHECK_AGAIN_S:
+            return await self._blobs.is_sound(blob)
+        self._checked[blob] = now
+        while len(self._checked) > CHECKED_MAX:
+            del self._checked[next(iter(self._checked))]
+        self._checking = True
+        try:
+            return await self._blobs.check(blob)
+        finally:
+            self._checking = False
+
     def _is_member(self, group: GroupId, peer: PeerId) -> bool:
         view = self._replica.groups.get(group)
         return view is not None and view.roster.role(peer) is not Role.NONE
 
-    async def _send(self, request: web.Request, blob: BlobId, fresh: dict[str, str]) -> web.StreamResponse:
+    async def _send(self, request: web.Request, blob: BlobId, fresh: dict[str, str], let: Let) -> web.StreamResponse:
         opened = _open(self._blobs.path(blob))
         if opened is None:
             return _refusal(404, "not_found", fresh)
@@ -129,14 +180,15 @@ class BlobRoutes:
             await response.prepare(request)
             if request.method == "GET" and stop > start:
                 try:
-                    await _send_file(request, response, file, start, stop - start)
+                    await _send_file((request, response), file, start, stop - start, let)
                 except TimeoutError:
                     _cut_off(request)  # It does not read: it would not read an ending either.
         return response
 
-    async def _pass_on(self, request: web.Request, group: GroupId, blob: BlobId, fresh: dict[str, str]) -> web.StreamResponse:
+    async def _pass_on(self, request: web.Request, what: tuple[GroupId, BlobId], fresh: dict[str, str], let: Let) -> web.StreamResponse:
         """Send what is not kept here but passes through; what cannot be had breaks off, since its length was said."""
         assert self._relay is not None
+        group, blob = what
         ask = request.query_string != HERE_ONLY
         size = await self._relay.size(group, blob)
         if size is None:
@@ -152,9 +204,9 @@ class BlobRoutes:
         if request.method == "HEAD":
             return response
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SEND_TIMEOUT_S + (stop - start) / SLOWEST_RATE):
+            async with asyncio.timeout(SEND_TIMEOUT_S + (stop - start) / SLOWEST_RATE) as deadline:
                 while data and start < stop:
-                    await response.write(data)
+                    await _write(response, data, let, deadline)
                     start += len(data)
                     if start < stop:
                         data = await self._relay.read(WantedPart(group, blob, start, min(BLOCK_SIZE, stop - start), ask))
@@ -186,17 +238,28 @@ def _cut_off(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _send_file(request: web.Request, response: web.StreamResponse, file: BinaryIO, start: int, count: int) -> None:
+async def _write(response: web.StreamResponse, data: bytes, let: Let, deadline: asyncio.Timeout) -> None:
+    """Send what is in memory, as the limits let it."""
+    view = memoryview(data)
+    while view:
+        size = await let(len(view), deadline)
+        await response.write(view[:size])
+        view = view[size:]
+
+
+async def _send_file(answer: tuple[web.Request, web.StreamResponse], file: BinaryIO, start: int, count: int, let: Let) -> None:
     """From the file to the socket within the kernel, or through memory where there is TLS in between."""
+    request, response = answer
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the other side went away")
     loop, stop = asyncio.get_running_loop(), start + count
     plain = transport.get_extra_info("ssl_object") is None
-    async with asyncio.timeout(SEND_TIMEOUT_S + count / SLOWEST_RATE):
+    async with asyncio.timeout(SEND_TIMEOUT_S + count / SLOWEST_RATE) as deadline:
         await loop.run_in_executor(None, _read_ahead, file, start, stop)
-        for position in range(start, stop, SLICE_SIZE):
-            end = min(position + SLICE_SIZE, stop)
+        position = start
+        while position < stop:
+            end = position + await let(min(SLICE_SIZE, stop - position), deadline)
             ahead = loop.run_in_executor(None, _read_ahead, file, end, stop)
             try:
                 if plain:
@@ -205,6 +268,7 @@ async def _send_file(request: web.Request, response: web.StreamResponse, file: B
                     await _send_blocks(response, file, position, end)
             finally:
                 await asyncio.wait([ahead])
+            position = end
     await response.write_eof()
 
 

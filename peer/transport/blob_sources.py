@@ -1,6 +1,7 @@
 """Whom to ask for bytes: the linked peers of a group, each at the addresses that are known for it."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
@@ -113,6 +114,14 @@ class BlobSources:
         """The same, asked for what they have and no more; `site`, which made the recording, first."""
         peers = sorted(self._links.group_peers(group), key=lambda peer: peer != site)
         return [source for peer in peers for source in self._ways(peer, urgency, relay=False)]
+
+    async def doubt(self, peer: PeerId, group: GroupId, blob: BlobId) -> None:
+        """Tell `peer` that what it gave of a blob is wrong, if it can be dialled: then it hashes its own bytes again before it gives more of them."""
+        for client in (self._client(peer, endpoint) for endpoint in self._links.endpoints_of(peer)):
+            if client is not None:
+                with contextlib.suppress(MeshError):
+                    await client.doubt(group, blob)
+                    return
 
     async def close(self) -> None:
         """Close all connections."""

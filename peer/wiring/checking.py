@@ -1,10 +1,13 @@
 """Checks and backups of a data directory, put together from the parts that know its files; the same whether or not a peer runs on it."""
 
+import asyncio
 import threading
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+from materializer.files import BATCH, find_group_folder, wrong_folders
 from materializer.queries import Projections, ViewsCheck, ViewsProblem, check_views
 from peer.blobs.store import FileBlobStore
 from peer.core.identity import GroupId, PeerId
@@ -12,13 +15,15 @@ from peer.core.views import RecordingView
 from peer.errors import StoreCorruptError
 from peer.operations.backup import Backups
 from peer.operations.json_form import Json
-from peer.operations.verification import Verification
+from peer.operations.verification import Checked, Verification
 from peer.store.backup import create_backup
 from peer.store.backup_verification import verify_backup
 from peer.store.database import open_read_only
 from peer.store.directory import DataDirectory
 from peer.store.keys import KeyFiles
 from peer.store.verification import verify_log
+
+GROUPS = "SELECT group_id FROM groups"
 
 
 def make_backups(directory: DataDirectory) -> Backups:
@@ -52,10 +57,30 @@ def make_verification(directory: DataDirectory, peer: PeerId, blobs: FileBlobSto
         async with AsyncExitStack() as stack:
             views = await stack.enter_async_context(await open_read_only(directory.views_database, "views"))
             projections = Projections(views, _Standing())
-            groups = [GroupId(row[0]) for row in await views.fetch("SELECT group_id FROM groups")]  # type: ignore[arg-type]
+            groups = [GroupId(row[0]) for row in await views.fetch(GROUPS)]  # type: ignore[arg-type]
             return list(await projections.recordings(groups))
 
-    return Verification(peer, [partial(verify_log, directory.log_database, KeyFiles(directory.keys)), check_projections], recordings, blobs)
+    async def folders() -> list[str]:
+        if not directory.views_database.exists():
+            return []
+        async with AsyncExitStack() as stack:
+            views = await stack.enter_async_context(await open_read_only(directory.views_database, "views"))
+            projections = Projections(views, _Standing())
+            return await _wrong_folders(directory.recordings, projections, blobs, [GroupId(row[0]) for row in await views.fetch(GROUPS)])  # type: ignore[arg-type]
+
+    checks: list[Callable[[], Awaitable[Checked]]] = [partial(verify_log, directory.log_database, KeyFiles(directory.keys)), check_projections]
+    return Verification(peer, checks, recordings, folders, blobs)
+
+
+async def _wrong_folders(root: Path, projections: Projections, blobs: FileBlobStore, groups: Sequence[GroupId]) -> list[str]:
+    found: list[str] = []
+    for group in groups:
+        home = find_group_folder(root, group)
+        recordings = await projections.recording_ids(group)
+        for start in range(0, len(recordings), BATCH):
+            entries = [entry for _, entry in await projections.tree_entries(group, recordings[start : start + BATCH])]
+            found += await asyncio.to_thread(wrong_folders, blobs, home, entries)
+    return found
 
 
 class _Standing:

@@ -66,7 +66,7 @@ async def make_movers(
     )
     fetching = Fetching(fetcher, (core.blobs, replica, kept), wishings, around)
     await fetching.load()
-    surroundings = make_surroundings(core, tree, sources, repairing, fetching)
+    surroundings = make_surroundings(core, tree, sources, repairing, (fetching, showing))
     return Movers(fetcher, fetching, asked, policies, showing, surroundings)
 
 

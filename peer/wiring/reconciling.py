@@ -1,0 +1,33 @@
+"""Reconciling, put together."""
+
+from materializer.files import RecordingTree
+from peer.blobs.mending import Mending
+from peer.blobs.probing import Prober
+from peer.core.identity import BlobId, GroupId, PeerId
+from peer.operations.fetching import Fetching
+from peer.operations.finding import SHORT_DIGITS
+from peer.operations.reconciling import Surroundings
+from peer.operations.repairing import Repairing
+from peer.operations.showing import Showing
+from peer.transport.blob_sources import BlobSources
+from peer.wiring.core import Core
+
+
+def make_surroundings(core: Core, tree: RecordingTree, sources: BlobSources, repairing: Repairing, movers: tuple[Fetching, Showing]) -> Surroundings:
+    """What reconciling works with. Damage that somebody comes upon lets `movers` look at everything again."""
+    fetching, showing = movers
+    replica = core.store.replica
+
+    def name_of(group: GroupId, peer: PeerId) -> str:
+        member = replica.groups[group].roster.members.get(peer)
+        return member.name if member else peer.hex()[:SHORT_DIGITS]
+
+    def look_again(_blob: BlobId) -> None:
+        fetching.touched(frozenset())
+        showing.touched(frozenset())
+
+    core.blobs.found_damaged = look_again
+    prober = Prober(core.blobs, sources.holders, sources.doubt)
+    return Surroundings(
+        core.key.peer_id, core.store, replica, core.views, core.blobs, Mending(core.blobs), tree, prober, repairing, fetching.touched, name_of
+    )
