@@ -137,6 +137,9 @@ class Config(BaseSettings):
     cache_bytes: int = Field(
         2**30, ge=0, description="How many bytes of recordings to keep for sites that exchange them through this one, beside what is wanted here."
     )
+    receipt_delay: float = Field(
+        5, ge=0, description="Seconds without changes after which this site tells its groups which bytes came here or went."
+    )
     take_copies: bool = Field(
         default=True, description="Whether this site takes copies of recordings of which a group has fewer than it wants, where there is room."
     )

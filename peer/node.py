@@ -6,7 +6,7 @@ everything that waits to be written becomes durable.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,6 @@ from peer.config import Config, load_config
 from peer.errors import MeshError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
 from peer.one_error import one_error
-from peer.operations.fetching import Fetching
 from peer.operations.joining import Joining
 from peer.store.database import remove_database
 from peer.store.directory import DataDirectory, write_durably
@@ -28,8 +27,8 @@ from peer.transport.blob_sources import BlobSources
 from peer.transport.links import PeerLinks
 from peer.transport.reaching import part_from
 from peer.wiring.belonging import make_belonging
-from peer.wiring.bytes_database import open_bytes_database
 from peer.wiring.choosing import Choosing
+from peer.wiring.copies import make_copies
 from peer.wiring.core import now_ms, opened_core, report
 from peer.wiring.fetching import make_movers
 from peer.wiring.gossiping import make_gossip
@@ -103,19 +102,19 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
         choosing = Choosing(core.key.peer_id, core.store.replica, lambda: links, lambda: resolver)
         parts = make_link_parts(core, config, (manual, joining, belonging), gossip, lambda: serving)
-        links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear))
+        local, copies = await make_copies(stack, directory, config, core, lambda: links)
+        links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear, custody=copies.custody))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
-        local = await open_bytes_database(stack, directory)
         placing = make_placing(core, directory, config, sites.seen, lambda: fetching)
-        movers = await make_movers(stack, directory, config, core, (local, sources, placing))
+        movers = await make_movers(stack, directory, config, core, (local, sources, placing, copies))
         fetching, showing = movers.fetching, movers.showing
         hub = await open_hub(stack, directory, config)
         watches = await open_watches(stack, directory)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
         serving = make_serving(stack, directory, config, core, (sources, fetching))
         neighbourhood = (links, sites, gossip, administration, agreement)
-        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving, watches))
+        services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving, watches, copies))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, serving, config, links, services, hub)
         admin = await _listen(stack, directory, config, services)
@@ -124,8 +123,6 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         await asyncio.sleep(0)
         choosing.choose()
         stack.callback(resolver.subscribe(choosing.choose))
-        stack.callback(core.materializer.subscribe(fetching.touched))
-        stack.callback(core.materializer.subscribe(showing.touched))
         work = [
             choosing.run(),
             lasting(fetching.run, _warn),
@@ -141,7 +138,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             lasting(belonging.leaving.run, _warn),
             lasting(services.watch.run, _warn),
         ]
-        work += [_follow_links(links, fetching, resolver), *([hub.run()] if hub is not None else [])]
+        work += [lasting(each, _warn) for each in copies.work()]
+        work += [_follow_links(links, (fetching.links_changed, copies.custody.links_changed), resolver), *([hub.run()] if hub is not None else [])]
         background = [*map(tasks.create_task, work), links_task]
         fetching.touched(frozenset())
         stack.push_async_callback(_stop, background)
@@ -161,7 +159,7 @@ def _warn(event: str, fields: Mapping[str, object]) -> None:
     _log.warning(event, **fields)
 
 
-async def _follow_links(links: PeerLinks, fetching: Fetching, resolver: CompositePeerResolver) -> None:
+async def _follow_links(links: PeerLinks, changed: Sequence[Callable[[], None]], resolver: CompositePeerResolver) -> None:
     def part() -> None:
         part_from(links, [each.peer for each in resolver.peers() if each.paused])
 
@@ -170,7 +168,8 @@ async def _follow_links(links: PeerLinks, fetching: Fetching, resolver: Composit
         while True:
             await links.changed()
             part()
-            fetching.links_changed()
+            for tell in changed:
+                tell()
     finally:
         end()
 

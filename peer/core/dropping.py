@@ -104,6 +104,11 @@ def ended(keeping: Keeping, peer: PeerId, round_id: bytes | None = None) -> Keep
     return replace(keeping, promises=frozenset(each for each in keeping.promises if each.peer != peer or round_id not in {None, each.round_id}))
 
 
+def resumed(keeping: Keeping) -> Keeping:
+    """A round was open when the process ended: until the log has said whether the copy was released it counts as if it had been."""
+    return replace(keeping, round=Round(bytes(ROUND_SIZE), 1, is_released=True))
+
+
 def after_restart(keeping: Keeping) -> Keeping:
-    """What is left: promises. Whether the copy had been released says the log."""
+    """What is left once the log has said that the copy was not released: promises."""
     return replace(keeping, round=None)

@@ -29,3 +29,9 @@ class PromisesLostError(RequestError):
 
     code = "promises_lost"
     status = 503
+
+
+class CopyUnprovenError(RequestError):
+    """A site says that it holds a recording, and could not prove it."""
+
+    code = "copy_unproven"

@@ -8,7 +8,7 @@ from materializer.files import RecordingTree
 from materializer.summaries import Summaries
 from peer.blobs.transfer import Fetcher
 from peer.config import Config
-from peer.core.identity import PeerId
+from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
 from peer.core.wishes import Wishing
 from peer.logs import get_log
@@ -25,6 +25,7 @@ from peer.store.policies import PolicyStore
 from peer.store.transfers import TransferStore
 from peer.transport.blob_sources import BlobSources
 from peer.wiring.bytes_database import BytesDatabase
+from peer.wiring.copies import CopyKeeping
 from peer.wiring.core import Core, now_ms
 from peer.wiring.reconciling import make_surroundings
 
@@ -44,10 +45,10 @@ class Movers(NamedTuple):
 
 
 async def make_movers(
-    stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, local: tuple[BytesDatabase, BlobSources, Placing]
+    stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, local: tuple[BytesDatabase, BlobSources, Placing, CopyKeeping]
 ) -> Movers:
-    """`local` is what this site remembers of its own, where bytes may be had, and the copies that it takes."""
-    (bytes_database, sources, placing) = local
+    """`local` is what this site remembers of its own, where bytes may be had, the copies that it takes, and those that it keeps."""
+    (bytes_database, sources, placing, copies) = local
     replica = core.store.replica
     tree = RecordingTree(directory.recordings, core.blobs, core.views, replica.whole)
     showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
@@ -55,22 +56,35 @@ async def make_movers(
     stack.callback(fetcher.close)
     kept = TransferStore(bytes_database.database)
     asked = Asked(core.views, kept, await kept.asked())
-    policies = await _policies(bytes_database, config, core, lambda: fetching.touched(frozenset()))
+    policies = await _policies(bytes_database, config, core, copies, lambda: fetching.touched(frozenset()))
     repairing = Repairing(core.blobs)
     wishings: list[Wishing] = [repairing, asked, placing, policies]
+
+    def arrived(group: GroupId, recording: EventId) -> None:
+        showing.touched({(group, recording)})
+        copies.arrived(group, recording)
+
+    async def dropped(group: GroupId, recording: EventId) -> None:
+        await asked.forget(group, [recording])
+        fetching.touched(frozenset())
+        await showing.now(group, recording)
+
+    copies.dropping.dropped = dropped
     around = Around(
         sources.of_group,
-        lambda group, recording: showing.touched({(group, recording)}),
+        arrived,
         lambda blob: core.blobs.partial(blob).unlink(missing_ok=True),
         lambda event, fields: _log.debug(event, **fields),
     )
     fetching = Fetching(fetcher, (core.blobs, replica, kept), wishings, around)
     await fetching.load()
+    for listener in (fetching.touched, showing.touched):
+        stack.callback(core.materializer.subscribe(listener))
     surroundings = make_surroundings(core, tree, sources, repairing, (fetching, showing))
     return Movers(fetcher, fetching, asked, policies, showing, surroundings)
 
 
-async def _policies(local: BytesDatabase, config: Config, core: Core, changed: Callable[[], None]) -> Policies:
+async def _policies(local: BytesDatabase, config: Config, core: Core, copies: CopyKeeping, changed: Callable[[], None]) -> Policies:
     replica, kept = core.store.replica, PolicyStore(local.database)
     return Policies(
         (replica, core.views, core.blobs),
@@ -78,7 +92,7 @@ async def _policies(local: BytesDatabase, config: Config, core: Core, changed: C
         kept,
         await kept.all(),
         default=config.fetch,
-        is_held_back=lambda _group, _recording: False,
+        is_held_back=copies.dropping.is_held_back,
         now_ms=now_ms,
         changed=changed,
     )

@@ -1,0 +1,73 @@
+"""Of `bytes.db`: what this site promised others about its copies, and what it dropped."""
+
+from collections.abc import Collection
+
+from peer.core.custody import Remembered, Subject, Unproven
+from peer.core.identity import EventId, GroupId, PeerId
+from peer.store.table import Connection, Table
+
+
+class CustodyStore:
+    """A `CustodyMemory`."""
+
+    def __init__(self, table: Table) -> None:
+        """Does nothing yet. `table` has the schema `bytes`."""
+        self._table = table
+
+    async def all(self) -> Remembered:
+        """As `CustodyMemory.all`."""
+        return await self._table.read(_read)
+
+    async def promise(self, subject: Subject, peer: PeerId, round_id: bytes) -> None:
+        """As `CustodyMemory.promise`."""
+        await self._write("INSERT OR REPLACE INTO promises VALUES (?, ?, ?, ?)", (*subject, peer, round_id))
+
+    async def forget_promises(self, promises: Collection[tuple[Subject, PeerId]]) -> None:
+        """As `CustodyMemory.forget_promises`."""
+        rows = [(*subject, peer) for subject, peer in promises]
+        sql = "DELETE FROM promises WHERE group_id = ? AND recording = ? AND peer = ?"
+        await self._table.transaction(lambda connection: connection.executemany(sql, rows))
+
+    async def begin_release(self, subject: Subject) -> None:
+        """As `CustodyMemory.begin_release`."""
+        await self._write("INSERT OR REPLACE INTO releases VALUES (?, ?)", subject)
+
+    async def end_release(self, subject: Subject) -> None:
+        """As `CustodyMemory.end_release`."""
+        await self._write("DELETE FROM releases WHERE group_id = ? AND recording = ?", subject)
+
+    async def hold_back(self, subject: Subject, at_ms: int) -> None:
+        """As `CustodyMemory.hold_back`."""
+        await self._write("INSERT OR REPLACE INTO held_back VALUES (?, ?, ?)", (*subject, at_ms))
+
+    async def lift(self, subject: Subject) -> None:
+        """As `CustodyMemory.lift`."""
+        await self._write("DELETE FROM held_back WHERE group_id = ? AND recording = ?", subject)
+
+    async def note_unproven(self, unproven: Unproven) -> None:
+        """As `CustodyMemory.note_unproven`."""
+        await self._write("INSERT OR REPLACE INTO unproven VALUES (?, ?, ?, ?, ?)", (*unproven.subject, *unproven[1:]))
+
+    async def note_proven(self, subject: Subject, peer: PeerId) -> None:
+        """As `CustodyMemory.note_proven`."""
+        await self._write("DELETE FROM unproven WHERE group_id = ? AND recording = ? AND peer = ?", (*subject, peer))
+
+    async def _write(self, sql: str, row: tuple[object, ...]) -> None:
+        await self._table.transaction(lambda connection: connection.execute(sql, row))
+
+
+def _read(connection: Connection) -> Remembered:
+    promises = connection.execute("SELECT group_id, recording, peer, round_id FROM promises").fetchall()
+    releases = connection.execute("SELECT group_id, recording FROM releases").fetchall()
+    held_back = connection.execute("SELECT group_id, recording FROM held_back").fetchall()
+    unproven = connection.execute("SELECT group_id, recording, peer, code, at_ms FROM unproven").fetchall()
+    return Remembered(
+        [(_subject(group, recording), PeerId(peer), round_id) for group, recording, peer, round_id in promises],
+        [_subject(*row) for row in releases],
+        [_subject(*row) for row in held_back],
+        [Unproven(_subject(group, recording), PeerId(peer), code, at_ms) for group, recording, peer, code, at_ms in unproven],
+    )
+
+
+def _subject(group: bytes, recording: bytes) -> Subject:
+    return Subject(GroupId(group), EventId(recording))
