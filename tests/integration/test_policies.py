@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -236,3 +237,80 @@ async def test_what_a_dry_run_says_is_what_travels_and_nothing_else(tmp_path: Pa
     print("rule sets and what travelled:", dict(figures))  # noqa: T201  (what was tried)
     assert figures["some"] >= RULE_SETS // 2
     assert figures["files"] >= RULE_SETS
+
+
+async def add(scene: Scene, name: str, created_ns: int | None = None, **order: object) -> tuple[str, str]:
+    """A recording of alpha; its id, and that of its bytes."""
+    path = write_mcap(scene.folder / f"{name}.mcap", payload=name.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        if created_ns is not None:
+            patch.setattr(adding, "time", SimpleNamespace(time_ns=lambda: created_ns))
+        added = await scene.recorders["alpha"].post(RECORDINGS, {"paths": [str(path)], **order})
+    scene.recordings.append(Made(name, "alpha", added["chunks"][0]["blob_id"], 0, 0, frozenset(), "", None, frozenset(), frozenset(), closed=True))
+    return added["id"], scene.recordings[-1].blob
+
+
+async def test_what_changes_about_a_recording_brings_it(tmp_path: Path) -> None:
+    async with made_scene(tmp_path) as scene:
+        await scene.set("keep tag=crash", "keep 'annotation=near miss' property=operator", "keep state=complete name=growing", "skip")
+        (tagged, first), (said, second), (growing, third) = [await add(scene, name, open=name == "growing") for name in ("tagged", "said", "growing")]
+        ones = [f"{RECORDINGS}/{each}" for each in (tagged, said, growing)]
+        alpha = scene.recorders["alpha"]
+        await scene.keeper.until(f"{LAB}/dry-run", lambda tried: [each["keep"] for each in tried["recordings"]] == [False] * 3)
+        await scene.holds([])
+
+        await alpha.post(f"{ones[0]}/tags", {"add": ["crash"]})
+        await scene.holds([first])
+        await alpha.post(f"{ones[1]}/annotations", {"label": "near miss"})
+        await alpha.call("PATCH", ones[1], json={"properties": {"operator": "alice"}})
+        await scene.holds([first, second])
+        await alpha.post(f"{ones[2]}/finalize")
+        await scene.holds([first, second, third])
+
+
+async def test_a_recording_comes_once_it_is_old_enough_and_not_before(tmp_path: Path) -> None:
+    async with made_scene(tmp_path) as scene:
+        await scene.set("keep age>=1h")
+        due_ns = time.time_ns() + 2 * 10**9
+        _, blob = await add(scene, "old", due_ns - HOUR_NS)
+        await add(scene, "new")
+
+        await scene.holds([blob])
+        assert scene.here()[blob].stat().st_ctime_ns >= due_ns
+
+
+async def test_rules_outlast_a_restart_and_rules_nobody_understands_bring_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    async with running_peer(root, "site") as peer:
+        await peer.post(GROUPS, {"name": "lab"})
+        before = await peer.call("PATCH", LAB, json={"rules": ["keep tag=crash", "skip"]}, model=Policy)
+        assert not before["is_default"]
+    async with running_peer(root, "site") as peer:
+        assert await peer.get(LAB, Policy) == before
+        assert await peer.get("/api/v1/policies", Policy) == [before]
+
+    with closing(sqlite3.connect(root / "bytes.db")) as database, database:
+        database.execute("UPDATE policies SET rules = ?", ('["keep moon=full"]',))
+    async with running_peer(root, "site") as peer:
+        shown = await peer.get(LAB, Policy)
+        assert (shown["rules"], shown["is_default"]) == (["skip"], False)
+        problems = {each["code"]: each for each in (await peer.get("/api/v1/status"))["problems"]}
+        assert "moon" in problems["rule_invalid"]["text"]
+        assert (await peer.call("PATCH", LAB, json={"rules": ["default"]}, model=Policy))["is_default"]
+        assert "rule_invalid" not in {each["code"] for each in (await peer.get("/api/v1/status"))["problems"]}
+
+
+async def test_requests_about_rules_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "site", "site") as peer:
+        await peer.post(GROUPS, {"name": "lab"})
+        bodies: list[object] = [{}, {"rules": []}, {"rules": "all"}, {"rules": [1]}, {"rules": ["all"] * 200}, {"rule": ["all"]}]
+        for body in bodies:
+            assert (await peer.call("PATCH", LAB, json=body, status=400))["code"] == "request_invalid"
+        for rules in (["all", "none"], ["tag=a"], [""], ["all"] * 65, ["keep tag=" + "x" * 2000]):
+            assert (await peer.call("PATCH", LAB, json={"rules": rules}, status=400))["code"] == "rule_invalid"
+            assert (await peer.call("POST", f"{LAB}/dry-run", json={"rules": rules}, status=400))["code"] == "rule_invalid"
+        for limit in (0, 10_001):
+            assert (await peer.call("GET", f"{LAB}/dry-run", params={"limit": limit}, status=400))["code"] == "request_invalid"
+            assert (await peer.call("POST", f"{LAB}/dry-run", json={"rules": ["all"], "limit": limit}, status=400))["code"] == "request_invalid"
+        assert (await peer.call("GET", "/api/v1/policies/nowhere", status=404))["code"] == "not_found"
+        assert (await peer.get(LAB, Policy))["is_default"]
