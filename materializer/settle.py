@@ -1,7 +1,6 @@
 """What counts, and who wins: set for rows that are in `views.db` already, when a late parent arrives or a role was judged anew."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import NamedTuple
 
 from materializer.digest import TABLES, write_hash
@@ -112,21 +111,15 @@ def registers_of(connection: Connection, holder_no: int) -> list[str]:
     return [row[0] for row in connection.execute("SELECT DISTINCT register FROM registers WHERE holder = ?", (holder_no,))]
 
 
-def write_counts(connection: Connection, holder: Holder, register: str, author: bytes, rank: int) -> bool:
-    """Whether `author`, with the role `rank`, might write `register`."""
+def write_counts(connection: Connection, holder: Holder, register: str, author: bytes, role: Role) -> bool:
+    """Whether `author` might write `register`."""
     if not holder.counts:
         return False
     kind = register.partition(":")[0]
-    if kind not in KINDS_ABOUT_ANNOTATIONS:
-        return may_write(kind, rank, author == holder.site)
-    owner = _annotator(connection, holder.no, register)
-    return owner is not None and may_write(kind, rank, author == owner)
-
-
-@cache
-def may_write(kind: str, rank: int, own: bool) -> bool:  # noqa: FBT001  (asked for each write of a backfill)
-    """Whether somebody with the role `rank` may write a register of this kind, of what is their `own` or somebody else's."""
-    return may(action_of(kind), Role(rank), own=own)
+    if kind in KINDS_ABOUT_ANNOTATIONS:
+        owner = _annotator(connection, holder.no, register)
+        return owner is not None and may(action_of(kind), role, own=author == owner)
+    return may(action_of(kind), role, own=author == holder.site)
 
 
 def settle_register(connection: Connection, ledger: Ledger, place: Place, holder: Holder, register: str, new: Sequence[WriteRow] = ()) -> None:
@@ -163,7 +156,7 @@ def plan_register(
 ) -> RegisterChanges:
     """As `settle_register`, with the rows left to be written."""
     before = [WriteRow._make(row) for row in connection.execute(_SELECT_WRITES, (holder.no, register))]
-    judged = [row._replace(counts=int(write_counts(connection, holder, register, row.author, row.rank))) for row in (*before, *new)]
+    judged = [row._replace(counts=int(write_counts(connection, holder, register, row.author, Role(row.rank)))) for row in (*before, *new)]
     standing = resolve(Write(row.preference, row.rank, int.from_bytes(row.hlc, "big"), row.id, split_refs(row.refs)) for row in judged if row.counts)
     changes = RegisterChanges([], [])
     for row, after in zip(before, judged, strict=False):
@@ -184,15 +177,23 @@ def plan_register(
 
 def plan_first_writes(connection: Connection, ledger: Ledger, writes: Iterable[tuple[Place, Holder, WriteRow]]) -> Iterator[tuple[object, ...]]:
     """The rows of the only writes of their registers so far: each wins, if it counts."""
+    rights: dict[tuple[str, int, bool], bool] = {}
     for place, holder, row in writes:
         event_id, recording, register, author, rank, hlc, value, _, preference, refs, _, _ = row
-        counts = int(write_counts(connection, holder, register, author, rank))
+        kind = register.partition(":")[0]
+        right = (kind, rank, author == holder.site)
+        counts = rights.get(right) if holder.counts else False
+        if counts is None:
+            counts = write_counts(connection, holder, register, author, Role(rank))
+            if kind not in KINDS_ABOUT_ANNOTATIONS:
+                rights[right] = counts
         if counts and recording is not None:
             ledger.add_hash("registers", place, write_hash(place.group, event_id, recording, register, author, rank, hlc, value))
         elif counts:
             ledger.add(*_projected(place, row, 1))
+        stands = int(counts)
         said = (register, bytearray(author), rank, bytearray(hlc), bytearray(value), preference, bytearray(refs))  # As `with_arrays`.
-        yield (holder.no, bytearray(event_id), *said, counts, counts, counts)
+        yield (holder.no, bytearray(event_id), *said, stands, stands, stands)
 
 
 def set_rank(connection: Connection, ledger: Ledger, place: Place, write_no: int, role: Role) -> tuple[int, str]:
