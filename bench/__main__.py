@@ -1,6 +1,6 @@
 """`python -m bench`: every measurement, one after the other."""
 
-from bench import backfill, finding, recording
+from bench import backfill, finding, recording, transfer
 
-for part in (backfill, recording, finding):
+for part in (backfill, recording, transfer, finding):
     part.main()

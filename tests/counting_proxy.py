@@ -56,6 +56,10 @@ class CountingProxy:
         """Bytes that were passed on, towards the listener and from it."""
         self.is_silent = False
         """Nothing is passed on and nothing is closed, as if the cable was cut: for connections that stand."""
+        self.answers_per_s: float | None = None
+        """Bytes of answers that are passed on in a second, beside links: somebody slow is behind it."""
+        self.lies = False
+        """One bit of each full block of an answer is turned, beside links: somebody behind it lies, or has a bad disk."""
         self._behind = port
         self._ended = asyncio.Event()
 
@@ -124,12 +128,24 @@ class CountingProxy:
                     return
                 if parts is not None:
                     parts.feed(data)
+                elif direction == "out":
+                    data = await self._answered(data)
                 self.carried[direction] += len(data)
                 writer.write(data)
                 await writer.drain()
         if self.is_silent:
             await self._ended.wait()
         writer.close()
+
+    async def _answered(self, data: bytes) -> bytes:
+        if self.answers_per_s is not None:
+            self.happened["slow"] += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), len(data) / self.answers_per_s)
+        if self.lies and len(data) == BLOCK_SIZE:
+            self.happened["lie"] += 1
+            return data[:-1] + bytes([data[-1] ^ 1])
+        return data
 
     def end(self) -> None:
         """Let go of those who wait."""

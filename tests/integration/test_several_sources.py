@@ -1,0 +1,153 @@
+"""Bytes from several peers at once, and again after the end of a process: all counted at proxies in between."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from peer.cli.sample import write_sample
+from peer.core.byte_store import BlobFacts
+from tests.blob_site import MIB, serving, write_file
+from tests.counting_proxy import CountingProxy, counting_proxy
+from tests.end_to_end.processes import free_port
+from tests.integration.running_peer import RunningPeer, running_peer
+from tests.patience import PATIENCE_S
+
+ROOT = Path(__file__).parents[2]
+LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
+GROUPS = "/api/v1/sync/groups"
+RECORDING = "/api/v1/recordings/run"
+SIZE = 48 * MIB
+SLOW_RATE = MIB
+"""Bytes a second: the slow one would take most of a minute for its third."""
+
+KILLS = 20
+KILLED_SIZE = 40 * MIB
+HEADS_MAX = 256 * 1024
+"""Bytes of answers beside those of the blob."""
+
+
+def blob_path(folder: Path, name: str) -> Path:
+    """Where a peer keeps a blob."""
+    return folder / "blobs" / name[:2] / name[2:4] / name
+
+
+@contextlib.asynccontextmanager
+async def behind_proxy(folder: Path, name: str, stack: AsyncExitStack) -> AsyncIterator[tuple[RunningPeer, CountingProxy]]:
+    """A peer that tells others to dial it through a proxy."""
+    port = free_port()
+    proxy = await stack.enter_async_context(counting_proxy(f"http://127.0.0.1:{port}"))
+    peer = await stack.enter_async_context(running_peer(folder / name, name, listen=f"127.0.0.1:{port}", advertise=[proxy.url]))
+    yield peer, proxy
+
+
+async def joined(first: RunningPeer, other: RunningPeer) -> None:
+    made = await first.post(f"{GROUPS}/lab/invitations", {"role": "writer", "expires_in_ms": 600_000})
+    await other.post(f"{GROUPS}/join", {"invitation": made["invitation"]})
+
+
+@pytest.mark.long_story
+async def test_of_three_peers_the_liar_is_named_and_the_slow_one_is_not_waited_for(tmp_path: Path) -> None:
+    write_sample(tmp_path / "run.mcap", SIZE, 1)
+    async with AsyncExitStack() as stack:
+        alpha, good = await stack.enter_async_context(behind_proxy(tmp_path, "alpha", stack))
+        beta, slow = await stack.enter_async_context(behind_proxy(tmp_path, "beta", stack))
+        gamma, lying = await stack.enter_async_context(behind_proxy(tmp_path, "gamma", stack))
+        delta = await stack.enter_async_context(running_peer(tmp_path / "delta", "delta", listen="none", fetch="none"))
+        await alpha.post(GROUPS, {"name": "lab"})
+        added = await alpha.post("/api/v1/recordings", {"paths": [str(tmp_path / "run.mcap")]})
+        for peer in (beta, gamma):
+            await joined(alpha, peer)
+            await peer.until(RECORDING, lambda recording: recording["state"] == "local")
+        await joined(alpha, delta)
+        for name, peer, proxy in (("beta", beta, slow), ("gamma", gamma, lying)):
+            there = {"name": name, "sync_endpoint": proxy.url, "peer_id": peer.peer_id, "shared_groups": ["lab"]}
+            await delta.post("/api/v1/sync/peers", there)
+        await delta.until("/api/v1/status", lambda status: sum(link["phase"] == "push" for link in status["links"]) == 3)
+        slow.answers_per_s, lying.lies = SLOW_RATE, True
+        before = {proxy: proxy.carried["out"] for proxy in (good, slow, lying)}
+
+        begun = asyncio.get_running_loop().time()
+        await delta.post(f"{RECORDING}/fetch")
+        await delta.until(RECORDING, lambda recording: recording["state"] == "local")
+        took = asyncio.get_running_loop().time() - begun
+
+        carried = {name: proxy.carried["out"] - before[proxy] for name, proxy in (("good", good), ("slow", slow), ("lying", lying))}
+        print(f"{took:.1f} s; carried {carried}; {slow.happened['slow']} blocks slowly, {lying.happened['lie']} wrong")  # noqa: T201
+        assert slow.happened["slow"]
+        assert lying.happened["lie"]
+        assert carried["good"] >= SIZE / 3
+        assert carried["slow"] >= 64 * 1024
+        assert took < SIZE / 3 / SLOW_RATE, "less than the slow one alone needs for its third"
+        assert sum(carried.values()) < 1.5 * SIZE
+        problems = (await delta.get("/api/v1/status"))["problems"]
+        assert [gamma.peer_id in problem["text"] for problem in problems if problem["code"] == "blob_mismatch"] == [True]
+        (chunk,) = added["chunks"]
+        came = blob_path(tmp_path / "delta", chunk["blob_id"]).read_bytes()
+        assert hashlib.sha256(came).hexdigest() == chunk["sha256"]
+        assert came == (tmp_path / "run.mcap").read_bytes()
+
+
+@contextlib.asynccontextmanager
+async def fetching_process(folder: Path, url: str, facts: BlobFacts) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that fetches one blob into `folder`."""
+    folder.mkdir(exist_ok=True)
+    order = {name: value.hex() if isinstance(value, bytes) else value for name, value in facts._asdict().items()}
+    (folder / "order.json").write_text(json.dumps({**order, "folder": str(folder / "blobs"), "endpoint": url}))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", ROOT / "tests" / "blob_site.py", folder / "order.json", env=environment, cwd=ROOT
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        async with asyncio.timeout(PATIENCE_S):
+            await process.wait()
+
+
+def right_pieces(partial: Path, source: Path) -> int:
+    """Bytes of pieces that are right in a partial file, compared one by one with what they should be."""
+    if not partial.exists():
+        return 0
+    right = 0
+    with partial.open("rb") as here, source.open("rb") as there:
+        while piece := there.read(MIB):
+            right += len(piece) if here.read(MIB) == piece else 0
+    return right
+
+
+@pytest.mark.long_story
+async def test_after_a_kill_at_60_percent_only_missing_pieces_travel(tmp_path: Path) -> None:
+    """Kill -9 by a signal once the proxy has carried 60 % of the bytes: in the middle of whatever it is doing then."""
+    kills, kept = 0, []
+    async with serving(tmp_path / "served") as site:
+        facts = await site.add(write_file(tmp_path / "source", KILLED_SIZE))
+        for number in range(KILLS if LONG else KILLS // 4):
+            folder = tmp_path / f"killed-{number}"
+            partial = folder / "blobs" / "incoming" / f"{facts.blob.hex()}.partial"
+            async with counting_proxy(site.endpoint) as proxy, fetching_process(folder, proxy.url, facts) as process:
+                async with asyncio.timeout(PATIENCE_S):
+                    while proxy.carried["out"] < 0.6 * KILLED_SIZE:  # noqa: ASYNC110  (what is waited for has no event of its own)
+                        await asyncio.sleep(0)
+                    process.kill()
+                    kills += await process.wait() == -9
+            right = right_pieces(partial, tmp_path / "source")
+            kept.append(right)
+            async with counting_proxy(site.endpoint) as proxy, fetching_process(folder, proxy.url, facts) as process:
+                async with asyncio.timeout(PATIENCE_S):
+                    assert await process.wait() == 0
+                assert KILLED_SIZE - right <= proxy.carried["out"] <= KILLED_SIZE - right + HEADS_MAX
+            assert blob_path(folder, facts.blob.hex()).read_bytes() == (tmp_path / "source").read_bytes()
+    print(f"{kills} kills; kept {[round(each / MIB) for each in kept]} of {KILLED_SIZE // MIB} MiB")  # noqa: T201
+    assert kills == len(kept)
+    assert sum(kept) >= 0.4 * KILLED_SIZE * len(kept), "the kills were in the middle of transfers"
+    assert max(kept) < KILLED_SIZE
