@@ -271,3 +271,39 @@ class MeshAnswerInvalidError(ResolveError):
     """What answers at the place of the mesh's daemon is none, or says too much."""
 
     code = "mesh_answer_invalid"
+
+
+class PolicyTextError(ResolveError):
+    """The access policy of the mesh cannot be read, or the part of it that is ours is not as we wrote it."""
+
+    code = "mesh_policy_text"
+
+
+class NetworkProviderError(ResolveError):
+    """The coordination server of the mesh does not do what it is asked for."""
+
+    code = "mesh_provider_failed"
+
+
+class NetworkUnreachableError(NetworkProviderError):
+    """The coordination server of the mesh does not answer, or not in time."""
+
+    code = "mesh_provider_unreachable"
+
+
+class NetworkRefusedError(NetworkProviderError):
+    """The coordination server of the mesh does not let this site do that."""
+
+    code = "mesh_provider_refused"
+
+
+class PolicyChangedError(NetworkProviderError):
+    """Somebody else changed the policy of the mesh since it was read: it is not overwritten."""
+
+    code = "mesh_policy_changed"
+
+
+class PolicyRefusedError(NetworkProviderError):
+    """The coordination server would not take this policy."""
+
+    code = "mesh_policy_refused"

@@ -1,0 +1,131 @@
+"""Calls to a coordination server: bounded in time and size, with a secret that goes nowhere else. Imports `httpx`.
+
+Redirects are not followed, proxies of the environment are not used. No secret stands in an error, whatever the server answers.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import httpx
+
+from peer.errors import NetworkProviderError, NetworkRefusedError, NetworkUnreachableError
+
+CALL_TIMEOUT_S = 20.0
+BODY_SIZE_MAX = 16 * 1024 * 1024
+REASON_MAX = 300
+OK = range(200, 300)
+UNAUTHORIZED = (401, 403)
+
+
+class Asked(NamedTuple):
+    """What to ask, with one of three kinds of body or none."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = {}
+    body: object = None
+    """Sent as JSON."""
+    text: str | None = None
+    """Sent as it is."""
+    form: Mapping[str, str] | None = None
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The body, whatever it is."""
+        return self.data.decode(errors="replace")
+
+    def document(self) -> dict[str, object]:
+        """The body as an object. Raises `NetworkProviderError`."""
+        try:
+            document = json.loads(self.data) if self.data.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise NetworkProviderError("the coordination server's answer is no JSON", fix="check network.url: is that its API?") from error
+        if not isinstance(document, dict):
+            raise NetworkProviderError("the coordination server's answer is no object", fix="check network.url: is that its API?")
+        return document
+
+
+class Calls:
+    """One server, and what it wants to see of whoever calls."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is that of the server, without a path of its API."""
+        self._url = url.rstrip("/")
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(verify=not url.startswith("http://")),
+            follow_redirects=False,
+            timeout=CALL_TIMEOUT_S,
+            headers={"User-Agent": "recmesh", "Accept-Encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        """Keep no connection."""
+        await self._http.aclose()
+
+    async def call(self, asked: Asked, secret: str) -> Answer:
+        """One call. Raises `NetworkUnreachableError` or `NetworkProviderError`."""
+        headers = {"Accept": "application/json", **({"Authorization": f"Bearer {secret}"} if secret else {}), **asked.headers}
+        content = None if asked.text is None else asked.text.encode()
+        form = None if asked.form is None else dict(asked.form)
+        request = self._http.build_request(asked.method, self._url + asked.path, headers=headers, json=asked.body, content=content, data=form)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                answer = await self._http.send(request, stream=True)
+                try:
+                    data = await _read(answer)
+                finally:
+                    await answer.aclose()
+                    self._http.cookies.clear()
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise NetworkUnreachableError("the coordination server does not answer in time", fix="try again; else check network.url") from error
+        except (httpx.HTTPError, OSError) as error:
+            raise NetworkUnreachableError("the coordination server cannot be reached", fix="check network.url and the connection") from error
+        return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, data)
+
+
+def refused(answer: Answer, what: str, reason: str) -> NetworkProviderError:
+    """Why the server did not do `what`, in its words as far as they fit a line."""
+    if answer.status in UNAUTHORIZED:
+        return NetworkRefusedError(
+            f"the coordination server does not let this site {what}", fix="check the key, and what it may do (network.credential_file)"
+        )
+    said = "".join(each if each.isprintable() else " " for each in reason[:REASON_MAX]).strip()
+    return NetworkProviderError(f"the coordination server does not {what}: HTTP {answer.status}{f', {said}' if said else ''}", fix="see what it says")
+
+
+def text_of(fields: Mapping[str, object], key: str) -> str:
+    """A field that is text, else nothing."""
+    value = fields.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def texts_of(fields: Mapping[str, object], key: str) -> tuple[str, ...]:
+    """A field that is a list of texts, else nothing."""
+    value = fields.get(key)
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def objects_of(fields: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    """A field that is a list of objects, else nothing."""
+    value = fields.get(key)
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+async def _read(answer: httpx.Response) -> bytes:
+    data = bytearray()
+    async for part in answer.aiter_bytes():
+        data += part
+        if len(data) > BODY_SIZE_MAX:
+            raise NetworkProviderError(f"the coordination server answers with more than {BODY_SIZE_MAX} bytes", fix="check network.url")
+    return bytes(data)
