@@ -196,7 +196,8 @@ async def test_without_a_good_source_the_fetch_fails_and_keeps_what_was_right(
     assert not store.has(facts.blob)
     good = source_of(site, facts)
     await fetcher.fetch(wanted(facts), [good])
-    assert [each.start for each in good.asked] == [2 * MIB]
+    assert good.asked[0].start == 2 * MIB
+    assert sum(each.size for each in good.asked) <= SIZE - 2 * MIB
 
 
 async def test_who_refuses_us_is_passed_over(tmp_path: Path, site: Site, facts: BlobFacts, store: FileBlobStore, fetcher: Fetcher) -> None:
