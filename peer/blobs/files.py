@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from peer.blobs.disk import BLOB_MODE
 from peer.core.byte_store import Usage
 from peer.core.hashing import HASH_SIZE
 from peer.core.identity import BlobId
-from peer.durable import clone
+from peer.durable import clone, sync_folder
 
 COPY_SIZE = 1024 * 1024
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -48,6 +49,17 @@ def write_file(path: Path, data: bytes) -> None:
         file.flush()
         os.fchmod(file.fileno(), BLOB_MODE)
         os.fsync(file.fileno())
+
+
+def keep_aside(original: Path, folder: Path) -> None:
+    """Give a file, whose place is about to be taken, another name in `folder`, durably. Nothing where it is gone."""
+    kept = folder / f"{original.name}-{secrets.token_hex(4)}"
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            kept.hardlink_to(original)
+        except PermissionError:  # A file system without hard links.
+            original.replace(kept)
+        sync_folder(folder)
 
 
 def usage_of(folders: Iterable[Path]) -> Usage:

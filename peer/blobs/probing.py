@@ -14,7 +14,7 @@ from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, WantedBlob
 from peer.core.reconciling import Proof
-from peer.errors import BlobAbsentError, BlobMismatchError, NotAMemberError, RemoteProtocolError, TransportError
+from peer.errors import BlobAbsentError, BlobMismatchError, NotAMemberError, NotFoundError, RemoteProtocolError, TransportError
 
 ANSWER_TIMEOUT_S = 30.0
 """A site that takes longer for one piece is as good as not reached."""
@@ -47,7 +47,10 @@ class Prober:
                     return await self._probe(source, file)
             except BlobAbsentError:
                 return Proof.ABSENT
-            except (TransportError, RemoteProtocolError, NotAMemberError, TimeoutError):
+            except TransportError as error:
+                if error.code == NotFoundError.code:
+                    return Proof.ABSENT  # As a link says it.
+            except (RemoteProtocolError, NotAMemberError, TimeoutError):
                 continue  # The next way to the same site may work.
         return Proof.UNASKED
 

@@ -6,7 +6,6 @@ its place; then it lies in `blobs/damaged`, for people to look at.
 """
 
 import asyncio
-import contextlib
 import os
 import secrets
 import threading
@@ -17,8 +16,9 @@ from typing import NamedTuple
 
 from peer.blobs.digest import Digests
 from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
-from peer.blobs.files import blob_of, files_below, usage_of, write_file
+from peer.blobs.files import blob_of, files_below, keep_aside, usage_of, write_file
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
+from peer.blobs.pins import Pins
 from peer.blobs.soundness import Ledger, NoLedger, Soundness, hash_file
 from peer.blobs.space import Space
 from peer.blobs.streaming import StreamTaker
@@ -75,9 +75,10 @@ class FileBlobStore:
         self.incoming = folder / INCOMING
         self.added = 0
         self.removed = 0
-        self.found_damaged: Callable[[BlobId], None] = _nobody_listens
+        self.found_damaged: Callable[[BlobId], None] = lambda _blob: None
         """Called in the event loop, once for each blob that turns out to be damaged while somebody wants it."""
         self._soundness = Soundness(ledger or NoLedger())
+        self._pins = Pins()
         self._checks: dict[BlobId, asyncio.Task[bool]] = {}
         self.threads = ThreadPoolExecutor(THREADS_MAX, "blobs")
         self._readers = ThreadPoolExecutor(READERS_MAX, "parts of blobs")
@@ -108,6 +109,12 @@ class FileBlobStore:
         """Where its bytes are to be gathered from now on. Who loses them meanwhile is told so by `verify`. For threads."""
         self._soundness.ledger.begin(blob)
         return self.partial(blob)
+
+    def discard(self, blob: BlobId) -> None:
+        """Forget what came so far of a blob. For threads."""
+        with disk_errors(f"blob {blob.hex()}"):
+            self.partial(blob).unlink(missing_ok=True)
+            self._soundness.ledger.end(blob)
 
     def has(self, blob: BlobId) -> bool:
         """True if all bytes are here, and not known to be damaged."""
@@ -185,6 +192,10 @@ class FileBlobStore:
         """Forget the bytes, if they are here."""
         await in_thread(self.threads, lambda _: self._remove(blob))
 
+    async def collect(self, blob: BlobId) -> bool:
+        """As `remove`, unless somebody added these bytes since the start: then they stay, and this says False."""
+        return await in_thread(self.threads, lambda _: self._pins.unless_pinned(blob, self._remove))
+
     async def usage(self) -> Usage:
         """How much is kept."""
         return await in_thread(self.threads, lambda _: usage_of(path for path in self.folder.iterdir() if path.name not in BESIDE))
@@ -247,7 +258,8 @@ class FileBlobStore:
         with disk_errors(f"blob {blob.hex()}"):
             make_folders(final.parent, self.folder)
             if self.is_damaged(blob):
-                self._set_aside(blob)
+                make_folders(self.folder / DAMAGED, self.folder)
+                keep_aside(final, self.folder / DAMAGED)
             failpoint(f"{points}.before_rename")
             aside.replace(final)
             failpoint(f"{points}.after_rename")
@@ -261,6 +273,7 @@ class FileBlobStore:
     def put(self, data: bytes) -> BlobId:
         """Store bytes that are in memory, without a piece list. For threads."""
         blob = BlobId(hash_bytes(data))
+        self._pins.add(blob)
         if self.has(blob):
             return blob
         aside = self.incoming / f"{secrets.token_hex(16)}{INGEST_SUFFIX}"
@@ -284,6 +297,7 @@ class FileBlobStore:
         try:
             failpoint("blob.after_hash")
             facts = self._facts(digests)
+            self._pins.add(facts.blob)
             if not self.has(facts.blob) or self._glance(facts.blob) is not True:
                 with disk_errors(f"blob {facts.blob.hex()}"):
                     aside.chmod(BLOB_MODE)
@@ -311,18 +325,6 @@ class FileBlobStore:
                 path.unlink()
                 self.removed += 1
                 sync_folder(path.parent)
-
-    def _set_aside(self, blob: BlobId) -> None:
-        """Keep the file of a damaged blob, whose place is about to be taken."""
-        original, folder = self.path(blob), self.folder / DAMAGED
-        kept = folder / f"{blob.hex()}-{secrets.token_hex(4)}"
-        make_folders(folder, self.folder)
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                kept.hardlink_to(original)
-            except PermissionError:
-                original.replace(kept)
-        sync_folder(folder)
 
     def _glance(self, blob: BlobId) -> bool | None:
         """What a look at its file tells: whether it is here and sound; None if it has to be hashed."""
@@ -389,10 +391,6 @@ class FileBlobStore:
         if was_damaged != self.is_damaged(blob):
             self.removed += 1  # What is remembered of it holds no more.
         return BlobCheck(blob, path, "" if found == blob else "blob_corrupt")
-
-
-def _nobody_listens(_blob: BlobId) -> None:
-    pass
 
 
 async def _in_one_part(data: bytes) -> AsyncIterator[bytes]:

@@ -199,7 +199,7 @@ class _Fetch:
     async def run(self) -> None:
         hashes = await self._piece_list()
         self._transfer.state = "checking"
-        path = self._store.partial(self._wanted.blob)
+        path = await self._thread(lambda _: self._store.begin(self._wanted.blob))
         try:
             file = await self._thread(lambda _: PartialFile(path, self._layout, hashes, self._store.free_floor))
             try:
@@ -208,15 +208,15 @@ class _Fetch:
             finally:
                 await self._thread(lambda _: file.close())
         except DiskFullError:
-            path.unlink(missing_ok=True)
+            await self._thread(lambda _: self._store.discard(self._wanted.blob))
             raise
 
     async def _piece_list(self) -> list[bytes]:
         """The hashes of all pieces, from the store or else from the first source that has the right ones."""
         pieces = self._wanted.pieces
-        if self._store.has(pieces):
-            data = await self._thread(lambda _: self._store.path(pieces).read_bytes())
-            if len(data) == self._layout.list_size and hash_bytes(data) == pieces:
+        data = await self._store.read(pieces, 0, self._layout.list_size + 1)
+        if data is not None:
+            if len(data) == self._layout.list_size:
                 return split_piece_list(data)
             raise BlobMismatchError(f"the piece list of blob {self._wanted.blob.hex()} has not the size that its event promises")
         if self._layout.piece_count <= 1:
@@ -340,7 +340,7 @@ class _Fetch:
         self._transfer.state = "verifying"
         wanted = self._wanted
         if await self._thread(file.finish) != (wanted.blob, wanted.sha256):
-            file.path.unlink(missing_ok=True)
+            await self._thread(lambda _: self._store.discard(wanted.blob))
             raise BlobImpossibleError(f"the pieces of blob {wanted.blob.hex()} are right and the whole is not: its event contradicts itself")
         await self._thread(lambda _: self._store.adopt(wanted.blob, file.path, "fetch"))
         await self._thread(lambda _: self._store.note_came(wanted.group, wanted.blob, wanted.pieces))

@@ -1,5 +1,6 @@
 """How bytes come here and become folders that people see, put together."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
@@ -29,6 +30,9 @@ from peer.wiring.copies import CopyKeeping
 from peer.wiring.core import Core, now_ms
 from peer.wiring.reconciling import make_surroundings
 
+TELLING_MAX = 16
+"""Peers that are told at once that they sent wrong bytes. Others are told by whoever notices it next."""
+
 _log = get_log("node")
 
 
@@ -52,7 +56,7 @@ async def make_movers(
     replica = core.store.replica
     tree = RecordingTree(directory.recordings, core.blobs, core.views, replica.whole)
     showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
-    fetcher = Fetcher(core.blobs, report=_sent_wrong_bytes)
+    fetcher = Fetcher(core.blobs, report=Doubts(stack, sources).sent_wrong_bytes)
     stack.callback(fetcher.close)
     kept = TransferStore(bytes_database.database)
     asked = Asked(core.views, kept, await kept.asked())
@@ -73,7 +77,7 @@ async def make_movers(
     around = Around(
         sources.of_group,
         arrived,
-        lambda blob: core.blobs.partial(blob).unlink(missing_ok=True),
+        core.blobs.discard,
         lambda event, fields: _log.debug(event, **fields),
     )
     fetching = Fetching(fetcher, (core.blobs, replica, kept), wishings, around)
@@ -98,5 +102,24 @@ async def _policies(local: BytesDatabase, config: Config, core: Core, copies: Co
     )
 
 
-def _sent_wrong_bytes(wanted: WantedBlob, peer: PeerId) -> None:
-    _log.warning("a peer sent wrong bytes", peer=peer.hex(), blob=wanted.blob.hex(), recording=wanted.recording.hex())
+class Doubts:
+    """Who sent wrong bytes is named in the log, and told to look at its own."""
+
+    def __init__(self, stack: AsyncExitStack, sources: BlobSources) -> None:
+        """Tells nobody any more once `stack` ends."""
+        self._sources = sources
+        self._telling: set[asyncio.Task[None]] = set()
+        stack.push_async_callback(self._stop)
+
+    def sent_wrong_bytes(self, wanted: WantedBlob, peer: PeerId) -> None:
+        """`peer` did."""
+        _log.warning("a peer sent wrong bytes", peer=peer.hex(), blob=wanted.blob.hex(), recording=wanted.recording.hex())
+        if len(self._telling) < TELLING_MAX:
+            telling = asyncio.create_task(self._sources.doubt(peer, wanted.group, wanted.blob))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    async def _stop(self) -> None:
+        for telling in self._telling:
+            telling.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
