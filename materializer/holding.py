@@ -52,16 +52,13 @@ class Holding:
         """Reads `views`."""
         self._views = views
 
-    async def released(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, set[PeerId]]:
-        """As `Said.released`."""
-        return await self._views.read(lambda connection: _read_released(connection, group, blobs))
-
     async def receipts_of(self, group: GroupId, peer: PeerId, blobs: Collection[BlobId] | None = None) -> Mapping[BlobId, Sequence[EventId]]:
         """As `Said.receipts_of`."""
         return await self._views.read(lambda connection: _read_receipts_of(connection, group, peer, blobs))
 
 
-def _read_released(connection: Connection, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, set[PeerId]]:
+def read_released(connection: Connection, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, set[PeerId]]:
+    """The sites that said of each of these blobs that they hold it no more, and nothing else since."""
     found: dict[BlobId, set[PeerId]] = {}
     for blob, said in _read_said(connection, group, blobs).items():
         gone = {each.author for each in said if each.is_release} - holders(said)

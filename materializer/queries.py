@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from materializer.descriptions import IS_DELETED, is_deleted, read_annotations, read_description, read_machines, read_registers, read_settings
 from materializer.digest import TABLES, export, state_digest
-from materializer.holding import read_holders
+from materializer.holding import read_holders, read_released
 from materializer.manifest import Manifest, file_names, folder_name, merge_topics, summed
 from materializer.own import parts_of, recording_named
 from materializer.recordings import COMPLETE, Attachment, Chunk, Parts, final_parts, judge
@@ -122,6 +122,10 @@ class Projections:
     async def stray_receipts(self, group: GroupId) -> Mapping[BlobId, AbstractSet[PeerId]]:
         """Who says to hold blobs that no file of the group has; some of them where there are many."""
         return await self._views.read(lambda connection: read_stray_receipts(connection, group))
+
+    async def released(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
+        """As `Views.released`."""
+        return await self._views.read(lambda connection: read_released(connection, group, blobs))
 
     async def has_blob(self, group: GroupId, blob: BlobId) -> bool:
         """True if a recording of the group has a file with these bytes, or with this piece list."""

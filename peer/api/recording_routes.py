@@ -32,6 +32,7 @@ FILTERS = (
     Query("until_ns", "It starts at or before this time"),
     Query("state", "open, local, partial, remote, missing or corrupt"),
     Query("property", "A property that it has, as KEY=VALUE", repeated=True),
+    Query("few_copies", "1 for those of which there are fewer copies than the group asks for"),
     Query("deleted", "1 to see deleted ones, too"),
     Query("sort", "created, start, end, size or messages (the latest or largest first), name or site (A first); default: created"),
     Query("reverse", "1 for the opposite order"),

@@ -107,6 +107,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
         Order, typer.Option(help="created, start, end, size or messages: the latest or largest first. name or site: A first.")
     ] = "created",
     *,
+    few_copies: Annotated[bool, typer.Option("--few-copies", help="Of which there are fewer copies than the group's min_copies.")] = False,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones, too.")] = False,
 ) -> None:
@@ -117,7 +118,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
         if value
     }
     filters.update({key: value for key, value in (("text", text), ("state", state), ("property", properties)) if value})
-    filters.update({"deleted": "1"} if deleted else {})
+    filters.update({key: "1" for key, value in (("deleted", deleted), ("few_copies", few_copies)) if value})
     order = {"sort": sort, **({"reverse": "1"} if reverse else {})}
     filters.update({key: str(parse_time_ns(value)) for key, value in (("since_ns", since), ("until_ns", until)) if value})
     with connect() as client:

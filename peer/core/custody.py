@@ -1,7 +1,6 @@
 """What a site remembers about copies: its own promises, what it drops and dropped, and whose word was worth nothing."""
 
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
@@ -75,11 +74,7 @@ class CustodyMemory(Protocol):
 
 
 class Said(Protocol):
-    """What sites say of what they hold, in their events."""
-
-    async def released(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
-        """Who said of these that it holds them no more, and did not say otherwise since; blobs of which nobody did are left out."""
-        ...
+    """What a site said of what it holds, in its events."""
 
     async def receipts_of(self, group: GroupId, peer: PeerId, blobs: Collection[BlobId] | None = None) -> Mapping[BlobId, Sequence[EventId]]:
         """The receipts of `peer` that stand, for each of these blobs, or for all that it holds."""

@@ -259,6 +259,10 @@ class Views(Protocol):
         """The sites that said of these blobs that they hold them, and have not taken it back; blobs of which nobody said so are left out."""
         ...
 
+    async def released(self, group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
+        """The sites that said of these blobs that they hold them no more, and nothing else since; blobs of which nobody did are left out."""
+        ...
+
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> Sequence[WantedBlob]:
         """The files of all recordings of a group, or of some, that are not deleted."""
         ...

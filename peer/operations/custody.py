@@ -191,7 +191,7 @@ class Custody:
     async def _released(self, subject: Subject) -> set[PeerId]:
         """Who said of files of it that it holds them no more."""
         blobs = {file.blob for file in await self._parts.views.wanted_blobs(subject.group, [subject.recording])}
-        found = await self._parts.said.released(subject.group, blobs)
+        found = await self._parts.views.released(subject.group, blobs)
         return {peer for peers in found.values() for peer in peers}
 
     def _ask_after(self) -> None:

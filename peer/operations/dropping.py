@@ -105,7 +105,7 @@ class Dropping:
         for subject in (await self._parts.memory.all()).releases:
             files = await self._parts.views.wanted_blobs(*_one(subject))
             going = await self._unshared(subject, files)
-            released = await self._parts.said.released(subject.group, {file.blob for file in going})
+            released = await self._parts.views.released(subject.group, {file.blob for file in going})
             if self.is_held_back(*subject) and going and all(self._parts.me in released.get(file.blob, ()) for file in going):
                 await self._remove(subject, going)
             else:

@@ -14,7 +14,7 @@ from peer.errors import NotCanonicalError, NotFoundError, RequestError
 from peer.operations.holdings import Held, Holdings
 from peer.operations.json_form import Json, to_json
 from peer.operations.references import choose, find_group, is_prefix
-from peer.operations.rules import Standing, read_standing
+from peer.operations.rules import IsUnproven, Standing, read_standing
 
 PAGE_MAX = 1000
 FILTER_CHARACTERS_MAX = 1024
@@ -29,13 +29,20 @@ class _Search(NamedTuple):
 
     query: RecordingQuery
     state: str | None
+    few_copies: bool
 
 
 class Finding:
     """The recordings of all groups of this peer, to be searched."""
 
-    def __init__(self, peer: PeerId, replica: Replica, blobs: BlobStore, finder: Finder, views: Views) -> None:
-        """Searches with `finder`; `blobs` has the bytes that are here, `views` what groups ask for and who holds what."""
+    def __init__(
+        self, peer: PeerId, replica: Replica, blobs: BlobStore, finder: Finder, views: Views, is_unproven: IsUnproven = lambda *_: False
+    ) -> None:
+        """Searches with `finder`; `blobs` has the bytes that are here, `views` what groups ask for and who holds what.
+
+        Those of whom it `is_unproven` are not counted.
+        """
+        self._is_unproven = is_unproven
         self.peer = peer
         self.replica = replica
         self.blobs = blobs
@@ -53,10 +60,7 @@ class Finding:
         while len(shown) <= limit:
             found = await self._finder.find(search.query, after, limit + 1)
             held = await self._holdings.of(search.query.groups, found)
-            for each in found:
-                its = held.get(each.summary.recording)
-                if its is not None and search.state in {None, its.state}:
-                    shown.append((each, its))
+            shown += await self._that_fit(search, [(each, held[each.summary.recording]) for each in found if each.summary.recording in held])
             if len(found) <= limit:
                 break
             after = found[-1].place
@@ -64,6 +68,19 @@ class Finding:
         page = shown[:limit]
         standing = await self._standing_of({each.summary.recording: each.summary.group for each, _ in page})
         return {"recordings": [self.describe(each.summary, its, standing) for each, its in page], "next": more}
+
+    async def _that_fit(self, search: _Search, found: Sequence[tuple[Found, Held]]) -> list[tuple[Found, Held]]:
+        """Those that fit what hangs on where bytes are."""
+        if search.state in {"missing", "remote"} or search.few_copies:
+            standing = await self._standing_of({each.summary.recording: each.summary.group for each, _ in found})
+            if search.few_copies:
+                found = [each for each in found if self._has_few(*each, standing)]
+            found = [(each, its._replace(state=self.state(each.summary, its, standing))) for each, its in found]
+        return [(each, its) for each, its in found if search.state in {None, its.state}]
+
+    def _has_few(self, found: Found, held: Held, standing: Standing) -> bool:
+        summary = found.summary
+        return summary.finalized and len(self.copies(summary, held, standing)) < standing.rules[summary.group].copies_wanted
 
     async def _standing_of(self, groups: Mapping[EventId, GroupId]) -> Standing:
         """What is to be known of recordings, given with their groups. Where nobody says what they hold, nobody looks for files."""
@@ -73,7 +90,7 @@ class Finding:
 
     async def standing(self, files: Mapping[EventId, tuple[GroupId, Collection[BlobId]]]) -> Standing:
         """What groups ask of recordings, and who said that they hold all of their blobs."""
-        return await read_standing(self._views, self.replica, files)
+        return await read_standing(self._views, self.replica, files, self._is_unproven)
 
     async def named(self, reference: str, *, deleted: bool = False) -> tuple[GroupId, EventId]:
         """The recording that people mean by a name, an id, or the start of one. A deleted one has no name, unless these are looked for, too."""
@@ -103,7 +120,7 @@ class Finding:
             "site": summary.site.hex(),
             "site_name": self.name(summary.group, summary.site),
             "machine": summary.machine,
-            "state": held.state,
+            "state": self.state(summary, held, standing),
             "size_bytes": summary.size,
             "chunk_count": summary.chunk_count,
             "message_count": summary.message_count,
@@ -118,15 +135,21 @@ class Finding:
             "missing_properties": rules.missing(summary.properties),
             "review_count": summary.review_count,
             "review_average": summary.review_average,
-            "copies": len(self.copies(summary.site, held, standing.holders.get(summary.recording, ()))),
+            "copies": len(self.copies(summary, held, standing)),
             "copies_wanted": rules.copies_wanted,
             "bytes_here": held.bytes_here,
         }
 
-    def copies(self, site: PeerId, held: Held, holders: Sequence[PeerId]) -> Sequence[PeerId]:
-        """Who is known to have all bytes: the site that made it, those that said so, and we. What we have is seen here, whatever we said."""
-        others = [peer for peer in dict.fromkeys([site, *holders]) if peer != self.peer]
+    def copies(self, summary: RecordingSummary, held: Held, standing: Standing) -> Sequence[PeerId]:
+        """Who is known to have all bytes. What we have is seen here, whatever we said."""
+        others = [peer for peer in standing.holding(summary.group, summary.recording, summary.site) if peer != self.peer]
         return [*others, self.peer] if held.state == "local" else others
+
+    def state(self, summary: RecordingSummary, held: Held, standing: Standing) -> str:
+        """The word for where its bytes are: elsewhere is where somebody is known to have them."""
+        if held.state not in {"missing", "remote"}:
+            return held.state
+        return "remote" if self.copies(summary, held, standing) else "missing"
 
     def name(self, group: GroupId, peer: PeerId) -> str:
         """What a peer is called in a group."""
@@ -161,7 +184,7 @@ class Finding:
             filters.get("reverse") == "1",
             site_names,
         )
-        return _Search(query, texts["state"])
+        return _Search(query, texts["state"], filters.get("few_copies") == "1")
 
 
 def _is_site(reference: str, site: PeerId, name: str) -> bool:

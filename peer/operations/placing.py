@@ -89,7 +89,7 @@ class Placing:
         free, taken = self._parts.room(), {}
         for each in sorted(lacking, key=lambda each: each.recording):
             for_s = now_s - since_s[each.recording]
-            chosen = takers(each, {**room, self._parts.peer: free}, int((for_s - self._after_s) // TURN_S))
+            chosen = takers(each, {**room, self._parts.peer: free}, max(0, int((for_s - self._after_s) // TURN_S)))
             if for_s >= self._after_s and self._parts.peer in chosen:
                 taken[each.recording] = f"{len(each.holders)} of {wanted} copies: this site takes one"
                 free -= each.size
@@ -110,10 +110,10 @@ class Placing:
         hangs_on = (state.state_digest, wanted, members, blobs.added, blobs.removed)
         known = self._known.get(group)
         if known is None or known[0] != hangs_on:
-            known = self._known[group] = (hangs_on, await self._lacking(group, wanted, members))
+            known = self._known[group] = (hangs_on, await self._lacking(group, wanted))
         return known[1]
 
-    async def _lacking(self, group: GroupId, wanted: int, members: AbstractSet[PeerId]) -> list[Lacking]:
+    async def _lacking(self, group: GroupId, wanted: int) -> list[Lacking]:
         """What is finalized, not wholly here, and at too few sites."""
         parts = self._parts
         sizes: defaultdict[EventId, dict[BlobId, int]] = defaultdict(dict)
@@ -126,8 +126,7 @@ class Placing:
             closed = [each.summary for each in traits.values() if each.summary.finalized]
             standing = await read_standing(parts.views, parts.replica, {each.recording: (group, sizes[each.recording].keys()) for each in closed})
             for summary in closed:
-                # Older versions write no receipts: where nobody says anything, who made it has it.
-                holders = standing.holders.get(summary.recording) or [peer for peer in (summary.site,) if peer in members]
+                holders = standing.holding(group, summary.recording, summary.site)
                 if len(holders) < wanted:
                     found.append(Lacking(summary.recording, sum(sizes[summary.recording].values()), holders, wanted))
         return found

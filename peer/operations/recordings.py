@@ -115,7 +115,7 @@ class Recordings:
         annotations = await self._views.annotations(view.group, view.recording)
         held, name_of = self._finding.held(view), self.name_of(view.group)
         standing = await self._finding.standing({view.recording: (view.group, {file.blob for file in (*view.chunks, *view.attachments)})})
-        copies = self._finding.copies(view.site, held, standing.holders.get(view.recording, ()))
+        copies = self._finding.copies(summarize(view), held, standing)
         return {
             **self._finding.describe(summarize(view), held, standing),
             **describe_facts(view, lambda file: self._blobs.has(file.blob)),

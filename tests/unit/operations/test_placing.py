@@ -65,6 +65,9 @@ class World:
     async def holders(self, _group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
         return {each: self.said[each] for each in blobs if each in self.said}
 
+    async def released(self, _group: GroupId, _blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
+        return {}
+
     def has(self, blob: BlobId) -> bool:
         return blob in self.here
 
