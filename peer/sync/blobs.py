@@ -81,4 +81,4 @@ class BlobSide:
         """What they want was read; None where it is not to be had in that group."""
         self._reading -= 1
         code = NotFoundError.code if fact.data is None else ""
-        self._outbox.send(BlobPart(fact.effect.number, code, fact.data or b""))
+        self._outbox.send_last(BlobPart(fact.effect.number, code, fact.data or b""))

@@ -73,6 +73,8 @@ class SendFrame(NamedTuple):
     """Effect: send this."""
 
     frame: bytes
+    may_wait: bool = False
+    """True for bytes of recordings: everything else passes them."""
 
 
 class CloseLink(NamedTuple):

@@ -16,6 +16,10 @@ class Outbox:
         self._effects.append(SendFrame(frame))
         return len(frame)
 
+    def send_last(self, message: Message) -> None:
+        """Ask for a frame to be sent when nothing else waits."""
+        self._effects.append(SendFrame(encode_message(message), may_wait=True))
+
     def send_frame(self, frame: bytes) -> None:
         """Ask for a frame to be sent that is encoded already."""
         self._effects.append(SendFrame(frame))

@@ -212,8 +212,8 @@ class Connection:
 
     def _perform(self, effect: fx.Effect, *, pushing: bool) -> None:  # noqa: C901, PLR0912  (every effect in one place)
         match effect:
-            case fx.SendFrame(frame):
-                self._enqueue(frame, pushing=pushing)
+            case fx.SendFrame(frame, may_wait):
+                self._enqueue(frame, pushing=pushing, may_wait=may_wait)
             case fx.CloseLink(code, text):
                 self.close(code, text)
             case fx.Established():
@@ -259,10 +259,10 @@ class Connection:
             case _:
                 assert_never(effect)
 
-    def _enqueue(self, frame: bytes, *, pushing: bool) -> None:
+    def _enqueue(self, frame: bytes, *, pushing: bool, may_wait: bool) -> None:
         if pushing:
             failpoint("push.before_send")
-        if not self._outgoing.put(frame):
+        if not self._outgoing.put(frame, may_wait=may_wait):
             self.close(ReaderTooSlowError.code, "the other side does not read what it is sent")
             return
         if pushing:

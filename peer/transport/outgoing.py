@@ -1,7 +1,11 @@
-"""Frames that wait to be sent on one link. Bounded, on this link and on all together: who does not read is cut off."""
+"""Frames that wait to be sent on one link. Bounded, on this link and on all together: who does not read is cut off.
+
+Bytes of recordings wait until nothing else does: an event is never behind more of them than the connection itself has taken.
+"""
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 
 from peer.errors import MeshError
@@ -25,7 +29,10 @@ class Outgoing:
         """`all_waiting` tells the bytes that wait on all links."""
         self._carrier = carrier
         self._all_waiting = all_waiting
-        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._frames: deque[bytes] = deque()
+        self._last: deque[bytes] = deque()
+        """What everything else passes."""
+        self._woken = asyncio.Event()
         self._cutting: asyncio.TimerHandle | None = None
         self.waiting = 0
         """Bytes in the queue."""
@@ -33,14 +40,15 @@ class Outgoing:
         self.error: MeshError | None = None
         """Why the connection broke, if it did while something was sent."""
 
-    def put(self, frame: bytes) -> bool:
-        """Send `frame` after what waits. False if too much waits already: then nothing more will be sent."""
+    def put(self, frame: bytes, *, may_wait: bool = False) -> bool:
+        """Send `frame` after what waits, but before what `may_wait`. False if too much waits already: then nothing more will be sent."""
         if self.closing.is_set():
             return True
         self.waiting += len(frame)
         if self.waiting > QUEUE_BYTES_MAX or (self.waiting > QUEUE_BYTES_SHARE and self._all_waiting() > QUEUES_BYTES_MAX):
             return False
-        self._frames.put_nowait(frame)
+        (self._last if may_wait else self._frames).append(frame)
+        self._woken.set()
         return True
 
     def close(self) -> None:
@@ -48,13 +56,13 @@ class Outgoing:
         if self.closing.is_set():
             return
         self.closing.set()
-        self._frames.put_nowait(None)
+        self._woken.set()
         self._cutting = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._carrier.cut)
 
     async def run(self) -> None:
         """Send until closed, then close the carrier."""
         try:
-            while (frame := await self._frames.get()) is not None:
+            while (frame := await self._next()) is not None:
                 self.waiting -= len(frame)
                 await self._carrier.send(frame)
         except MeshError as error:
@@ -62,6 +70,15 @@ class Outgoing:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._carrier.close()
+
+    async def _next(self) -> bytes | None:
+        """What is sent next; None when it is closed and nothing waits any more."""
+        while not self._frames and not self._last:
+            if self.closing.is_set():
+                return None
+            self._woken.clear()
+            await self._woken.wait()
+        return (self._frames or self._last).popleft()
 
     def ended(self) -> None:
         """The connection is gone."""
