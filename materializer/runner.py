@@ -20,6 +20,7 @@ from materializer.digest import PROJECTION_VERSION, TABLES
 from materializer.judging import JudgedRow, apply_roles, find_rows, last_numbers, read_judgement, read_window, set_judgement, windows
 from materializer.projector import Projector
 from materializer.tables import Connection
+from materializer.telling import ChangeListener, Telling
 from peer.core.control import Role
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import EventStore, Replica, StoredEvent
@@ -29,16 +30,11 @@ from peer.errors import DiskFullError
 PAGE_EVENTS_MAX = 1024
 LOOK_FOR_ROOM_S = 1.0
 """How often it is tried again while the disk is full."""
-UNTOLD_PAGES_MAX = 16
-"""Pages after which listeners hear what these have touched although more events wait. Told of each page, they would look at a recording often."""
 NO_EVENT = EventId(bytes(32))
 SINGLE_EVENTS_PAGE = 256
 TABLES_TO_CLEAR = ("progress", "groups", "digests", "receipt_blobs", *(table for table in TABLES if table != "settings"))
 
 T = TypeVar("T")
-
-ChangeListener = Callable[[AbstractSet[tuple[GroupId, EventId]]], None]
-"""Is given the recordings that pages have touched, after they are committed. An empty set means: everything, look again."""
 
 
 class Views(Protocol):
@@ -85,9 +81,7 @@ class Materializer:
         self._cursor = START
         self._wake = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._listeners: list[ChangeListener] = []
-        self._untold: set[tuple[GroupId, EventId]] = set()
-        self._untold_pages = 0
+        self._telling = Telling()
         self._failure: BaseException | None = None
         self.full: DiskFullError | None = None
         """Why nothing is projected, as long as the disk is full."""
@@ -174,15 +168,14 @@ class Materializer:
 
     def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
         """Call `listener` with the recordings that committed pages have touched; returns what ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return self._telling.subscribe(listener)
 
     async def catch_up(self) -> None:
         """Project all that is in the log, and judge all rows by what holds now."""
         try:
             await self._catch_up()
         finally:
-            self._tell_touched()
+            self._telling.caught_up()
 
     async def _catch_up(self) -> None:
         while True:
@@ -202,10 +195,7 @@ class Materializer:
         digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
         touched = await self._views.transaction(partial(_project, projector=self._projector, digests=digests, events=events, cursor=cursor))
         self._cursor = cursor
-        self._untold |= touched
-        self._untold_pages += 1
-        if self._untold_pages == UNTOLD_PAGES_MAX:
-            self._tell_touched()
+        self._telling.touched(touched, len(events))
         self._tell_waiting()
 
     async def _judge_anew(self, judgements: Mapping[GroupId, Judgement]) -> bool:
@@ -241,7 +231,7 @@ class Materializer:
         self._judged[group] = judgement
         self._begun.pop(group, None)
         if changed:
-            self._tell(frozenset())
+            self._telling.tell_everything()
         return True
 
     async def _rows_of(self, group: GroupId, changes: Changes | None) -> AsyncGenerator[list[JudgedRow], None]:
@@ -264,15 +254,6 @@ class Materializer:
 
     def _are_current(self, judgements: Mapping[GroupId, Judgement]) -> bool:
         return all(judgements.get(group) is view.judgement for group, view in self._replica.groups.items())
-
-    def _tell(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
-        for listener in list(self._listeners):
-            listener(recordings)
-
-    def _tell_touched(self) -> None:
-        touched, self._untold, self._untold_pages = self._untold, set(), 0
-        if touched:
-            self._tell(touched)
 
     async def _clear(self) -> None:
         await self._views.transaction(_clear)

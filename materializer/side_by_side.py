@@ -11,7 +11,8 @@ from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple, Protocol
 
 from materializer.digest import PROJECTION_VERSION
-from materializer.runner import ChangeListener, Materializer, RetiredError, Views
+from materializer.runner import Materializer, RetiredError, Views
+from materializer.telling import ChangeListener
 from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import EventStore, Replica
 from peer.errors import DiskFullError

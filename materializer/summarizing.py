@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from materializer.runner import ChangeListener
 from materializer.summaries import MADE_AT_ONCE, Summaries
+from materializer.telling import ChangeListener
 from peer.core.identity import EventId, GroupId
 
 QUIET_S = 1.0

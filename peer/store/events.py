@@ -25,6 +25,7 @@ from peer.store.groups import GroupCounts, GroupHealth, GroupRecord, Groups, Log
 from peer.store.judged import count_beyond, points_to_keep
 from peer.store.keys import Fence, KeyFiles
 from peer.store.loading import load_groups, load_own
+from peer.store.newest import Newest
 from peer.store.peers import KnownPeer, delete_ignored, delete_peer, read_ignored, read_peers, write_ignored, write_peer
 from peer.store.requests import Append, Create, Forget, Outcome, Own, Request, Rotate, Write
 from peer.store.rows import find, find_by_prefix, read_events_after, read_group_events, read_locator, read_one_event, read_page, role_at
@@ -65,6 +66,7 @@ class SqliteEventStore:
         self._failure: StoreError | None = None
         self._learn: Callable[[GroupId], Awaitable[None]] | None = None
         self._learned: set[GroupId] = set()
+        self._newest = Newest()
 
     @property
     def replica(self) -> Groups:
@@ -171,6 +173,9 @@ class SqliteEventStore:
         count, newest, of_branch = min(count_max, EVENT_COUNT_MAX), self.position, self._groups.of_branch()
         if position >= newest:
             return ()
+        here = self._newest.after(position, count, of_branch)
+        if here is not None:
+            return here
         return await self._database.read(lambda connection: read_events_after(connection, (position, newest), count, of_branch))
 
     async def group_events(self, group: GroupId, position: int, count_max: int) -> Sequence[StoredEvent]:
@@ -308,6 +313,8 @@ class SqliteEventStore:
         try:
             await self._database.transaction(partial(batch.execute, [each.request for each in waiting]))
             batch.publish(tuple(self._listeners))
+            for stored in batch.stored:
+                self._newest.add(stored.branch, stored.run, stored.position)
         except BaseException as error:
             for each in waiting:
                 _settle(each.done, _as_failure(error))

@@ -67,7 +67,8 @@ class Batch:
     def __init__(self, groups: Groups, own: Own, now_ms: int) -> None:
         """Plan on top of what is held."""
         self.outcomes: list[Outcome] = []
-        self._stored: list[Stored] = []
+        self.stored: list[Stored] = []
+        """What was inserted."""
         self._groups = groups
         self._own = own
         self._now_ms = now_ms
@@ -106,7 +107,7 @@ class Batch:
             group.take_judged(judged, control)
         for group, log in self._refused:
             group.note_waiting(log)
-        for stored in self._stored:
+        for stored in self.stored:
             group, certificate = stored.group, stored.record.certificate
             self._groups.take_log(group, stored.record)
             commit = Commit(group.group, certificate, stored.run, group.tips.get(certificate.log, ()), stored.position)
@@ -118,7 +119,7 @@ class Batch:
     def _judge(self, connection: Connection) -> None:
         """What becomes of roles, in each group where something may have changed."""
         fresh: dict[GroupId, tuple[GroupRecord, list[FreshRun], list[ControlEvent]]] = {}
-        for stored in self._stored:
+        for stored in self.stored:
             certificate = stored.record.certificate
             is_control = certificate.kind is LogKind.CONTROL
             if is_control or not stored.group.judged.is_plain:
@@ -233,7 +234,7 @@ class Batch:
         self._logs[group.group, certificate.log] = record
         self._hlc[group.group] = max(self._seen(group), last.header.hlc)
         stored = Stored(group, record, branch.number, run, self._position)
-        self._stored.append(stored)
+        self.stored.append(stored)
         return stored
 
     def _log(self, group: GroupRecord, log: LogId) -> LogRecord | None:

@@ -3,11 +3,12 @@
 import asyncio
 import sqlite3
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
 
-from materializer import runner
+from materializer import runner, telling
 from materializer.bodies import recording_create
 from materializer.digest import digest_of_export
 from materializer.edits import recording_tag
@@ -23,6 +24,7 @@ from tests.integration.views_site import ViewsSite, running_views
 from tests.samples import GROUP, SampleLog, key_pair
 
 VIEWS = "views.db"
+DEADLINE_S = 30.0
 
 
 async def store_recordings(site: ViewsSite, log: SampleLog, count: int, name: str = "run") -> list[EventId]:
@@ -52,14 +54,48 @@ async def test_listeners_hear_of_every_recording_while_many_pages_are_projected(
     monkeypatch.setattr(runner, "PAGE_EVENTS_MAX", 10)
     async with running_views(tmp_path) as site:
         touched: list[frozenset[tuple[GroupId, EventId]]] = []
-        site.materializer.subscribe(lambda recordings: touched.append(frozenset(recordings)))
+        quiet = asyncio.Event()
+
+        def hear(recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
+            touched.append(frozenset(recordings))
+            if sum(map(len, touched)) == 750:
+                quiet.set()
+
+        site.materializer.subscribe(hear)
         log = SampleLog("alice")
         runs = [log.write(*(recording_create(create_body("run")) for _ in range(250))) for _ in range(3)]
         await asyncio.gather(*(site.store.append(log.certificate, run) for run in runs))
         await site.materializer.reached(site.store.position)
+        async with asyncio.timeout(DEADLINE_S):
+            await quiet.wait()
         assert frozenset[object]().union(*touched) == {(GROUP, event.id) for run in runs for event in run.events}
-        assert all(0 < len(recordings) <= 10 * runner.UNTOLD_PAGES_MAX for recordings in touched)
-        assert len(touched) < 75, "listeners hear of each page by itself"
+        assert len(touched) < 15, "listeners hear of each page by itself"
+
+
+async def test_listeners_hear_of_many_recordings_before_all_is_projected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered for them has a limit."""
+    monkeypatch.setattr(runner, "PAGE_EVENTS_MAX", 10)
+    monkeypatch.setattr(telling, "UNTOLD_MAX", 100)
+    async with running_views(tmp_path) as site:
+        touched: list[int] = []
+        site.materializer.subscribe(lambda recordings: touched.append(len(recordings)))
+        await store_recordings(site, SampleLog("alice"), 250)
+        assert touched[:2] == [100, 100]
+
+
+async def test_listeners_hear_while_more_and_more_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only once it is quiet, which may be never."""
+    monkeypatch.setattr(telling, "TOLD_AT_ONCE_MAX", 0)
+    monkeypatch.setattr(telling, "QUIET_S", 3600.0)
+    monkeypatch.setattr(telling, "TELL_AFTER_S", 0.1)
+    async with running_views(tmp_path) as site:
+        touched: list[frozenset[tuple[GroupId, EventId]]] = []
+        site.materializer.subscribe(lambda recordings: touched.append(frozenset(recordings)))
+        log = SampleLog("alice")
+        async with asyncio.timeout(DEADLINE_S):
+            while not touched:
+                await store_recordings(site, log, 1)
+        assert touched[0]
 
 
 async def test_many_pages_are_projected_once_each(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def drop_a_child_that_comes_before_its_parent(patch: pytest.MonkeyPatch) -> None
 
 def keep_to_itself_what_the_last_pages_touched(patch: pytest.MonkeyPatch) -> None:
     """Listeners hear only of what many pages have touched."""
-    change(patch, Materializer.catch_up, ("self._tell_touched()", "pass"))
+    change(patch, Materializer.catch_up, ("self._telling.caught_up()", "pass"))
 
 
 def let_anybody_add_chunks(patch: pytest.MonkeyPatch) -> None:
