@@ -30,7 +30,17 @@ from peer.core.endpoint import (
 )
 from peer.core.names import check_name, is_name
 from peer.errors import ConfigError, NameInvalidError
-from peer.sections import STATIC_PEERS_MAX, DiskSection, GossipSection, HubSection, HubSourceSection, StaticPeer, TailscaleSection, WatchSection
+from peer.sections import (
+    STATIC_PEERS_MAX,
+    DiskSection,
+    GossipSection,
+    HubSection,
+    HubSourceSection,
+    NetworkSection,
+    StaticPeer,
+    TailscaleSection,
+    WatchSection,
+)
 
 CONFIG_FILE = "config.toml"
 LISTEN_DEFAULT = "0.0.0.0:7850"
@@ -137,9 +147,7 @@ class Config(BaseSettings):
     cache_bytes: int = Field(
         2**30, ge=0, description="How many bytes of recordings to keep for sites that exchange them through this one, beside what is wanted here."
     )
-    receipt_delay: float = Field(
-        5, ge=0, description="Seconds without changes after which this site tells its groups which bytes came here or went."
-    )
+    receipt_delay: float = Field(5, ge=0, description="Seconds without changes after which this site tells its groups which bytes came here or went.")
     take_copies: bool = Field(
         default=True, description="Whether this site takes copies of recordings of which a group has fewer than it wants, where there is room."
     )
@@ -150,6 +158,7 @@ class Config(BaseSettings):
     hub: HubSection = Field(default_factory=HubSection, description="Whether this peer is a hub for others.")
     tailscale: TailscaleSection = Field(default_factory=TailscaleSection, description="The daemon of a WireGuard mesh on this machine.")
     disk: DiskSection = Field(default_factory=DiskSection, description="How much of the disk bytes of recordings may take.")
+    network: NetworkSection = Field(default_factory=NetworkSection, description="The coordination server of the mesh.")
     watch: WatchSection = Field(default_factory=WatchSection, description="How watched folders are looked into.")
     hub_source: HubSourceSection = Field(default_factory=HubSourceSection, description="The hub through which this peer finds others.")
     peers: list[StaticPeer] = Field(

@@ -1,7 +1,7 @@
 """The sections of `config.toml`: how peers are found. `peer.config` reads them, together with all other settings."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -93,6 +93,35 @@ class DiskSection(_Section):
         default=256 * 1024 * 1024, ge=0, description="How many bytes of the disk stay free: the history and its tables need room while blobs wait."
     )
     quota_bytes: int = Field(default=0, ge=0, description="How many bytes recordings may take, all that the disk has above the floor for 0.")
+
+
+class NetworkSection(_Section):
+    """The coordination server of the mesh, for `recmesh network plan` and `apply`. One site is enough that has one."""
+
+    provider: Literal["", "tailscale", "headscale"] = Field(default="", description="`tailscale`, `headscale`, or empty for none.")
+    url: str = Field(default="", description="The URL of a Headscale; of Tailscale's API where it is another than https://api.tailscale.com.")
+    tailnet: str = Field(default="-", description="The tailnet; - for the one that the key is of.")
+    client_id: str = Field(default="", description="Of the OAuth client whose secret is used instead of an API key.")
+    credential_file: str = Field(
+        default="", description="A file with the API key or that secret, readable by this user alone. Or set RECMESH_NETWORK_KEY."
+    )
+
+    @field_validator("credential_file")
+    @classmethod
+    def _check_credential_file(cls, value: str) -> str:
+        if value and not Path(value).is_absolute():
+            raise ValueError(f"{value!r} is no absolute path")
+        return value
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        if self.provider == "headscale" and not self.url:
+            raise ValueError("a headscale needs its url")
+        if self.url:
+            found = read_endpoint(self.url)
+            if found.scheme == "http" and found.host != LOOPBACK_NAME and not is_loopback(found.host):
+                raise ValueError(f"{self.url!r}: the key would travel in the clear; plain http is for a server on this machine, write https")
+        return self
 
 
 class WatchSection(_Section):

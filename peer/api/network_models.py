@@ -1,13 +1,14 @@
 """The network under the mesh, as the admin API tells of it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import Field
 
+from peer.api.models import Answer, Request
 from peer.api.status_models import StatusProblem
 
 
-class MeshMachine(BaseModel):
+class MeshMachine(Answer):
     """A machine in the mesh."""
 
     node_id: str
@@ -30,7 +31,7 @@ class MeshPeer(MeshMachine):
     through: str
 
 
-class NetworkStatus(BaseModel):
+class NetworkStatus(Answer):
     """What the daemon of the mesh on this machine says."""
 
     mesh: Literal["absent", "stopped", "running"]
@@ -40,3 +41,56 @@ class NetworkStatus(BaseModel):
     own: MeshMachine | None
     peers: list[MeshPeer]
     problems: list[StatusProblem]
+
+
+class PlannedMember(Answer):
+    """A member with a machine in the mesh."""
+
+    peer_id: str
+    name: str
+    machine: str
+    addresses: list[str]
+    port: int
+    proven: bool
+
+
+class MemberElsewhere(Answer):
+    """A member without one."""
+
+    peer_id: str
+    name: str
+
+
+class PlannedGroup(Answer):
+    """Who of a group is to reach whom."""
+
+    group_id: str
+    name: str
+    members: list[PlannedMember]
+    missing: list[MemberElsewhere]
+
+
+class NetworkPlan(Answer):
+    """What the policy of the mesh is to let through, and how it differs from what it lets through now."""
+
+    provider: Literal["tailscale", "headscale"]
+    groups: list[PlannedGroup]
+    grants: list[dict[str, object]]
+    changes: bool
+    diff: list[str]
+    written: bool
+
+
+class SiteKeyOrder(Request):
+    """A key for one new site."""
+
+    tags: list[Annotated[str, Field(pattern=r"^tag:[A-Za-z][A-Za-z0-9-]{0,60}$")]] = Field(default=[], max_length=16)
+    expires_in_ms: int = Field(default=24 * 3600 * 1000, ge=1000, le=90 * 24 * 3600 * 1000)
+
+
+class SiteKeyMade(Answer):
+    """It is told this once."""
+
+    key: str
+    expires: str
+    tags: list[str]

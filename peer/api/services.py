@@ -8,7 +8,7 @@ from peer.api.bag_services import ExportingService, RecoveringService
 from peer.api.drop_services import DroppingService
 from peer.api.editing_services import EditingService, MachineService, SettingValue
 from peer.api.ingest_services import OpeningService, WatchService
-from peer.api.network_services import NetworkService
+from peer.api.network_services import NetworkPolicyService, NetworkService
 from peer.api.policy_services import PolicyService
 from peer.api.reconcile_services import ReconcilingService
 from peer.api.retention_services import RetainingService
@@ -341,6 +341,7 @@ class Services(NamedTuple):
     policies: PolicyService
     transfers: TransferService
     network: NetworkService
+    network_policy: NetworkPolicyService
     messages: MessageService
     rates: RateService
     recovering: RecoveringService

@@ -78,6 +78,12 @@ class MeshCredentialError(ConfigError):
     code = "mesh_credential"
 
 
+class NetworkCredentialError(ConfigError):
+    """The key of the coordination server is missing, no key, or open to others."""
+
+    code = "mesh_provider_credential"
+
+
 class NameInvalidError(RequestError):
     """A name that could not become a path everywhere."""
 
@@ -186,6 +192,13 @@ class PathNotAllowedError(RequestError):
 
     code = "path_not_allowed"
     status = 403
+
+
+class NetworkUnconfiguredError(RequestError):
+    """The operator named no coordination server of a mesh."""
+
+    code = "mesh_provider_missing"
+    status = 409
 
 
 class HubDisabledError(RequestError):

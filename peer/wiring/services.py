@@ -95,7 +95,7 @@ def make_services(
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         policies,
         transfers,
-        make_network(config, links),
+        *make_network(config, me, replica, links, resolver),
         *_reading(recordings, serving),
         *_bags(directory, core, adding, recordings, config.disk.floor_bytes),
         Reconciling(surroundings, recordings.find),

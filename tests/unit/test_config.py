@@ -9,7 +9,7 @@ import pytest
 from peer.config import Config, check_endpoint, load_config, parse_address, read_config, render_config
 from peer.core.endpoint import WireGuardNetwork
 from peer.errors import ConfigError
-from peer.sections import GossipSection, HubSection, HubSourceSection, WatchSection
+from peer.sections import DiskSection, GossipSection, HubSection, HubSourceSection, NetworkSection, TailscaleSection, WatchSection
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,7 +140,15 @@ def test_every_key_is_documented_and_no_other() -> None:
     table = (ROOT / "docs" / "configuration.md").read_text().split("These are no keys", maxsplit=1)[0]
 
     assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)) == set(Config.model_fields)
-    sections = {"gossip": GossipSection, "hub": HubSection, "hub_source": HubSourceSection, "watch": WatchSection}
+    sections = {
+        "gossip": GossipSection,
+        "hub": HubSection,
+        "hub_source": HubSourceSection,
+        "disk": DiskSection,
+        "tailscale": TailscaleSection,
+        "network": NetworkSection,
+        "watch": WatchSection,
+    }
     keys = {f"{name}.{key}" for name, section in sections.items() for key in section.model_fields}
     assert set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", table, re.MULTILINE)) == keys
 
