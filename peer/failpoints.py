@@ -42,6 +42,7 @@ FAILPOINTS = (
     "hub.after_commit",
     "tree.before_rename",
     "cache.before_rename",
+    "collect.before_remove",
     "backup.after_log",
     "backup.before_manifest",
     "salvage.before_commit",

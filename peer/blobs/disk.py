@@ -40,7 +40,7 @@ def reserve(descriptor: int, folder: Path, size: int, floor: int) -> None:
     """Reserve `size` bytes for an open file, leaving `floor` bytes free on the disk. Raises `OSError` if there is no room."""
     state = os.statvfs(folder)
     if size + floor > state.f_bavail * state.f_frsize:
-        raise OSError(errno.ENOSPC, f"{size} bytes do not fit above {floor} that are to stay free, by the floor or the quota of this site")
+        raise OSError(errno.ENOSPC, f"{size} bytes do not fit: the free-space floor, or the quota of this site, is reached")
     if size:
         os.posix_fallocate(descriptor, 0, size)
 

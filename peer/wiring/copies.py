@@ -8,17 +8,20 @@ from materializer.holding import Holding
 from peer.config import Config
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.logs import get_log
+from peer.operations.collecting import Collecting
 from peer.operations.custody import Asking, Custody, CustodyParts
 from peer.operations.dropping import Around, Dropping
 from peer.operations.provenance import Provenance
 from peer.operations.receipting import Receipting, ReceiptParts
 from peer.operations.retention import Retention, SteadyClock
+from peer.operations.room import Room
 from peer.store.custody import CustodyStore
 from peer.store.directory import DataDirectory
 from peer.transport.links import PeerLinks
 from peer.transport.possession import PossessionLinks
 from peer.wiring.bytes_database import BytesDatabase, open_bytes_database
 from peer.wiring.core import Core
+from peer.wiring.room import make_collecting, make_room
 
 SHORT_DIGITS = 8
 _log = get_log("node")
@@ -30,10 +33,12 @@ class CopyKeeping(NamedTuple):
     custody: Custody
     dropping: Dropping
     receipting: Receipting
+    room: Room
+    collecting: Collecting
 
     def work(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         """What goes on for as long as the peer runs."""
-        return [self.custody.run, self.receipting.run]
+        return [self.custody.run, self.receipting.run, self.room.run, self.collecting.run]
 
     def arrived(self, group: GroupId, recording: EventId) -> None:
         """Bytes of a recording came."""
@@ -80,4 +85,4 @@ async def make_copies(
     )
     receipting = Receipting(receipts, config.receipt_delay)
     stack.callback(core.materializer.subscribe(receipting.touched))
-    return local, CopyKeeping(custody, dropping, receipting)
+    return local, CopyKeeping(custody, dropping, receipting, make_room(core, dropping), make_collecting(core, retention))

@@ -18,6 +18,7 @@ from peer.operations.placing import Placing
 from peer.operations.policies import Policies
 from peer.operations.reconciling import Surroundings
 from peer.operations.repairing import Repairing
+from peer.operations.room import Roomy
 from peer.operations.rules_applied import RulesApplied
 from peer.operations.showing import Showing
 from peer.operations.wishing import Asked
@@ -80,7 +81,7 @@ async def make_movers(
         core.blobs.discard,
         lambda event, fields: _log.debug(event, **fields),
     )
-    fetching = Fetching(fetcher, (core.blobs, replica, kept), wishings, around)
+    fetching = Fetching(Roomy(fetcher, copies.room), (core.blobs, replica, kept), wishings, around)
     await fetching.load()
     for listener in (fetching.touched, showing.touched):
         stack.callback(core.materializer.subscribe(listener))

@@ -102,15 +102,21 @@ def durable(peer: RunningPeer) -> int:
 
 async def recovered(pair: Pair) -> None:
     """Wait until both are well, and alike."""
-    async with asyncio.timeout(2 * PATIENCE_S):
-        while True:
-            small, large = [await each.get("/api/v1/status") for each in (pair.small, pair.large)]
-            ready, _ = await ask(pair.small, "GET", "/health/ready")
-            alike = small["groups"][0]["state_digest"] == large["groups"][0]["state_digest"]
-            seen = small["groups"][0]["view_events"] == small["groups"][0]["events"] == large["groups"][0]["events"]
-            if ready == 200 and alike and seen and not [each for each in small["problems"] if each["code"] == "disk_full"]:
-                return
-            await asyncio.sleep(0.05)
+    shown: list[Any] = []
+    try:
+        async with asyncio.timeout(2 * PATIENCE_S):
+            while True:
+                small, large = [await each.get("/api/v1/status") for each in (pair.small, pair.large)]
+                ready, _ = await ask(pair.small, "GET", "/health/ready")
+                groups = [each["groups"][0] for each in (small, large)]
+                full = [each["text"] for each in small["problems"] if each["code"] == "disk_full"]
+                events = {each[kind] for each in groups for kind in ("events", "view_events")}
+                if ready == 200 and len({each["state_digest"] for each in groups}) == 1 and len(events) == 1 and not full:
+                    return
+                shown = [ready, groups, full, [[each[key] for key in ("state", "phase", "last_error")] for each in large["links"]]]
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise AssertionError(shown) from error
 
 
 def place_of(detail: str) -> str:

@@ -17,8 +17,7 @@ from peer.core.identity import EventId
 from peer.core.views import RecordingView
 from tests.histories import Story
 from tests.integration.running_peer import RunningPeer, running_peer
-from tests.integration.test_deleted_recordings import tell
-from tests.integration.views_site import ViewsSite, running_views
+from tests.integration.views_site import ViewsSite, running_views, tell
 from tests.samples import GROUP, SampleLog
 
 GROUPS, RECORDINGS = "/api/v1/sync/groups", "/api/v1/recordings"

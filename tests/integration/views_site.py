@@ -10,11 +10,13 @@ from materializer.files import RecordingTree
 from materializer.queries import Projections
 from materializer.side_by_side import SideBySide
 from peer.blobs.store import FileBlobStore
+from peer.core.run import sign_run
 from peer.store.directory import DataDirectory
 from peer.store.events import SqliteEventStore
 from peer.store.views_files import ViewsFiles, open_views
+from tests.histories import Story
 from tests.integration.store_site import running_store
-from tests.samples import genesis
+from tests.samples import SampleLog, genesis
 
 
 class ViewsSite(NamedTuple):
@@ -51,3 +53,11 @@ async def running_views(root: Path, *, old_may_answer: bool = False) -> AsyncIte
                 blobs.close()
                 projecting.cancel()
                 await asyncio.gather(projecting, return_exceptions=True)
+
+
+async def tell(site: ViewsSite, log: SampleLog, story: Story) -> None:
+    """Let the rest of a story be stored and projected."""
+    for stored in story.events:
+        await site.store.append(log.certificate, sign_run(log.key, [stored.event]))
+    story.events.clear()
+    await site.materializer.reached(site.store.position)

@@ -1,0 +1,186 @@
+"""Making room: where the floor or the quota of the disk is reached, the oldest recordings go that may be dropped.
+
+Dropped as by hand: enough other sites prove that they hold them, nothing holds or keeps them, and they do not come back by themselves. What comes in
+never lets go of anything younger than itself.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from peer.core.finding import Finder, PlaceInOrder, RecordingQuery
+from peer.core.identity import BlobId, EventId, GroupId
+from peer.core.interfaces import BlobSource, Replica, WantedBlob
+from peer.core.views import Views
+from peer.errors import DiskFullError, MeshError, StoreError
+
+LOOK_S = 30.0
+"""How often it is looked whether others have filled the disk, or the quota is another one."""
+PAGE = 100
+DROPS_MAX = 64
+"""Recordings that are tried each time."""
+REFUSED_S = 300.0
+"""How long one that may not go is not tried again."""
+REFUSED_MAX = 10_000
+
+Report = Callable[[str, Mapping[str, object]], None]
+
+
+class Dropped(Protocol):
+    """What became of a recording."""
+
+    @property
+    def error(self) -> MeshError | None:
+        """Why it did not go."""
+        ...
+
+
+class Drops(Protocol):
+    """What lets copies go."""
+
+    async def drop(self, group: GroupId, recordings: Iterable[EventId], *, dry_run: bool = False) -> Mapping[EventId, Dropped]:
+        """Drop the bytes of recordings that are here, as far as that may be."""
+        ...
+
+
+class Space(Protocol):
+    """What the operator allows."""
+
+    def missing(self, folder: Path, size: int) -> int:
+        """How many bytes must go before `size` more fit."""
+        ...
+
+
+class Places(Protocol):
+    """Where bytes are."""
+
+    folder: Path
+
+    @property
+    def space(self) -> Space:
+        """How much of the disk they may take."""
+        ...
+
+    def has(self, blob: BlobId) -> bool:
+        """Whether it is here."""
+        ...
+
+
+class Fetches(Protocol):
+    """What fetches one blob."""
+
+    async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
+        """Bring it here. Raises `DiskFullError` before its first byte if there is no room."""
+        ...
+
+
+class RoomParts(NamedTuple):
+    """What is asked."""
+
+    replica: Replica
+    views: Views
+    finder: Finder
+    blobs: Places
+    drops: Drops
+
+
+class Room:
+    """Makes room for bytes."""
+
+    def __init__(self, parts: RoomParts, report: Report) -> None:
+        """Does nothing yet."""
+        self._parts = parts
+        self._report = report
+        self._turn = asyncio.Lock()
+        self._refused: dict[EventId, float] = {}
+
+    async def run(self) -> None:
+        """Look now and then, until cancelled. Raises `StoreError` when the disk fails."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.make(0)
+
+    async def make(self, size: int, for_recording: tuple[GroupId, EventId] | None = None) -> bool:
+        """Let go what is needed for `size` more bytes; with `for_recording` nothing that is younger. True if they fit."""
+        async with self._turn:
+            if await self._fits(size):
+                return True
+            async with contextlib.aclosing(self._oldest(await self._made_ns(for_recording))) as oldest:
+                tried = 0
+                async for subject in oldest:
+                    if tried >= DROPS_MAX:
+                        break
+                    if subject != for_recording:
+                        tried += 1
+                        if await self._drop(*subject) and await self._fits(size):
+                            return True
+            return False
+
+    async def _drop(self, group: GroupId, recording: EventId) -> bool:
+        """True if it went."""
+        outcome = (await self._parts.drops.drop(group, [recording]))[recording]
+        if outcome.error is not None:
+            self._refuse(recording)
+            return False
+        self._report("a recording was dropped to make room", {"group": group.hex(), "recording": recording.hex()})
+        return True
+
+    async def _fits(self, size: int) -> bool:
+        blobs = self._parts.blobs
+        return await asyncio.to_thread(blobs.space.missing, blobs.folder, size) == 0
+
+    async def _made_ns(self, for_recording: tuple[GroupId, EventId] | None) -> int | None:
+        view = await self._parts.views.recording(*for_recording) if for_recording is not None else None
+        return None if view is None else view.created_ns
+
+    async def _oldest(self, before_ns: int | None) -> AsyncGenerator[tuple[GroupId, EventId], None]:
+        """Recordings of which bytes are here, the oldest first, up to those made at `before_ns`."""
+        parts, now = self._parts, time.monotonic()
+        query = RecordingQuery(list(parts.replica.groups), order="created", reverse=True)
+        after: PlaceInOrder | None = None
+        while query.groups:
+            page = await parts.finder.find(query, after, PAGE)
+            files = await parts.finder.files(query.groups, [each.summary.recording for each in page])
+            for each in page:
+                found = each.summary
+                if before_ns is not None and found.created_ns > before_ns:
+                    return
+                is_refused = now - self._refused.get(found.recording, now - REFUSED_S) < REFUSED_S
+                if not is_refused and any(parts.blobs.has(file.blob) for file in files.get(found.recording, ())):
+                    yield found.group, found.recording
+            if len(page) < PAGE:
+                return
+            after = page[-1].place
+
+    def _refuse(self, recording: EventId) -> None:
+        if len(self._refused) >= REFUSED_MAX:
+            self._refused.clear()
+        self._refused[recording] = time.monotonic()
+
+
+class Roomy:
+    """Fetches, and makes room where there is none."""
+
+    def __init__(self, fetches: Fetches, room: Room) -> None:
+        """Does as `fetches` does, otherwise."""
+        self._fetches = fetches
+        self._room = room
+
+    async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
+        """As `Fetches.fetch`."""
+        try:
+            await self._fetches.fetch(wanted, sources)
+        except DiskFullError:
+            if not await _made(self._room, wanted):
+                raise
+            await self._fetches.fetch(wanted, sources)
+
+
+async def _made(room: Room, wanted: WantedBlob) -> bool:
+    try:
+        return await room.make(wanted.size, (wanted.group, wanted.recording))
+    except StoreError:
+        return False  # What is told is that there was no room.

@@ -1,0 +1,100 @@
+"""A small disk that keeps up with a group: the oldest recordings go that others hold, and never more than that."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from peer.api.models import Group, InvitationMade
+from peer.cli.sample import write_sample
+from tests.integration.running_peer import RunningPeer, running_peer
+
+GROUPS, RECORDINGS = "/api/v1/sync/groups", "/api/v1/recordings"
+SIZE = 256 * 1024
+QUOTA = 700 * 1024
+"""Two recordings fit, three do not."""
+
+
+@asynccontextmanager
+async def pair(folder: Path, **settings: Any) -> AsyncIterator[tuple[RunningPeer, RunningPeer]]:
+    """One with all the room that there is, and one with little."""
+    async with (
+        running_peer(folder / "large", "large", receipt_delay=0.2) as large,
+        running_peer(
+            folder / "small", "small", disk={"floor_bytes": 0, "quota_bytes": QUOTA}, take_copies=False, receipt_delay=0.2, **settings
+        ) as small,
+    ):
+        await large.post(GROUPS, {"name": "lab"}, Group, status=201)
+        made = await large.post(f"{GROUPS}/lab/invitations", {}, InvitationMade, status=201)
+        await small.post(f"{GROUPS}/join", {"invitation": made["invitation"]})
+        yield large, small
+
+
+async def add(peer: RunningPeer, folder: Path, name: str) -> str:
+    write_sample(folder / f"{name}.mcap", SIZE, time.time_ns())
+    return str((await peer.post(RECORDINGS, {"paths": [str(folder / f"{name}.mcap")]}, status=201))["id"])
+
+
+async def states(peer: RunningPeer) -> dict[str, str]:
+    return {each["name"]: each["state"] for each in (await peer.get(RECORDINGS))["recordings"]}
+
+
+async def test_the_oldest_go_that_others_hold_when_new_ones_come(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (large, small):
+        for name in ("one", "two"):
+            found = await add(large, tmp_path, name)
+            await small.until(f"{RECORDINGS}/{found}", lambda each: each["state"] == "local")
+        three = await add(large, tmp_path, "three")
+        await small.until(f"{RECORDINGS}/{three}", lambda each: each["state"] == "local")
+        assert await states(small) == {"one": "remote", "two": "local", "three": "local"}
+        used = (await small.get("/api/v1/status"))["disk"]["used_bytes"]
+        assert used <= QUOTA
+        await add(large, tmp_path, "four")
+        await small.until(f"{RECORDINGS}/four", lambda each: each["state"] == "local")
+        assert await states(small) == {"one": "remote", "two": "remote", "three": "local", "four": "local"}
+        assert set((await states(large)).values()) == {"local"}
+
+
+async def test_what_is_held_stays_and_the_new_one_waits_with_a_reason(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (large, small):
+        for name in ("one", "two"):
+            found = await add(large, tmp_path, name)
+            await small.until(f"{RECORDINGS}/{found}", lambda each: each["state"] == "local")
+            await large.post(f"{RECORDINGS}/{name}/retention", {"hold": True, "reason": "crash"})
+            await small.until(f"{RECORDINGS}/{found}", lambda each: each["hold"] is not None)
+        three = await add(large, tmp_path, "three")
+        await small.until("/api/v1/status", lambda each: "disk_full" in [problem["code"] for problem in each["problems"]])
+        assert await states(small) == {"one": "local", "two": "local", "three": "remote"}
+        assert (await small.post(f"{RECORDINGS}/one/drop", status=409))["code"] == "recording_held", "not by hand either"
+        await large.post(f"{RECORDINGS}/one/retention", {"hold": False})
+        await large.call("PATCH", f"{RECORDINGS}/{three}", json={"properties": {"title": "events go on"}})
+        await small.until(f"{RECORDINGS}/{three}", lambda each: each["title"] == "events go on")
+
+
+async def test_a_site_lets_its_own_go_as_well_but_not_what_is_held(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (large, small):
+        mine = await add(small, tmp_path, "mine")
+        await large.until(f"{RECORDINGS}/{mine}", lambda each: each["state"] == "local")
+        await add(small, tmp_path, "only-here")
+        await large.until(f"{RECORDINGS}/only-here", lambda each: each["state"] == "local")
+        await large.post(f"{RECORDINGS}/{mine}/retention", {"hold": True, "reason": "not this one"})
+        await small.until(f"{RECORDINGS}/{mine}", lambda each: each["hold"] is not None)
+        three = await add(large, tmp_path, "three")
+        await small.until(f"{RECORDINGS}/{three}", lambda each: each["state"] == "local")
+        await small.until(f"{RECORDINGS}/only-here", lambda each: each["state"] == "remote")
+        assert await states(small) == {"mine": "local", "only-here": "remote", "three": "local"}
+        assert set((await states(large)).values()) == {"local"}
+
+
+async def test_nothing_goes_that_nobody_else_holds(tmp_path: Path) -> None:
+    async with pair(tmp_path, fetch="all") as (large, small):
+        found = [await add(small, tmp_path, name) for name in ("one", "two")]
+        for each in found:
+            await large.until(f"{RECORDINGS}/{each}", lambda shown: shown["state"] == "local")
+        for blob in (large.root / "blobs").glob("??/??/*"):
+            blob.unlink()  # It says that it holds them, and does not.
+        three = await add(large, tmp_path, "three")
+        await small.until("/api/v1/status", lambda each: "disk_full" in [problem["code"] for problem in each["problems"]])
+        assert await states(small) == {"one": "local", "two": "local", "three": "remote"}
+        assert three
