@@ -106,7 +106,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear, custody=copies.custody))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
-        placing = make_placing(core, directory, config, sites.seen, lambda: fetching)
+        placing = make_placing(core, directory, config, (sites.seen, copies.dropping.is_unproven), lambda: fetching)
         movers = await make_movers(stack, directory, config, core, (local, sources, placing, copies))
         fetching, showing = movers.fetching, movers.showing
         hub = await open_hub(stack, directory, config)

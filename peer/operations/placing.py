@@ -16,7 +16,7 @@ from peer.core.interfaces import BlobStore, Replica
 from peer.core.placing import Lacking, takers
 from peer.core.views import Views
 from peer.core.wishes import PRIORITIES, Why, Wish
-from peer.operations.rules import read_standing, rules_of
+from peer.operations.rules import IsUnproven, read_standing, rules_of
 from peer.operations.sites import Seen
 
 LOOK_S = 5.0
@@ -42,6 +42,7 @@ class PlacingParts(NamedTuple):
     """How other sites are."""
     room: Callable[[], int]
     """For how many bytes there is room here, as it is told to others."""
+    is_unproven: IsUnproven
 
 
 class Placing:
@@ -124,7 +125,8 @@ class Placing:
         for start in range(0, len(missing), BATCH):
             traits = await parts.finder.traits([group], missing[start : start + BATCH])
             closed = [each.summary for each in traits.values() if each.summary.finalized]
-            standing = await read_standing(parts.views, parts.replica, {each.recording: (group, sizes[each.recording].keys()) for each in closed})
+            files = {each.recording: (group, sizes[each.recording].keys()) for each in closed}
+            standing = await read_standing(parts.views, parts.replica, files, parts.is_unproven)
             for summary in closed:
                 holders = standing.holding(group, summary.recording, summary.site)
                 if len(holders) < wanted:

@@ -12,6 +12,7 @@ from peer import __version__
 from peer.config import Config
 from peer.operations.fetching import Fetching
 from peer.operations.placing import Placing, PlacingParts
+from peer.operations.rules import IsUnproven
 from peer.operations.sites import Seen
 from peer.store.directory import DataDirectory
 from peer.transport.connection import now_ms as link_time_ms
@@ -34,8 +35,9 @@ def disk_of(core: Core, directory: DataDirectory, config: Config) -> Disk:
     return Disk(free if config.take_copies else 0, state.f_blocks * state.f_frsize)
 
 
-def make_placing(core: Core, directory: DataDirectory, config: Config, seen: Seen, fetching: Callable[[], Fetching]) -> Placing:
-    """The copies that this site takes; `seen` tells how others are, `fetching` gives who brings them, who is made later."""
+def make_placing(core: Core, directory: DataDirectory, config: Config, told: tuple[Seen, IsUnproven], fetching: Callable[[], Fetching]) -> Placing:
+    """The copies that this site takes; `told` is how others are, and whose word does not count. `fetching` gives who brings them."""
+    seen, is_unproven = told
     parts = PlacingParts(
         core.key.peer_id,
         core.store.replica,
@@ -44,6 +46,7 @@ def make_placing(core: Core, directory: DataDirectory, config: Config, seen: See
         core.blobs,
         seen,
         lambda: disk_of(core, directory, config).free,
+        is_unproven,
     )
     return Placing(parts, after_s=config.copies_after, changed=lambda touched: fetching().touched(touched))
 

@@ -35,6 +35,8 @@ class World:
         self.roles = dict.fromkeys(IDS.values(), Role.WRITER)
         self.room = dict.fromkeys(IDS.values(), 1000 * GB)
         self.said: dict[BlobId, set[PeerId]] = {}
+        self.unsaid: dict[BlobId, set[PeerId]] = {}
+        self.lies: set[object] = set()
         self.here: set[BlobId] = set()
         self.unlisted: set[EventId] = set()
         self.added = self.removed = self.reads = 0
@@ -42,7 +44,7 @@ class World:
         roster = SimpleNamespace(members=self.roles, role=lambda peer: self.roles.get(peer, Role.NONE))
         replica: Any = SimpleNamespace(groups={GROUP: SimpleNamespace(roster=roster)})
         this: Any = self
-        parts = PlacingParts(IDS["me"], replica, this, this, this, this.seen, lambda: self.room[IDS["me"]])
+        parts = PlacingParts(IDS["me"], replica, this, this, this, this.seen, lambda: self.room[IDS["me"]], lambda *lie: lie in self.lies)
         self.placing = Placing(parts, after_s=AFTER_S, changed=self.told.append)
 
     def seen(self, _group: GroupId) -> list[SiteSeen]:
@@ -52,7 +54,7 @@ class World:
         return [SimpleNamespace(name=MIN_COPIES, value=self.wanted)]
 
     async def group_state(self, _group: GroupId) -> Any:
-        return SimpleNamespace(state_digest=repr((self.recordings, self.said, self.unlisted)).encode())
+        return SimpleNamespace(state_digest=repr((self.recordings, self.said, self.unsaid, self.unlisted)).encode())
 
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> Sequence[WantedBlob]:
         self.reads += recordings is None
@@ -65,8 +67,8 @@ class World:
     async def holders(self, _group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
         return {each: self.said[each] for each in blobs if each in self.said}
 
-    async def released(self, _group: GroupId, _blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
-        return {}
+    async def released(self, _group: GroupId, blobs: Collection[BlobId]) -> Mapping[BlobId, AbstractSet[PeerId]]:
+        return {each: self.unsaid[each] for each in blobs if each in self.unsaid}
 
     def has(self, blob: BlobId) -> bool:
         return blob in self.here
@@ -128,6 +130,23 @@ async def test_a_copy_of_somebody_who_was_removed_counts_no_more() -> None:
 
     world.roles[IDS["carol"]] = Role.NONE
     assert await world.taken() == mine(1, ["me", "dave"])
+
+
+async def test_a_copy_of_somebody_who_could_not_prove_it_does_not_count() -> None:
+    world = World()
+    world.said = {BlobId(each): {IDS["maker"], IDS["carol"]} for each in RECORDINGS}
+    world.lies = {(GROUP, each, IDS["carol"]) for each in RECORDINGS}
+
+    assert await world.taken() == mine()
+
+
+async def test_a_maker_that_dropped_its_copy_does_not_count() -> None:
+    world = World()
+    world.said = {BlobId(each): {IDS["carol"]} for each in RECORDINGS}
+    assert await world.taken() == set()
+
+    world.unsaid = {BlobId(each): {IDS["maker"]} for each in RECORDINGS}
+    assert await world.taken() == mine(1, ["maker", "me", "dave"])
 
 
 async def test_what_is_here_is_still_recorded_or_has_no_room_is_not_taken() -> None:
