@@ -25,9 +25,6 @@ from peer.store.recovery import recover
 from peer.store.views_files import ViewsFiles, open_views
 from peer.wiring.lasting import lasting
 
-FREE_FLOOR_BYTES = 256 * 1024 * 1024
-"""The disk is never filled further than this by bytes from elsewhere."""
-
 _log = get_log("node")
 
 
