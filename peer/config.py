@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, NamedTuple, Self
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from peer import sections
 from peer.core import endpoint as endpoints
 from peer.core.dial_networks import DialNetworks
 from peer.core.endpoint import (
@@ -30,17 +31,7 @@ from peer.core.endpoint import (
 )
 from peer.core.names import check_name, is_name
 from peer.errors import ConfigError, NameInvalidError
-from peer.sections import (
-    STATIC_PEERS_MAX,
-    DiskSection,
-    GossipSection,
-    HubSection,
-    HubSourceSection,
-    NetworkSection,
-    StaticPeer,
-    TailscaleSection,
-    WatchSection,
-)
+from peer.sections import STATIC_PEERS_MAX, StaticPeer
 
 CONFIG_FILE = "config.toml"
 LISTEN_DEFAULT = "0.0.0.0:7850"
@@ -154,13 +145,19 @@ class Config(BaseSettings):
     copies_after: float = Field(
         60, ge=0, description="Seconds for which a recording must have had too few copies before a site that is chosen for it takes one."
     )
-    gossip: GossipSection = Field(default_factory=GossipSection, description="How members tell one another where members can be dialled.")
-    hub: HubSection = Field(default_factory=HubSection, description="Whether this peer is a hub for others.")
-    tailscale: TailscaleSection = Field(default_factory=TailscaleSection, description="The daemon of a WireGuard mesh on this machine.")
-    disk: DiskSection = Field(default_factory=DiskSection, description="How much of the disk bytes of recordings may take.")
-    network: NetworkSection = Field(default_factory=NetworkSection, description="The coordination server of the mesh.")
-    watch: WatchSection = Field(default_factory=WatchSection, description="How watched folders are looked into.")
-    hub_source: HubSourceSection = Field(default_factory=HubSourceSection, description="The hub through which this peer finds others.")
+    gossip: sections.GossipSection = Field(
+        default_factory=sections.GossipSection, description="How members tell one another where members can be dialled."
+    )
+    hub: sections.HubSection = Field(default_factory=sections.HubSection, description="Whether this peer is a hub for others.")
+    tailscale: sections.TailscaleSection = Field(
+        default_factory=sections.TailscaleSection, description="The daemon of a WireGuard mesh on this machine."
+    )
+    disk: sections.DiskSection = Field(default_factory=sections.DiskSection, description="How much of the disk bytes of recordings may take.")
+    network: sections.NetworkSection = Field(default_factory=sections.NetworkSection, description="The coordination server of the mesh.")
+    watch: sections.WatchSection = Field(default_factory=sections.WatchSection, description="How watched folders are looked into.")
+    hub_source: sections.HubSourceSection = Field(
+        default_factory=sections.HubSourceSection, description="The hub through which this peer finds others."
+    )
     peers: list[StaticPeer] = Field(
         default_factory=list, description="Peers that are always dialled, as [[peers]]: name, peer_id, endpoints, groups."
     )

@@ -87,9 +87,10 @@ class FakeTailscale(FakeServer):
                 machines = [_tailscale_machine(*each) for each in MACHINES]
                 return web.json_response({"devices": machines})
             case "GET", "acl":
-                self._was_read()
                 assert request.headers["Accept"] == "application/hujson", "comments are lost"
-                return web.Response(text=self.policy, content_type="application/hujson", headers={"ETag": self.etag})
+                shown = web.Response(text=self.policy, content_type="application/hujson", headers={"ETag": self.etag})
+                self._was_read()
+                return shown
             case "POST", "acl/validate":
                 read_policy(await request.text())
                 failed = {"message": "test(s) failed", "data": [{"user": "alice@example.org", "errors": [self.failing_test]}]}
