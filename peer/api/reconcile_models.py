@@ -36,12 +36,12 @@ class ReconciledFile(Answer):
     number: Count
     meaning: str
     blob_id: Hex
-    group: Hex | None = None
-    recording: Hex | None = None
-    holders: dict[str, str] = Field(default_factory=dict)
-    action: str = Field(default="", description="said, restoring, or nothing")
-    piece_list: str = Field(default="", description="damaged, missing or made anew, where its piece list was not sound")
-    path: str | None = None
+    group: Hex | None
+    recording: Hex | None
+    holders: dict[str, str]
+    action: str = Field(description="said, restoring, or nothing")
+    piece_list: str = Field(description="damaged, missing or made anew, where its piece list was not sound")
+    path: str | None
 
 
 class Reconciled(Answer):

@@ -12,6 +12,7 @@ from peer.errors import SomeFailedError
 
 RECORDINGS = "/api/v1/recordings"
 EVERYTHING = "/api/v1/reconcile"
+RESTORING, RIGHT = "restoring", "right"
 WaitUntilHere = Callable[[AdminClient, Any], Any]
 
 
@@ -31,10 +32,14 @@ def add_commands(section: typer.Typer, wait_until_here: WaitUntilHere) -> None:
         path = EVERYTHING if recording is None else f"{RECORDINGS}/{quote(recording, safe='')}/reconcile"
         with connect() as client:
             answer = client.post(path, {"restore": restore})
-            if not no_wait:
-                for each in answer["recordings"]:
+            unreached = {each["recording"] for each in answer["files"] if each["action"] == RESTORING and RIGHT not in each["holders"].values()}
+            for each in answer["recordings"]:
+                if not no_wait and each not in unreached:
                     wait_until_here(client, client.get(f"{RECORDINGS}/{each}"))
         show(answer, lambda: _print(answer))
+        if unreached:
+            text = f"{len(unreached)} recordings cannot be restored now: nobody who has them can be reached"
+            raise SomeFailedError(text, fix="they come as soon as a site that has them is up")
         if not answer["ok"] and not restore:
             raise SomeFailedError(
                 "not everything is as it should be", fix="`recmesh recording reconcile --restore` brings here what other sites have"

@@ -179,6 +179,7 @@ class _Run:
         self._counts: Counter[Row] = Counter()
         self._shown: list[Json] = []
         self._left_out = 0
+        self._lists_wrong = 0
         self._folders: list[str] = []
         self._restoring: list[WantedBlob] = []
         self._probes_left = PROBES_MAX
@@ -214,7 +215,7 @@ class _Run:
         if touched:
             self._with.restores.want(self._restoring)
             self._with.touched(frozenset(touched))
-        wrong = any(self._counts[row] for row in WRONG) or bool(self._folders) or any("piece_list" in each for each in self._shown)
+        wrong = any(self._counts[row] for row in WRONG) or bool(self._folders) or self._lists_wrong > 0
         return {
             "ok": not wrong,
             "restore": self._restore,
@@ -267,6 +268,7 @@ class _Run:
         action = "said" if says_so(found.row, found.here, is_said=found.is_said) else ""
         more: Json = {}
         if not found.list_is_sound:
+            self._lists_wrong += 1
             more["piece_list"] = "damaged" if blobs.is_damaged(file.pieces) else "missing"
             if self._restore:
                 more["piece_list"] = "made anew" if await mending.make_piece_list(file.blob, file.pieces) else more["piece_list"]
@@ -289,4 +291,6 @@ class _Run:
         if len(self._shown) >= FILES_SHOWN_MAX:
             self._left_out += 1
             return
-        self._shown.append({"row": row.value, "number": NUMBERS[row], "meaning": MEANINGS[row], "blob_id": blob.hex(), **more})
+        said: Json = {"row": row.value, "number": NUMBERS[row], "meaning": MEANINGS[row], "blob_id": blob.hex()}
+        nothing: Json = {"group": None, "recording": None, "holders": {}, "action": "", "piece_list": "", "path": None}
+        self._shown.append({**said, **nothing, **more})

@@ -56,6 +56,8 @@ PROMISED = {
     ("post", f"{RECORDINGS}/{{id}}/restore"): OPERATOR,
     ("post", f"{RECORDINGS}/{{id}}/reconcile"): OPERATOR,
     ("post", "/api/v1/reconcile"): OPERATOR,
+    ("post", f"{RECORDINGS}/{{id}}/reconcile"): OPERATOR,
+    ("post", "/api/v1/reconcile"): OPERATOR,
     ("post", f"{RECORDINGS}/{{id}}/tags"): OPERATOR,
     ("get", "/api/v1/annotations/{id}"): VIEWER,
     ("patch", "/api/v1/annotations/{id}"): OPERATOR,
