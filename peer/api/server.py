@@ -18,6 +18,7 @@ from peer.api.ingest_routes import IngestRoutes
 from peer.api.machine_routes import MachineRoutes
 from peer.api.member_routes import MemberRoutes
 from peer.api.message_routes import MessageRoutes
+from peer.api.metrics import MetricsRoutes
 from peer.api.models import Health, Verified, Verify
 from peer.api.network_routes import NetworkRoutes
 from peer.api.openapi import describe
@@ -125,6 +126,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
     routes += RateRoutes(services.rates).routes()
     routes += IngestRoutes(services).routes()
     routes += TransferRoutes(services).routes()
+    routes += MetricsRoutes(services.counting).routes()
     routes += [*PolicyRoutes(services).routes(), *NetworkRoutes(services).routes()]
     routes += ReconcileRoutes(services).routes()
     routes += DropRoutes(services).routes()

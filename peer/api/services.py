@@ -12,7 +12,7 @@ from peer.api.network_services import NetworkPolicyService, NetworkService
 from peer.api.policy_services import PolicyService
 from peer.api.reconcile_services import ReconcilingService
 from peer.api.retention_services import RetainingService
-from peer.api.transfer_services import TransferService
+from peer.api.transfer_services import CountingService, TransferService
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
 from peer.core.message_order import MessageService, RateService
@@ -348,3 +348,4 @@ class Services(NamedTuple):
     exporting: ExportingService
     reconciling: ReconcilingService
     dropping: DroppingService
+    counting: CountingService

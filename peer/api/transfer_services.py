@@ -1,6 +1,9 @@
-"""What the admin API asks of the rest of the peer about bytes on their way."""
+"""What the admin API asks of the rest of the peer about bytes on their way, and about all that it counts."""
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from peer.core.counts import Count
 
 Json = dict[str, object]
 
@@ -34,4 +37,12 @@ class TransferService(Protocol):
 
     async def limit(self, text: str | None, reference: str | None) -> Json:
         """Let bytes travel no faster, to and from all peers together or one."""
+        ...
+
+
+class CountingService(Protocol):
+    """Numbers for those who watch."""
+
+    async def counts(self) -> Sequence[Count]:
+        """All of them, now."""
         ...

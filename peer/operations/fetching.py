@@ -6,12 +6,13 @@ not remembered; what people decided about it is kept over restarts.
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from peer.core.counts import Count
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
 from peer.core.transfer_queue import TransferQueue, fault_of
@@ -94,6 +95,7 @@ class Fetching:
         self._look_at: set[tuple[GroupId, EventId]] = set()
         self._look_at_all = True
         self._tasks: dict[BlobId, asyncio.Task[None]] = {}
+        self._ended_how: Counter[str] = Counter()
 
     async def load(self) -> None:
         """Take up what people decided before."""
@@ -165,6 +167,18 @@ class Fetching:
         """Some of what waits for its turn, in order."""
         return [wish.file for wish in self.queue.waiting(count)]
 
+    def counts(self) -> Iterator[Count]:
+        """What is to come, and what became of what was to."""
+        yield Count("wanted_files", "Files that are to come here and have not.", len(self.queue.wanted))
+        yield Count("wanted_bytes", "Bytes of all files that are to come here, whatever is here of them.", self.queue.bytes_wanted)
+        yield Count("paused", "1 while nothing is fetched because a person said so.", float(self.queue.paused))
+        holds = Counter(held.hold.value for blob, held in self.held.items() if blob in self.queue.wanted)
+        for hold in Hold:
+            yield Count("held_files", "Files that are not fetched, by the reason.", holds[hold.value], {"reason": hold.value})
+        for outcome in ("arrived", "failed", "given_up"):
+            text = "Files that were fetched, by what came of it."
+            yield Count("fetched_files", text, self._ended_how[outcome], {"outcome": outcome}, only_grows=True)
+
     def is_coming(self, blob: BlobId) -> bool:
         """True while it is on its way."""
         return blob in self._tasks
@@ -231,6 +245,7 @@ class Fetching:
         else:
             self.problem = None
             self.queue.arrived(blob)
+            self._ended_how["arrived"] += 1
             self._around.arrived(wanted.group, wanted.recording)
 
     def _ended(self, blob: BlobId, task: "asyncio.Task[None]") -> None:
@@ -247,8 +262,10 @@ class Fetching:
         fields = {"blob": blob.hex(), "code": error.code, "error": error.text}
         self.problem = error if isinstance(error, DiskFullError) else self.problem
         if not self.queue.failed(blob, fault_of(error), _now_ms()):
+            self._ended_how["failed"] += 1
             self._around.report("a blob did not arrive", fields)
             return
+        self._ended_how["given_up"] += 1
         self._around.report("a blob is given up", fields)
         try:
             await self.hold([wish], Hold.GIVEN_UP, error)

@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from peer.core.bandwidth import NO_LIMIT, Allotment, Limit, Timetable
+from peer.core.counts import Count
 from peer.core.identity import PeerId
+
+Part = TypeVar("Part", bytes, memoryview)
 
 LOOK_S = 10.0
 """So often it is looked whether the time of day brings another limit."""
@@ -68,6 +71,7 @@ class Bandwidth:
     def __init__(self) -> None:
         self.changes = 0
         """Another number whenever other rates hold."""
+        self._passed = dict.fromkeys(Way, 0)
         self._lanes = {Way.UP: _Lane(), Way.DOWN: _Lane()}
         self._timetable: Timetable | None = None
         self._of_peers: Mapping[PeerId, Timetable] = {}
@@ -85,7 +89,19 @@ class Bandwidth:
 
     async def take(self, way: Way, peer: PeerId, size: int, urgency: int = 0) -> int:
         """Wait until some of `size` bytes may pass to or from `peer`; how many. The more urgent goes first."""
-        return await self._lanes[way].take(peer, size, urgency)
+        passed = await self._lanes[way].take(peer, size, urgency)
+        self._passed[way] += passed
+        return passed
+
+    def counts(self) -> Iterator[Count]:
+        """What was let through, and how much may be."""
+        for way, limit in ((Way.UP, self.now.up), (Way.DOWN, self.now.down)):
+            label = {"way": way.name.lower()}
+            yield Count(
+                "recording_bytes", "Bytes of recordings that were given or asked for.", self._passed[way], label, only_grows=True
+            )
+            if limit is not None:
+                yield Count("limit_bytes_per_second", "How fast bytes of recordings may travel now.", limit, label)
 
     async def run(self) -> None:
         """Follow the time of day until cancelled."""
@@ -112,7 +128,7 @@ class Pacing(NamedTuple):
     bandwidth: Bandwidth
     urgency: int
 
-    async def read(self, peer: PeerId, start: int, stop: int, read: Callable[[int, int], AsyncGenerator[bytes, None]]) -> AsyncGenerator[bytes, None]:
+    async def read(self, peer: PeerId, start: int, stop: int, read: Callable[[int, int], AsyncGenerator[Part, None]]) -> AsyncGenerator[Part, None]:
         """What `read` gives of the bytes `start` to `stop`, asked for in parts that the limits let through."""
         while start < stop:
             end = start + await self.bandwidth.take(Way.DOWN, peer, stop - start, self.urgency)

@@ -15,6 +15,7 @@ from peer.core.identity import EventId, GroupId
 from peer.hub.administration import HubAdministration
 from peer.operations.adding import Adding
 from peer.operations.copies import Copies
+from peer.operations.counting import Counting
 from peer.operations.dropping import Dropping
 from peer.operations.drops import Drops
 from peer.operations.editing import Editing
@@ -78,8 +79,9 @@ def make_services(
     transfers = Transfers(fetching, lambda: [transfer.to_json() for transfer in movers[0].transfers], serving.bandwidth, (replica, finding.named))
     drops = Drops(copies.dropping, recordings)
     looked_at = transfers, Copies(finding, views, core.blobs), drops
+    site = Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, looked_at))
     return Services(
-        Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, looked_at)),
+        site,
         Groups(me, config.name, (store, replica, views), partial(resync, links)),
         Joining(core.key, store, replica, lambda: links, manual),
         *belonging[:-1],
@@ -100,6 +102,7 @@ def make_services(
         *_bags(directory, core, adding, recordings, config.disk.floor_bytes),
         Reconciling(surroundings, recordings.find),
         drops,
+        Counting(site.status, (fetching, serving.bandwidth)),
     )
 
 

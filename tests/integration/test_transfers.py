@@ -59,13 +59,20 @@ class Scene:
             yield peer
 
 
-@pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+@asynccontextmanager
+async def made_scene(folder: Path) -> AsyncIterator[Scene]:
+    """Nothing is recorded yet."""
     async with AsyncExitStack() as stack:
-        recorder = await stack.enter_async_context(running_peer(tmp_path / "recorder", "recorder", gossip={"enabled": False}))
+        recorder = await stack.enter_async_context(running_peer(folder / "recorder", "recorder", gossip={"enabled": False}))
         await recorder.post(GROUPS, {"name": "lab"})
         proxy = await stack.enter_async_context(counting_proxy(f"http://{recorder.listen}"))
-        yield Scene(tmp_path, recorder, proxy)
+        yield Scene(folder, recorder, proxy)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with made_scene(tmp_path) as scene:
+        yield scene
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
