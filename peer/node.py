@@ -93,7 +93,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
     """
     async with opened_core(directory, damage, old_may_answer=True, disk=config.disk) as core, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         upkeep = Upkeep(directory, core.store)
-        sites = make_site_service(core, directory, config, lambda: links)
+        sites, room_here = make_site_service(core, directory, config, lambda: links)
         agreement = make_agreement(core, lambda: links)
         gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver), sites)
         asked = HubSourceParts(config, directory, core, lambda: links, gossip.record)
@@ -106,7 +106,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear, custody=copies.custody))
         sources = BlobSources(core.key, links)
         stack.push_async_callback(sources.close)
-        placing = make_placing(core, directory, config, (sites.seen, copies.dropping.is_unproven), lambda: fetching)
+        placing = make_placing(core, config, room_here, (sites.seen, copies.dropping.is_unproven), lambda: fetching)
         movers = await make_movers(stack, directory, config, core, (local, sources, placing, copies))
         fetching, showing = movers.fetching, movers.showing
         hub = await open_hub(stack, directory, config)
@@ -139,7 +139,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             lasting(services.watch.run, _warn),
         ]
         work += [lasting(each, _warn) for each in copies.work()]
-        work += [_follow_links(links, (fetching.links_changed, copies.custody.links_changed), resolver), *([hub.run()] if hub is not None else [])]
+        work += [_follow_links(links, (fetching.links_changed, copies.custody.links_changed), resolver), lasting(room_here.run, _warn)]
+        work += [hub.run()] if hub is not None else []
         background = [*map(tasks.create_task, work), links_task]
         fetching.touched(frozenset())
         stack.push_async_callback(_stop, background)
