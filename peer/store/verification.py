@@ -5,12 +5,14 @@ the log, and the writer's checkpoints are held back by one page at most (SQLite'
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import lt
 from pathlib import Path
 from typing import NamedTuple
 
 from peer.core.certificate import Certificate, read_certificate
+from peer.core.chain import read_chain
 from peer.core.event import Header, check_follows, read_event
 from peer.core.group import read_genesis
 from peer.core.identity import EventId, GroupId, check_signature
@@ -22,6 +24,10 @@ from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 PAGE_EVENTS = 1024
 PROBLEMS_MAX = 1000
 """After so many one knows."""
+
+
+_Row = tuple[int, int, bytes, bytes, bytes, bytes | None]
+"""Height, position, id, header, body, signature."""
 
 
 class Problem(NamedTuple):
@@ -191,7 +197,8 @@ class _Walk:
         sql = """SELECT height, position, id, header, body, signature FROM events
                  WHERE branch_no = ? AND height > ? AND height <= ? ORDER BY height LIMIT ?"""
         start = self.height
-        rows = connection.execute(sql, (self._line.number, start, self._line.height, PAGE_EVENTS))
+        rows = connection.execute(sql, (self._line.number, start, self._line.height, PAGE_EVENTS)).fetchall()
+        is_sound = self._check_together(rows)
         for height, position, event_id, header, body, signature in rows:
             if height != self.height + 1:
                 self._found(LogGapError(f"{height - self.height - 1} events are missing"))
@@ -199,7 +206,8 @@ class _Walk:
             self.height = height
             self._result.checked["events"] += 1
             try:
-                self._check_event(position, event_id, header, body)
+                if not is_sound:
+                    self._check_event(position, event_id, header, body)
                 self._check_signature(event_id, len(header) + len(body), signature)
             except MeshError as error:
                 self._found(error)
@@ -212,9 +220,34 @@ class _Walk:
         if self._unsigned:
             self._found(SignatureMismatchError(f"the last {self._unsigned} events are covered by no signature"))
 
+    def _check_together(self, rows: Sequence[_Row]) -> bool:
+        """Whether nothing is wrong with these events, signatures aside. If something may be, nothing has changed: event by event it is found."""
+        if not rows or any(type(value) is not bytes for row in rows for value in row[2:5]):
+            return False
+        heights, positions, ids, headers, bodies, _ = zip(*rows, strict=True)
+        try:
+            events = read_chain(list(zip(headers, bodies, strict=True)))
+            if self._before is not None:
+                check_follows(events[0].header, self._before.header, self._before.id)
+        except MeshError:
+            return False
+        first, certificate = events[0].header, self._line.certificate
+        if (
+            (first.group, first.log) != (certificate.group, certificate.log)
+            or (first.seq == 0 and first.previous != certificate.log)
+            or (first.seq != self.height or heights != tuple(range(self.height + 1, self.height + len(rows) + 1)))
+            or not all(map(lt, (self._position, *positions), positions))
+            or [event.id for event in events] != list(ids)
+        ):
+            return False
+        self._before, self._position = _Before(events[-1].header, events[-1].id), positions[-1]
+        return True
+
     def _check_event(self, position: int, event_id: EventId, header_bytes: bytes, body: bytes) -> None:
         before, self._before = self._before, None
         certificate = self._line.certificate
+        if not (type(event_id) is type(header_bytes) is type(body) is bytes):
+            raise StoreCorruptError("an event is stored as something else than bytes")
         event = read_event(header_bytes, body)
         header = event.header
         if header.group != certificate.group or header.log != certificate.log:

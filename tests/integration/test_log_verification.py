@@ -1,5 +1,6 @@
 """Verification finds what is wrong in a log, whatever it is, and changes nothing."""
 
+import contextlib
 import random
 import sqlite3
 from collections.abc import Sequence
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from peer.core.certificate import LogKind
+from peer.core.event import link_event
+from peer.core.run import sign_run
+from peer.store import verification
 from peer.store.keys import KeyFiles
 from peer.store.verification import Verification, verify_log
 from tests.integration.store_site import fork, running_store
@@ -77,10 +81,14 @@ async def test_verification_runs_beside_a_writer(tmp_path: Path) -> None:
         ("signature_mismatch", "UPDATE events SET signature = NULL WHERE position = 240"),
         ("run_too_long", "UPDATE events SET signature = NULL WHERE position IN (40, 240)"),
         ("log_gap", "DELETE FROM events WHERE position = 100"),
+        ("log_gap", "UPDATE events SET height = height + 1000 WHERE branch_no = 1 AND height > 200"),
+        ("store_corrupt", "UPDATE events SET position = position + 10000 WHERE position = 100"),
+        ("store_corrupt", "UPDATE events SET body = printf('%0*d', length(body), 0) WHERE position = 100"),
         ("store_corrupt", "UPDATE events SET branch_no = 99 WHERE position = 240"),
         ("store_corrupt", "UPDATE branches SET fork_height = 1000 WHERE parent_branch IS NOT NULL"),
         ("certificate_invalid", "UPDATE logs SET certificate = substr(certificate, 1, 80) WHERE log_no = 1"),
         ("wrong_log", "UPDATE logs SET log = zeroblob(32) WHERE log_no = 1"),
+        ("wrong_log", "UPDATE branches SET log_no = 2 WHERE branch_no = 1"),
         ("protocol_violation", "UPDATE groups SET genesis = CAST(genesis || x'00' AS BLOB)"),
     ],
 )
@@ -97,6 +105,39 @@ async def test_each_way_to_be_wrong_is_found_and_named(tmp_path: Path, code: str
 
     assert code in {problem.code for problem in result.problems}
     assert all(problem.what and problem.where for problem in result.problems)
+
+
+async def test_a_log_that_has_lost_its_first_event_is_found(tmp_path: Path) -> None:
+    """Those that are left stand one place lower than they were written for."""
+    path = await fill(tmp_path / "site")
+    change(path, ("DELETE FROM events WHERE branch_no = 3 AND height = 1", ()), ("UPDATE events SET height = 1 WHERE branch_no = 3", ()))
+
+    assert "store_corrupt" in {problem.code for problem in (await verify_at(path)).problems}
+
+
+async def test_a_log_that_does_not_begin_with_its_certificate_is_found(tmp_path: Path) -> None:
+    path = await fill(tmp_path / "site")
+    log = SampleLog("alice", kind=LogKind.CONTROL)
+    place = {"group": GROUP, "log": log.certificate.log, "seq": 0, "previous": bytes(32), "hlc": 1 << 30}
+    forged = link_event(**place, type_="note", refs=[], body=b"\xa0")  # type: ignore[arg-type]
+    row = forged.id, forged.header_bytes, forged.body, sign_run(log.key, [forged]).signature
+    sql = "UPDATE events SET id = ?, header = ?, body = ?, signature = ? WHERE branch_no = 3 AND height = 1"
+    change(path, ("DELETE FROM events WHERE branch_no = 3 AND height = 2", ()), (sql, row))
+
+    assert [problem.code for problem in (await verify_at(path)).problems] == ["log_gap"]
+
+
+async def test_events_that_do_not_follow_those_of_the_page_before_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two branches have exchanged what lies up to the end of a page: in each page by itself all is well."""
+    path = await fill(tmp_path / "site")
+    monkeypatch.setattr(verification, "PAGE_EVENTS", 51)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        sql = "SELECT id, header, body, signature, ?, height FROM events WHERE branch_no = ? AND height BETWEEN 22 AND 51"
+        rows = [connection.execute(sql, branches).fetchall() for branches in ((2, 1), (1, 2))]
+        for exchanged in rows:
+            connection.executemany("UPDATE events SET id = ?, header = ?, body = ?, signature = ? WHERE branch_no = ? AND height = ?", exchanged)
+
+    assert "log_gap" in {problem.code for problem in (await verify_at(path)).problems}
 
 
 async def test_a_byte_that_flips_in_the_middle_of_a_page_is_found(tmp_path: Path) -> None:
