@@ -88,6 +88,11 @@ class Database:
         """All rows that one SELECT gives."""
         return await self._run(self._reader, partial(_fetch, sql, parameters))
 
+    async def checkpoint(self) -> None:
+        """Take what waits beside the file into it, as far as nobody reads, and give that space back. Raises `DiskFullError` if the file cannot grow."""
+        assert self._writer is not None, "who checkpoints writes"
+        await self._run(self._writer, lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
     async def take_over(self, source: "Database") -> None:
         """Hold all that `source` holds and nothing else, in one transaction: whoever reads sees what was here or what is there.
 

@@ -3,6 +3,8 @@
 Where SQLite says that the disk is full it has written nothing that counts. Before anything is written again that is looked at.
 """
 
+from contextlib import suppress
+
 from peer.errors import DiskFullError, StoreError
 from peer.store.database import Connection, Database, free_bytes
 from peer.store.requests import Own, write_fact
@@ -22,7 +24,10 @@ async def can_be_written(database: Database, own: Own) -> bool:
         return int(last)
 
     if free_bytes(database.path.parent) < ROOM_AGAIN_BYTES:
-        return False
+        with suppress(DiskFullError):
+            await database.checkpoint()
+        if free_bytes(database.path.parent) < ROOM_AGAIN_BYTES:
+            return False
     try:
         last = await database.transaction(write_again)
     except DiskFullError:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -26,13 +27,20 @@ KEEP = f"{ONE}/retention"
 DAY_NS = 24 * 3600 * 10**9
 
 
-@pytest.fixture
-async def peer(tmp_path: Path) -> AsyncIterator[RunningPeer]:
+@asynccontextmanager
+async def with_one(tmp_path: Path) -> AsyncIterator[RunningPeer]:
+    """A peer with one recording."""
     async with running_peer(tmp_path / "data", "alpha") as running:
         bag = tmp_path / "run_0.mcap"
         write_sample(bag, 64 * 1024, time.time_ns())
         await running.post(GROUPS, {"name": "lab"}, Group, status=201)
         await running.post(RECORDINGS, {"paths": [str(bag)]}, RecordingShown, status=201)
+        yield running
+
+
+@pytest.fixture
+async def peer(tmp_path: Path) -> AsyncIterator[RunningPeer]:
+    async with with_one(tmp_path) as running:
         yield running
 
 
