@@ -1,0 +1,263 @@
+"""What comes here when, with bytes that come or fail as the test says."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
+from peer.core.transfers import Hold
+from peer.core.wishes import PRIORITIES, Why, Wish
+from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError, StoreError, TransportError
+from peer.operations.fetching import Around, Fetching, KeptTransfers
+from peer.store.database import open_database
+from peer.store.transfers import TransferStore
+from tests.patience import PATIENCE_S
+
+GROUP = GroupId(b"g" * 32)
+SITE = PeerId(b"s" * 32)
+SOURCE = cast("BlobSource", object())
+
+
+def wish(number: int, why: Why = Why.POLICY, recording: int = 0) -> Wish:
+    name = number.to_bytes(32, "big")
+    file = WantedBlob(GROUP, EventId(recording.to_bytes(32, "big")), BlobId(name), 100, 2**20, BlobId(name), name, SITE)
+    return Wish(file, why, PRIORITIES[why], "")
+
+
+@dataclass
+class Bytes:
+    """What is here, what comes, and how it fails."""
+
+    here: set[BlobId] = field(default_factory=set)
+    errors: dict[BlobId, MeshError] = field(default_factory=dict)
+    held_up: set[BlobId] = field(default_factory=set)
+    tries: Counter[BlobId] = field(default_factory=Counter)
+    running: set[BlobId] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def has(self, blob: BlobId) -> bool:
+        return blob in self.here
+
+    async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
+        assert sources == [SOURCE]
+        self.tries[wanted.blob] += 1
+        self.running.add(wanted.blob)
+        try:
+            while wanted.blob in self.held_up:
+                self.changed.clear()
+                await self.changed.wait()
+        finally:
+            self.running.remove(wanted.blob)
+        if wanted.blob in self.errors:
+            raise self.errors[wanted.blob]
+        self.here.add(wanted.blob)
+
+    def let(self, *wishes: Wish) -> None:
+        self.held_up.difference_update(each.file.blob for each in wishes)
+        self.changed.set()
+
+
+class Wishes:
+    """What somebody wants, whatever it is."""
+
+    def __init__(self) -> None:
+        self.all: list[Wish] = []
+
+    async def wishes(self, _: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
+        return [each for each in self.all if recordings is None or each.file.recording in recordings]
+
+
+class Groups:
+    """One group."""
+
+    groups = {GROUP: None}  # noqa: RUF012  (nobody changes it)
+
+
+class Scene:
+    """A `Fetching` with all that is around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = folder / "bytes.db"
+        self.bytes, self.wishes = Bytes(), Wishes()
+        self.arrived: list[EventId] = []
+        self.discarded: list[BlobId] = []
+        self.reports: list[str] = []
+        self.sources: list[BlobSource] = [SOURCE]
+        self.task: asyncio.Task[None] | None = None
+        self.ended: list[BaseException | None] = []
+
+    @asynccontextmanager
+    async def running(self, change: Callable[[KeptTransfers], None] = lambda _: None) -> AsyncIterator[Fetching]:
+        """It runs; what people decided is kept from one time to the next."""
+        async with await open_database(self.database, "bytes") as database:
+            kept = TransferStore(database)
+            change(kept)
+            around = Around(
+                lambda *_: self.sources,
+                lambda _, recording: self.arrived.append(recording),
+                self.discarded.append,
+                lambda event, _: self.reports.append(event),
+            )
+            stores = cast("BlobStore", self.bytes), cast("Replica", Groups()), kept
+            fetching = Fetching(self.bytes, stores, [self.wishes], around)
+            await fetching.load()
+            task = self.task = asyncio.create_task(fetching.run())
+            fetching.touched(frozenset())
+            try:
+                yield fetching
+            finally:
+                task.cancel()
+                self.ended += await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    assert all(isinstance(each, asyncio.CancelledError) for each in scene.ended), scene.ended
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  (nobody tells)
+            await asyncio.sleep(0.001)
+
+
+async def test_what_is_given_up_is_told_kept_on_disk_and_tried_again_when_somebody_says_so(scene: Scene) -> None:
+    bad, good = wish(1), wish(2)
+    scene.wishes.all = [bad, good]
+    scene.bytes.errors[bad.file.blob] = BlobImpossibleError("never")
+    async with scene.running() as fetching:
+        await until(lambda: bad.file.blob in fetching.held and good.file.blob in scene.bytes.here)
+        held = fetching.held[bad.file.blob]
+        assert (held.hold, held.code, held.text) == (Hold.GIVEN_UP, "blob_impossible", "never")
+        assert scene.reports == ["a blob is given up"]
+    async with scene.running() as fetching:
+        assert fetching.held == {bad.file.blob: held}
+        later = wish(3)
+        scene.wishes.all.append(later)
+        fetching.touched(frozenset())
+        await until(lambda: later.file.blob in scene.bytes.here)
+        assert scene.bytes.tries[bad.file.blob] == 1
+        scene.bytes.errors.clear()
+        await fetching.release([bad.file.blob])
+        await until(lambda: bad.file.blob in scene.bytes.here)
+    async with scene.running() as fetching:
+        assert not fetching.held
+
+
+async def test_who_asks_for_a_recording_has_it_tried_whatever_became_of_it(scene: Scene) -> None:
+    bad = wish(1, recording=7)
+    scene.wishes.all = [bad]
+    scene.bytes.errors[bad.file.blob] = BlobImpossibleError("never")
+    async with scene.running() as fetching:
+        await until(lambda: bad.file.blob in fetching.held)
+        scene.bytes.errors.clear()
+        await fetching.asked(GROUP, bad.file.recording)
+        await until(lambda: bad.file.blob in scene.bytes.here)
+        assert scene.arrived == [bad.file.recording]
+
+
+async def test_a_full_disk_is_a_problem_until_something_fits(scene: Scene) -> None:
+    large, small = wish(1), wish(2)
+    scene.wishes.all = [large]
+    scene.bytes.errors[large.file.blob] = DiskFullError("full")
+    async with scene.running() as fetching:
+        await until(lambda: scene.bytes.tries[large.file.blob] == 2)
+        await until(lambda: isinstance(fetching.problem, DiskFullError))
+        scene.wishes.all.append(small)
+        fetching.touched(frozenset())
+        fetching.links_changed()
+        await until(lambda: small.file.blob in scene.bytes.here)
+        assert not fetching.held
+
+
+async def test_a_full_disk_keeps_nobody_from_giving_up(scene: Scene) -> None:
+    bad, good = wish(1), wish(2)
+    scene.wishes.all = [bad]
+    scene.bytes.errors[bad.file.blob] = BlobImpossibleError("never")
+
+    async def full(_: object) -> None:
+        raise DiskFullError("full")
+
+    async with scene.running(lambda kept: setattr(kept, "hold", full)) as fetching:
+        await until(lambda: isinstance(fetching.problem, DiskFullError))
+        scene.wishes.all.append(good)
+        fetching.touched(frozenset())
+        await until(lambda: good.file.blob in scene.bytes.here)
+        assert scene.bytes.tries[bad.file.blob] == 1
+
+
+async def test_a_broken_disk_ends_it(scene: Scene) -> None:
+    scene.wishes.all = [wish(1)]
+    scene.bytes.errors[wish(1).file.blob] = StoreError("broken")
+    async with scene.running():
+        await until(lambda: scene.task is not None and scene.task.done())
+    assert isinstance(scene.ended.pop(), ExceptionGroup)
+
+
+async def test_what_is_wanted_no_more_stops_and_what_is_cancelled_leaves_nothing(scene: Scene) -> None:
+    gone, cancelled, paused = wish(1, recording=1), wish(2, recording=2), wish(3, recording=3)
+    scene.wishes.all = [gone, cancelled, paused]
+    scene.bytes.held_up = {each.file.blob for each in scene.wishes.all}
+    async with scene.running() as fetching:
+        await until(lambda: len(scene.bytes.running) == 3)
+        scene.wishes.all.remove(gone)
+        fetching.touched({(GROUP, gone.file.recording)})
+        await fetching.hold([cancelled], Hold.CANCELLED)
+        await fetching.hold([paused], Hold.PAUSED)
+        await until(lambda: not scene.bytes.running)
+        await until(lambda: scene.discarded == [cancelled.file.blob])
+        assert set(fetching.queue.wanted) == {cancelled.file.blob, paused.file.blob}
+        scene.bytes.let(gone, cancelled, paused)
+        await fetching.release([paused.file.blob])
+        await until(lambda: scene.bytes.here == {paused.file.blob})
+
+
+async def test_something_more_urgent_takes_over_and_what_made_room_goes_on(scene: Scene) -> None:
+    backlog = [wish(number) for number in range(1, 6)]
+    urgent = wish(9, Why.ASKED, recording=9)
+    scene.wishes.all = list(backlog)
+    scene.bytes.held_up = {each.file.blob for each in (*backlog, urgent)}
+    async with scene.running() as fetching:
+        await until(lambda: len(scene.bytes.running) == 4)
+        scene.wishes.all.append(urgent)
+        fetching.touched({(GROUP, urgent.file.recording)})
+        await until(lambda: scene.bytes.running == {urgent.file.blob})
+        scene.bytes.let(urgent)
+        await until(lambda: len(scene.bytes.running) == 4)
+        scene.bytes.let(*backlog)
+        await until(lambda: len(scene.bytes.here) == 6)
+
+
+async def test_with_nobody_to_ask_it_waits_and_begins_when_a_link_comes_up(scene: Scene) -> None:
+    scene.wishes.all, scene.sources = [wish(1)], []
+    async with scene.running() as fetching:
+        await until(lambda: fetching.queue.wanted)
+        assert fetching.waiting(5) == [wish(1).file]
+        scene.sources = [SOURCE]
+        fetching.links_changed()
+        await until(lambda: scene.bytes.here)
+
+
+async def test_what_fails_is_tried_again_at_once_then_later_and_at_once_when_a_link_comes_up(scene: Scene) -> None:
+    scene.wishes.all = [wish(1)]
+    blob = wish(1).file.blob
+    scene.bytes.errors[blob] = TransportError("nobody")
+    async with scene.running() as fetching:
+        await until(lambda: scene.bytes.tries[blob] == 2)
+        await until(lambda: not scene.bytes.running)
+        scene.bytes.errors[blob] = BlobMismatchError("wrong")
+        fetching.links_changed()
+        await until(lambda: scene.bytes.tries[blob] >= 3)
+        scene.bytes.errors.clear()
+        fetching.links_changed()
+        await until(lambda: blob in scene.bytes.here)
+        assert set(scene.reports) == {"a blob did not arrive"}
