@@ -50,16 +50,17 @@ class IncomingPieces:
         """True once all that was asked for came."""
         return self.piece == self._stop
 
-    def fill(self, data: memoryview) -> memoryview:
-        """Take what belongs to `piece`, and give back the rest. Raises `BlobMismatchError` if it is more than was asked for."""
+    def place(self) -> memoryview:
+        """Where the next bytes of `piece` are to lie. Raises `BlobMismatchError` if more come than were asked for."""
         if self.is_complete:
             raise BlobMismatchError("more bytes came than were asked for")
         if self._buffer is None:
             self._buffer, self._filled = self._buffers.take(self._layout.stop(self.piece) - self._layout.start(self.piece)), 0
-        count = min(len(data), len(self._buffer) - self._filled)
-        self._buffer[self._filled : self._filled + count] = data[:count]
+        return self._buffer[self._filled :]
+
+    def came(self, count: int) -> None:
+        """So many of them lie there."""
         self._filled += count
-        return data[count:]
 
     def take(self) -> memoryview:
         """The bytes of `piece`, for whoever gives the buffer back; the next piece is coming in now."""

@@ -52,12 +52,15 @@ class PartialFile:
                 os.close(self._descriptor)
                 raise
         self._file = DirectFile(path, self._descriptor)
+        self.threads = ThreadPoolExecutor(1, "verify")
+        """For `take`: pieces that come in order are to be taken in order, or the whole is hashed from the disk."""
         self._writing = ThreadPoolExecutor(1, "write")
-        self._hashing = ThreadPoolExecutor(1, "sha256")
+        self._hashing = ThreadPoolExecutor(1, "hash")
 
     def close(self) -> None:
         """Close the file; it stays where it is."""
         self._stop.set()
+        self.threads.shutdown()
         self._hashing.shutdown()
         self._writing.shutdown()
         self._file.close()

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -20,6 +20,7 @@ from peer.blobs.piece_list import PieceListAsking, nobody_has
 from peer.blobs.plan import FetchPlan, Layout, PieceRequest, Way, check_layout, split_piece_list
 from peer.blobs.store import FileBlobStore
 from peer.blobs.threads import end_all, in_thread
+from peer.core.filling import FillingSource, copied
 from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, PeerId
 from peer.core.interfaces import BlobSource, WantedBlob
@@ -299,16 +300,14 @@ class _Fetch:
         pieces = IncomingPieces(self._layout, request, self._means.buffers)
         start, stop = self._layout.start(request.first), self._layout.stop(request.stop - 1)
         try:
-            async with contextlib.aclosing(source.read(self._wanted.group, self._wanted.blob, start, stop)) as stream:
-                async for data in stream:
-                    plan.came(request, len(data), _now_ms())
-                    rest = memoryview(data)
-                    while rest:
-                        rest = pieces.fill(rest)
-                        if pieces.is_full:
-                            waiting.append(asyncio.create_task(self._take(file, plan, (pieces.piece, pieces.take()), source)))
-                        while waiting and (waiting[0].done() or len(waiting) > waiting_max):
-                            await waiting.popleft()
+            async with contextlib.aclosing(self._reading(source, pieces, start, stop)) as stream:
+                async for part in stream:
+                    plan.came(request, len(part), _now_ms())
+                    pieces.came(len(part))
+                    if pieces.is_full:
+                        waiting.append(asyncio.create_task(self._take(file, plan, (pieces.piece, pieces.take()), source)))
+                    while waiting and (waiting[0].done() or len(waiting) > waiting_max):
+                        await waiting.popleft()
                     if not (pieces.is_complete or plan.is_missing(pieces.piece)):
                         break
             while waiting:
@@ -322,10 +321,16 @@ class _Fetch:
         if not pieces.is_complete and plan.is_missing(pieces.piece):
             raise TransportError(f"peer {source.peer_id.hex()} stopped in the middle of blob {self._wanted.blob.hex()}")
 
+    def _reading(self, source: BlobSource, pieces: IncomingPieces, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
+        wanted = self._wanted
+        if isinstance(source, FillingSource):
+            return source.read_into(wanted.group, wanted.blob, pieces.place, start, stop)
+        return copied(source.read(wanted.group, wanted.blob, start, stop), pieces.place)
+
     async def _take(self, file: PartialFile, plan: FetchPlan, came: tuple[int, memoryview], source: BlobSource) -> None:
         piece, data = came
         try:
-            taken = await self._thread(lambda _: file.take(piece, data))
+            taken = await in_thread(file.threads, lambda _: file.take(piece, data))
             if taken is None:
                 raise BlobMismatchError(f"peer {source.peer_id.hex()} sent a wrong piece {piece} of blob {self._wanted.blob.hex()}")
             await asyncio.wrap_future(taken)

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
+from peer.core.filling import Place
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import BlobSource
 from peer.core.relaying import WantedPart
@@ -88,6 +89,10 @@ class HttpBlobSource:
     def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """As `BlobClient.read`."""
         return self._pacing.read(self._client.peer_id, start, stop, partial(self._client.read, group, blob, relay=self._relay))
+
+    def read_into(self, group: GroupId, blob: BlobId, place: Place, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
+        """As `BlobClient.read_into`."""
+        return self._pacing.read(self._client.peer_id, start, stop, partial(self._client.read_into, group, blob, place, relay=self._relay))
 
 
 class BlobSources:

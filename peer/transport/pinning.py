@@ -19,7 +19,7 @@ from peer.core.identity import PeerId
 from peer.errors import AddressNotAllowedError, ChannelKeyMismatchError, ChannelUnprotectedError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.transport.channel import CHANNEL_KEY_HEADER, ChannelRules, socket_addresses
-from peer.transport.hint_names import HintResolver
+from peer.transport.hint_names import HintResolver, look_up
 from peer.transport.tls import check_pin, client_context, peer_spki_sha256
 
 HINT_FIX = "if the site is there, name its network in `dial_networks` of config.toml, or give its address yourself"
@@ -66,12 +66,16 @@ class Dialled:
             self.channel_key = check_pin(secured, self.peer, self.endpoint.pin)
             if self._kept_key not in (None, self.channel_key):
                 raise ChannelKeyMismatchError("another connection to the same address shows another key", fix="check what is in front of the site")
-        elif not self._rules.is_plain_allowed(*socket_addresses(transport)):
+        else:
+            self._check_plain(*socket_addresses(transport))
+        self.is_connected = True
+
+    def _check_plain(self, own: str, other: str) -> None:
+        if not self._rules.is_plain_allowed(own, other):
             raise ChannelUnprotectedError(
                 f"{self.endpoint} is neither on loopback nor reached through a configured WireGuard network",
                 fix="use https://, or check `wireguard` in config.toml and that the tunnel is up",
             )
-        self.is_connected = True
 
     def keep_channel_key(self) -> None:
         """Take only connections from now on that show the key which was shown last: one handshake is for all of them."""
@@ -84,6 +88,30 @@ class Dialled:
             self.refused.append(str(to[0]))
             raise OSError(f"{to[0]} is not dialled")
         return sockets.socket(family, kind, protocol)
+
+    async def connect_plain(self) -> sockets.socket:
+        """A connected socket to an endpoint of plain HTTP, judged as all others are. Raises `OSError` or `MeshError`."""
+        assert self.endpoint.scheme == "http"
+        wrong: OSError = OSError("the name leads nowhere")
+        for found in await look_up(self.endpoint.host, self.url.port or 80):
+            try:
+                opened = self.open_socket(found)
+            except OSError as error:
+                wrong = error
+                continue
+            try:
+                opened.setblocking(False)  # noqa: FBT003  (as the library has it)
+                await asyncio.get_running_loop().sock_connect(opened, found[4])
+                self._check_plain(str(opened.getsockname()[0]), str(opened.getpeername()[0]))
+            except OSError as error:
+                opened.close()
+                wrong = error
+            except BaseException:
+                opened.close()
+                raise
+            else:
+                return opened
+        raise wrong
 
     def connector(self, *, connections_max: int = 8) -> aiohttp.TCPConnector:
         """For a session that speaks with this peer alone. Needs a running event loop."""
