@@ -314,3 +314,21 @@ async def test_requests_about_rules_that_make_no_sense_are_refused(tmp_path: Pat
             assert (await peer.call("POST", f"{LAB}/dry-run", json={"rules": ["all"], "limit": limit}, status=400))["code"] == "request_invalid"
         assert (await peer.call("GET", "/api/v1/policies/nowhere", status=404))["code"] == "not_found"
         assert (await peer.get(LAB, Policy))["is_default"]
+
+
+async def test_what_waits_and_is_not_kept_any_more_is_not_fetched_and_the_rest_comes_in_the_order_of_rules(tmp_path: Path) -> None:
+    async with made_scene(tmp_path) as scene:
+        await scene.keeper.post("/api/v1/transfers/pause")
+        added = [await add(scene, name) for name in ("low", "high", "gone", "plain")]
+        low, high, gone, plain = [recording for recording, _ in added]
+        await scene.set("keep@-9 name=low", "keep@9 name=high", "keep name=gone", "keep name=plain")
+        listed = await scene.keeper.until("/api/v1/transfers", lambda transfers: len(transfers) == len(added))
+        assert [listed[0]["recording"], listed[-1]["recording"]] == [high, low]
+        assert {each["recording"]: each["reason"] for each in listed}[gone] == "rule 3: keep name=gone"
+
+        await scene.set("keep@-9 name=low", "keep@9 name=high", "skip name=gone", "keep name=plain")
+        listed = await scene.keeper.until("/api/v1/transfers", lambda transfers: len(transfers) == len(added) - 1)
+        assert [each["recording"] for each in listed] == [high, plain, low]
+        await scene.keeper.post("/api/v1/transfers/resume")
+        await scene.holds([blob for recording, blob in added if recording != gone])
+        assert added[2][1] not in scene.asked()
