@@ -123,6 +123,8 @@ class TransferQueue:
         self._all = _Gate()
         """For faults that keep everything from coming."""
         self._number = 0
+        self._numbers: dict[BlobId, int] = {}
+        """In which order they were wanted; what made room has its place back."""
 
     # What is wanted
 
@@ -172,6 +174,7 @@ class TransferQueue:
             self._forget_wish(wish)
         self._entries.pop(blob, None)
         self._failures.pop(blob, None)
+        self._numbers.pop(blob, None)
 
     def _forget_wish(self, wish: Wish) -> None:
         self.bytes_wanted -= wish.file.size
@@ -276,11 +279,11 @@ class TransferQueue:
         """Give a waiting blob its place in the order."""
         if blob in self._running or blob in self._held:
             return
-        wish, before = self._wishes[blob], self._entries.get(blob)
-        if before is None:
+        wish = self._wishes[blob]
+        if blob not in self._numbers:
             self._number += 1
-        number = self._number if before is None else before.number
-        entry = _Entry(-PRIORITIES[wish.why], self._failures.get(blob, 0), -wish.priority, number, blob)
+            self._numbers[blob] = self._number
+        entry = _Entry(-PRIORITIES[wish.why], self._failures.get(blob, 0), -wish.priority, self._numbers[blob], blob)
         self._entries[blob] = entry
         heapq.heappush(self._lanes[_lane(wish)], entry)
 
