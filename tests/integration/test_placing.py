@@ -25,7 +25,7 @@ async def peers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     async with AsyncExitStack() as stack:
         found: dict[str, RunningPeer] = {}
         for name in (*NAMES, "epsilon"):
-            settings = {"fetch": "none", "copies_after": 1, "take_copies": name != "epsilon"}
+            settings = {"fetch": "none", "copies_after": 1, "receipt_delay": 0.05, "take_copies": name != "epsilon"}
             found[name] = await stack.enter_async_context(running_peer(tmp_path / name, name, **settings))
         alpha = found["alpha"]
         await alpha.post(GROUPS, {"name": "lab"})
@@ -50,6 +50,12 @@ async def order(peers: dict[str, RunningPeer], recording: str) -> list[str]:
     return sorted(ids, key=lambda name: blake3.blake3(ids[name]).digest())
 
 
+async def counted(peers: dict[str, RunningPeer], recording: str, copies: int) -> None:
+    """Wait until all sites count so many copies."""
+    for peer in peers.values():
+        await peer.until(f"{RECORDINGS}/{recording}", lambda found: found["copies"] == copies)
+
+
 async def state(peer: RunningPeer, recording: str) -> str:
     shown = await peer.until(f"{RECORDINGS}/{recording}", lambda found: found["finalized"])
     return str(shown["state"])
@@ -67,13 +73,18 @@ async def test_as_many_sites_take_a_copy_as_are_needed_and_others_take_over(peer
     first = await record(peers, tmp_path, "first", 2)
     one, two, three = await order(peers, first)
     await is_at(peers, first, {"alpha", one})
+    await counted(peers, first, 2)
 
     await peers["alpha"].call("DELETE", f"{GROUPS}/lab/members/{peers[one].peer_id}", json={})
     left = {name: peer for name, peer in peers.items() if name != one}
     await is_at(left, first, {"alpha", two})
+    await counted(left, first, 2)
 
     await peers["alpha"].call("PATCH", f"{GROUPS}/lab/settings", json={"key": "min_copies", "value": 3})
     await is_at(left, first, {"alpha", two, three})
+    await counted(left, first, 3)
+    groups = [group for peer in left.values() for group in (await peer.get("/api/v1/status"))["groups"]]
+    assert {group["under_replicated"] for group in groups} == {0}
 
 
 async def test_nobody_takes_a_copy_where_one_is_enough(peers: dict[str, RunningPeer], tmp_path: Path) -> None:

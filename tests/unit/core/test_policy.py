@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.core.policy import CONDITIONS_MAX, RULES_MAX, STATES, Decision, Subject, changes_ms, decide, fits, looks_at, read_rules
+from peer.core.policy import CONDITIONS_MAX, RULES_MAX, STATES, Decision, Rule, Subject, changes_ms, decide, fits, looks_at, read_rules
 from peer.errors import RuleInvalidError
 
 DAY_MS = 86_400_000
@@ -145,6 +145,21 @@ def rule_texts(draw: st.DrawFn) -> str:
     conditions = draw(st.lists(CONDITIONS, min_size=1, max_size=4))
     quoted = ["'" + "".join(each).replace("'", "'\"'\"'") + "'" for each in conditions]
     return " ".join([action, *quoted])
+
+
+@given(st.lists(st.one_of(st.text(max_size=60), st.from_regex(r"(keep|skip)(@[0-9-]+)?( ['\"]?[a-z]{3,8}[=<>!]{1,2}[^ ]*){0,3}")), max_size=4))
+def test_any_texts_are_rules_or_are_refused(texts: list[str]) -> None:
+    refused: RuleInvalidError | None = None
+    rules: tuple[Rule, ...] = ()
+    try:
+        rules = read_rules(texts)
+    except RuleInvalidError as error:
+        refused = error
+
+    assert refused is None or (refused.text.isprintable() and refused.fix)
+    assert len(rules) == (len(texts) if refused is None else 0)
+    assert not rules or read_rules([rule.text for rule in rules]) == rules
+    decide(rules, RUN, NOW_MS)
 
 
 @given(st.lists(rule_texts(), min_size=1, max_size=5))
