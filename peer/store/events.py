@@ -172,9 +172,9 @@ class SqliteEventStore:
         """As `EventStore.events_after`."""
         count, newest, of_branch = min(count_max, EVENT_COUNT_MAX), self.position, self._groups.of_branch()
         if position >= newest:
+            self._newest.asked(position, has_all=True)
             return ()
-        here = self._newest.after(position, count, of_branch)
-        if here is not None:
+        if (here := self._newest.after(position, count, of_branch)) is not None:
             return here
         return await self._database.read(lambda connection: read_events_after(connection, (position, newest), count, of_branch))
 
@@ -270,13 +270,11 @@ class SqliteEventStore:
 
     async def _request(self, request: Request, events: int, size: int) -> Sequence[StoredEvent]:
         """Let `request` wait for its commit. First come, first served, also while the queue is full."""
-        if self._turn.locked() or self._is_full:
-            async with self._turn:
-                while self._is_full:
-                    self._room.clear()
-                    await self._room.wait()
-                done = self._enqueue(request, events, size)
-        else:
+        async with self._turn:
+            await self._newest.taken()
+            while self._is_full:
+                self._room.clear()
+                await self._room.wait()
             done = self._enqueue(request, events, size)
         return await done
 
@@ -290,6 +288,7 @@ class SqliteEventStore:
         done: asyncio.Future[Sequence[StoredEvent]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(request, events, size, done))
         self._queue_bytes += size
+        self._newest.waiting += events
         self._queued.set()
         return done
 
@@ -301,7 +300,9 @@ class SqliteEventStore:
             waiting = self._queue.popleft()
             self._queue_bytes -= waiting.size
             events, size = events + waiting.events, size + waiting.size
-            if not waiting.done.cancelled():
+            if waiting.done.cancelled():
+                self._newest.waiting -= waiting.events
+            else:
                 batch.append(waiting)
         if not self._queue and not self._closing:
             self._queued.clear()
@@ -319,12 +320,15 @@ class SqliteEventStore:
             for each in waiting:
                 _settle(each.done, _as_failure(error))
             raise
+        finally:
+            self._newest.waiting -= sum(each.events for each in waiting)
         for each, outcome in zip(waiting, batch.outcomes, strict=True):
             _settle(each.done, outcome)
 
     def _fail(self, error: BaseException) -> None:
         """Refuse everything from now on, what waits included."""
         self._failure = self._failure or _as_failure(error)
+        self._newest.waiting -= sum(each.events for each in self._queue)
         while self._queue:
             _settle(self._queue.popleft().done, self._failure)
         self._queue_bytes = 0

@@ -1,8 +1,12 @@
 """The newest events, for whoever follows the log: what was committed just now need not be read back and decoded.
 
-Bounded: who is further behind reads from the disk.
+Bounded: who is further behind reads from the disk. While it follows, what comes waits for it: both compute on one core, so that nothing would be done
+earlier otherwise, and all that it is behind would be read and decoded once more.
 """
 
+import asyncio
+import contextlib
+import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -17,6 +21,10 @@ from peer.store.rows import READ_BYTES_MAX, BranchLookup
 NEWEST_EVENTS_MAX = 8192
 NEWEST_BYTES_MAX = 4 * 1024 * 1024
 """Of headers and bodies."""
+AHEAD_EVENTS_MAX = 4096
+"""Events that wait for their commit, or for the follower after it."""
+FOLLOWS_S = 1.0
+"""Who has not asked for so long does not follow: nothing waits for it."""
 
 
 class _Placed(NamedTuple):
@@ -30,11 +38,32 @@ class Newest:
 
     def __init__(self) -> None:
         """Knows none yet."""
+        self.waiting = 0
+        """Events that wait for their commit."""
         self._events: deque[_Placed] = deque()
         self._size = 0
+        self._asked_s = 0.0
+        self._asked = asyncio.Event()
+        self._has_all = False
+
+    @property
+    def is_far_ahead(self) -> bool:
+        """True if more should not come before the follower has taken some."""
+        is_far = self.waiting + len(self._events) >= AHEAD_EVENTS_MAX
+        return is_far and (self._has_all or time.monotonic() < self._asked_s + FOLLOWS_S)
+
+    async def taken(self) -> None:
+        """Wait until it has taken some, or does not seem to follow any more."""
+        while self.is_far_ahead:
+            self._asked.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOWS_S):
+                    await self._asked.wait()
 
     def add(self, branch: int, run: Run, position: int) -> None:
         """Take the events of a commit; `position` is that of the last."""
+        if self._has_all:
+            self._has_all, self._asked_s = False, time.monotonic()
         start = position - len(run.events) + 1
         if self._events and self._events[-1].position != start - 1:
             self._events.clear()
@@ -47,8 +76,7 @@ class Newest:
 
     def after(self, position: int, count_max: int, of_branch: BranchLookup) -> Sequence[StoredEvent] | None:
         """As `EventStore.events_after`; None if the next one is not here. Who asks has no use for those up to `position` any more."""
-        while self._events and self._events[0].position <= position:
-            self._drop()
+        self.asked(position, has_all=False)
         if not self._events or self._events[0].position != position + 1:
             return None
         events: list[StoredEvent] = []
@@ -62,6 +90,13 @@ class Newest:
             if size >= READ_BYTES_MAX:
                 break
         return events
+
+    def asked(self, position: int, *, has_all: bool) -> None:
+        """The follower has seen all up to `position`, which may be all there is."""
+        while self._events and self._events[0].position <= position:
+            self._drop()
+        self._asked_s, self._has_all = time.monotonic(), has_all
+        self._asked.set()
 
     def _drop(self) -> None:
         self._size -= self._events.popleft().event.size

@@ -105,7 +105,7 @@ def refuse_a_whole_batch_for_one_bad_run(patch: pytest.MonkeyPatch) -> None:
             connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
             self.outcomes = [bad for _ in requests]
-            self._stored.clear()
+            self.stored.clear()
             self._judged.clear()
             self._position = self._own.position
 
