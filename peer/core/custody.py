@@ -57,7 +57,7 @@ class CustodyMemory(Protocol):
         ...
 
     async def hold_back(self, subject: Subject, at_ms: int) -> None:
-        """It is dropped, and not to come back by itself."""
+        """It is dropped, and not to come back by itself: nobody's earlier wish for it stands."""
         ...
 
     async def lift(self, subject: Subject) -> None:

@@ -1,6 +1,7 @@
 """Of `bytes.db`: what this site promised others about its copies, and what it dropped."""
 
 from collections.abc import Collection
+from functools import partial
 
 from peer.core.custody import Remembered, Subject, Unproven
 from peer.core.identity import EventId, GroupId, PeerId
@@ -38,7 +39,7 @@ class CustodyStore:
 
     async def hold_back(self, subject: Subject, at_ms: int) -> None:
         """As `CustodyMemory.hold_back`."""
-        await self._write("INSERT OR REPLACE INTO held_back VALUES (?, ?, ?)", (*subject, at_ms))
+        await self._table.transaction(partial(_hold_back, subject, at_ms))
 
     async def lift(self, subject: Subject) -> None:
         """As `CustodyMemory.lift`."""
@@ -54,6 +55,12 @@ class CustodyStore:
 
     async def _write(self, sql: str, row: tuple[object, ...]) -> None:
         await self._table.transaction(lambda connection: connection.execute(sql, row))
+
+
+def _hold_back(subject: Subject, at_ms: int, connection: Connection) -> None:
+    """In one step: else a crash would leave the wish of somebody who asked for it earlier, and it would come back at once."""
+    connection.execute("INSERT OR REPLACE INTO held_back VALUES (?, ?, ?)", (*subject, at_ms))
+    connection.execute("DELETE FROM asked WHERE group_id = ? AND recording = ?", subject)
 
 
 def _read(connection: Connection) -> Remembered:
