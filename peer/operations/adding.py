@@ -34,7 +34,7 @@ from peer.core.interfaces import BlobStore, EventStore, Replica
 from peer.core.names import check_name
 from peer.core.run import Draft
 from peer.core.views import Views
-from peer.errors import NotAllowedError, RequestError
+from peer.errors import DiskFullError, NotAllowedError, RequestError
 from peer.failpoints import failpoint
 from peer.operations.files import Selection, default_name, select_files
 from peer.operations.naming import Naming
@@ -100,6 +100,8 @@ class Adding:
         self._show = show
         self._reading = asyncio.Semaphore(READERS_MAX)
         self._telling: set[asyncio.Task[tuple[EventId, int]]] = set()
+        self.make_room: Callable[[int], Awaitable[bool]] = _no_room
+        """Lets bytes go until so many more fit; False if they do not."""
 
     async def add(self, request: AddRequest) -> EventId:
         """Add a recording and return its id once it can be read. Raises `RequestError`s that say which file is wrong, and how."""
@@ -155,6 +157,15 @@ class Adding:
             return await asyncio.to_thread(read_index, path, check=check)
 
     async def _ingest(self, path: Path, take: str) -> BlobFacts:
+        """Keep a file, if need be in the place of what may go. Raises `DiskFullError`."""
+        try:
+            return await self._take(path, take)
+        except DiskFullError:
+            if not await self.make_room(await asyncio.to_thread(lambda: path.stat().st_size)):
+                raise
+            return await self._take(path, take)
+
+    async def _take(self, path: Path, take: str) -> BlobFacts:
         if take != "move":
             return await self._blobs.ingest(path, take=take)
         with contextlib.suppress(RequestError):  # Another file system, perhaps: then the bytes have to be copied.
@@ -190,6 +201,10 @@ class Adding:
 
         events = await self._store.write(group, LogKind.DATA, [recording_create(create)], [parts, rest, end])
         return events[0].event.id, events[-1].position
+
+
+async def _no_room(_size: int) -> bool:
+    return False
 
 
 def _check(request: AddRequest) -> None:

@@ -89,7 +89,7 @@ class Database:
         return await self._run(self._reader, partial(_fetch, sql, parameters))
 
     async def checkpoint(self) -> None:
-        """Take what waits beside the file into it, as far as nobody reads, and give that space back. Raises `DiskFullError` if the file cannot grow."""
+        """Take what waits beside the file into it, as far as nobody reads, and give that space back. Raises `DiskFullError`."""
         assert self._writer is not None, "who checkpoints writes"
         await self._run(self._writer, lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 

@@ -62,6 +62,11 @@ class ViewsFiles:
         await self._readable.wait()
         return await self._current.transaction(work)
 
+    async def checkpoint(self) -> None:
+        """Give back the space of what waits beside the file, as far as it can be taken into it. Raises `DiskFullError`."""
+        await self._readable.wait()
+        await self._current.checkpoint()
+
     @property
     def is_in_place(self) -> bool:
         """False if the file was deleted, or another one has its name."""

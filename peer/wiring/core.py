@@ -19,6 +19,7 @@ from peer.sections import DiskSection
 from peer.store.database import open_database
 from peer.store.directory import DataDirectory
 from peer.store.events import SqliteEventStore, opened_event_store
+from peer.store.full_disk import LOOK_FOR_ROOM_S
 from peer.store.keys import GROUP_CHARACTERS, KeyFiles
 from peer.store.ledger import open_ledger
 from peer.store.recovery import recover
@@ -73,6 +74,7 @@ async def opened_core(
         async with asyncio.TaskGroup() as tasks:
             projecting = tasks.create_task(materializer.run())
             ahead = Summarizing(Summaries(views), lambda: list(store.replica.groups), may_make=lambda: materializer.follows)
+            giving_back = tasks.create_task(_give_back(store, views))
             summarizing = tasks.create_task(lasting(partial(ahead.run, materializer.subscribe), _full))
             try:
                 if materializer.follows:
@@ -85,6 +87,16 @@ async def opened_core(
             finally:
                 projecting.cancel()
                 summarizing.cancel()
+                giving_back.cancel()
+
+
+async def _give_back(store: SqliteEventStore, views: ViewsFiles) -> None:
+    """While there is no room for the log, let the projections take none that they do not need."""
+    while True:
+        await asyncio.sleep(LOOK_FOR_ROOM_S)
+        if isinstance(store.failure, DiskFullError):
+            with suppress(DiskFullError):
+                await views.checkpoint()
 
 
 async def _sweep(blobs: FileBlobStore, views: Projections, groups: Iterable[GroupId]) -> None:

@@ -72,6 +72,7 @@ def make_services(
     _, fetching, asked, policies, showing, surroundings, serving, watches, copies = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
+    adding.make_room = copies.room.make
     finding = Finding(me, replica, core.blobs, Summaries(core.database), views, copies.dropping.is_unproven)
     retention = Retention(views, lambda: store.position, SteadyClock())
     recordings = Recordings(finding, views, adding, partial(_ask, asked, fetching, copies.dropping), retention)

@@ -87,6 +87,17 @@ async def test_a_site_lets_its_own_go_as_well_but_not_what_is_held(tmp_path: Pat
         assert set((await states(large)).values()) == {"local"}
 
 
+async def test_what_is_added_here_takes_the_place_of_what_others_hold(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (large, small):
+        for name in ("one", "two"):
+            found = await add(small, tmp_path, name)
+            await large.until(f"{RECORDINGS}/{found}", lambda each: each["state"] == "local")
+        three = await add(small, tmp_path, "three")
+        await large.until(f"{RECORDINGS}/{three}", lambda each: each["state"] == "local")
+        await small.until(f"{RECORDINGS}/one", lambda each: each["state"] == "remote")
+        assert await states(small) == {"one": "remote", "two": "local", "three": "local"}
+
+
 async def test_nothing_goes_that_nobody_else_holds(tmp_path: Path) -> None:
     async with pair(tmp_path, fetch="all") as (large, small):
         found = [await add(small, tmp_path, name) for name in ("one", "two")]
@@ -94,7 +105,8 @@ async def test_nothing_goes_that_nobody_else_holds(tmp_path: Path) -> None:
             await large.until(f"{RECORDINGS}/{each}", lambda shown: shown["state"] == "local")
         for blob in (large.root / "blobs").glob("??/??/*"):
             blob.unlink()  # It says that it holds them, and does not.
-        three = await add(large, tmp_path, "three")
+        await add(large, tmp_path, "three")
         await small.until("/api/v1/status", lambda each: "disk_full" in [problem["code"] for problem in each["problems"]])
         assert await states(small) == {"one": "local", "two": "local", "three": "remote"}
-        assert three
+        write_sample(tmp_path / "four.mcap", SIZE, time.time_ns())
+        assert (await small.post(RECORDINGS, {"paths": [str(tmp_path / "four.mcap")]}, status=503))["code"] == "disk_full"
