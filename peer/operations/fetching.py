@@ -17,7 +17,7 @@ from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
 from peer.core.transfer_queue import TransferQueue, fault_of
 from peer.core.transfers import Held, Hold
-from peer.core.wishes import Wish, Wishing, strongest
+from peer.core.wishes import Why, Wish, Wishing, strongest
 from peer.errors import DiskFullError, MeshError, StoreError
 
 LOOK_BATCH = 256
@@ -246,6 +246,8 @@ class Fetching:
             self.problem = None
             self.queue.arrived(blob)
             self._ended_how["arrived"] += 1
+            if wish.why is Why.ASKED:
+                self._look_at.add((wanted.group, wanted.recording))  # Perhaps this was all that somebody waited for.
             self._around.arrived(wanted.group, wanted.recording)
 
     def _ended(self, blob: BlobId, task: "asyncio.Task[None]") -> None:

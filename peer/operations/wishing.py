@@ -1,9 +1,9 @@
 """The reason for which bytes come here that needs no rules: a person asked."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from peer.core.identity import EventId, GroupId
+from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.views import Views
 from peer.core.wishes import PRIORITIES, Why, Wish
 
@@ -27,21 +27,21 @@ class KeptWishes(Protocol):
 class Asked:
     """Recordings that a person asked for, until they are here: over restarts, too."""
 
-    def __init__(self, views: Views, kept: KeptWishes, asked: set[tuple[GroupId, EventId]]) -> None:
-        """`asked` is what `kept` holds."""
+    def __init__(self, views: Views, is_here: Callable[[BlobId], bool], kept: KeptWishes, asked: set[tuple[GroupId, EventId]]) -> None:
+        """`is_here` knows which bytes are; `asked` is what `kept` holds."""
         self._views = views
+        self._is_here = is_here
         self._kept = kept
         self._asked = asked
 
     async def wishes(self, group: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
-        """The files of what was asked for."""
+        """The files of what was asked for. What is complete and here was had, and is asked for no more."""
         asked = [recording for of, recording in self._asked if of == group and (recordings is None or recording in recordings)]
         files = await self._views.wanted_blobs(group, asked) if asked else []
+        missing = {file.recording for file in files if not self._is_here(file.blob)}
+        had = [recording for recording in {file.recording for file in files} - missing if await self._is_complete(group, recording)]
+        await self.forget(group, had)
         return [Wish(file, Why.ASKED, PRIORITIES[Why.ASKED], "asked for") for file in files]
-
-    def is_asked(self, group: GroupId, recording: EventId) -> bool:
-        """Whether somebody waits for it."""
-        return (group, recording) in self._asked
 
     async def ask(self, group: GroupId, recording: EventId) -> None:
         """Wish for all its files, from now on and durably."""
@@ -54,3 +54,7 @@ class Asked:
         if found:
             await self._kept.forget_asked(group, found)
             self._asked.difference_update((group, recording) for recording in found)
+
+    async def _is_complete(self, group: GroupId, recording: EventId) -> bool:
+        view = await self._views.recording(group, recording)
+        return view is not None and view.manifest_id is not None

@@ -60,7 +60,7 @@ async def make_movers(
     fetcher = Fetcher(core.blobs, report=Doubts(stack, sources).sent_wrong_bytes)
     stack.callback(fetcher.close)
     kept = TransferStore(bytes_database.database)
-    asked = Asked(core.views, kept, await kept.asked())
+    asked = Asked(core.views, core.blobs.has, kept, await kept.asked())
     policies = await _policies(bytes_database, config, core, copies, lambda: fetching.touched(frozenset()))
     repairing = Repairing(core.blobs)
     wishings: list[Wishing] = [repairing, asked, placing, policies]

@@ -1,19 +1,31 @@
 """What happens to the bytes of a recording that is deleted while they are on their way."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
 
 from materializer.edits import recording_delete, recording_restore
-from peer.core.identity import EventId
+from peer.core.identity import EventId, GroupId
 from peer.core.run import sign_run
+from peer.core.views import Views
+from peer.core.wishes import Why, Wish
 from peer.operations.fetching import Around, Fetching, KeptTransfers
-from peer.operations.wishing import Everything
 from tests.histories import Story
 from tests.integration.views_site import ViewsSite, running_views
 from tests.samples import SampleLog
 
 DEADLINE_S = 20.0
+
+
+class Everything:
+    """Wants all bytes."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    async def wishes(self, group: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
+        return [Wish(file, Why.POLICY, 100, "") for file in await self._views.wanted_blobs(group, recordings)]
 
 
 class Nothing:

@@ -1,7 +1,9 @@
 """Bytes on their way: paused, cancelled, overtaken, tried again; over restarts, too. What travels is counted at a proxy."""
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -188,7 +190,17 @@ async def test_what_was_asked_for_by_hand_comes_after_a_restart_too(scene: Scene
         await decide(peer, "resume")
         await until(lambda: _is(scene.here(peer), {"one"}))
         await until(lambda: _shows(peer, {}))
+        await until(lambda: _is(asked_for(peer), 0))
+        await peer.post(f"{RECORDINGS}/one/fetch")
+        await until(lambda: _is(asked_for(peer), 0))
     assert scene.blobs["two"] not in scene.proxy.blobs
+
+
+def asked_for(peer: RunningPeer) -> int:
+    """How many recordings somebody waits for, as it stands on the disk."""
+    with contextlib.closing(sqlite3.connect(peer.root / "bytes.db")) as database:
+        (count,) = database.execute("SELECT count(*) FROM asked").fetchone()
+    return int(count)
 
 
 async def test_what_somebody_asks_for_overtakes_what_comes_by_itself(scene: Scene) -> None:
