@@ -6,15 +6,21 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from peer.blobs.partial import PartialFile
+from peer.blobs.store import FileBlobStore
+from peer.blobs.transfer import REQUESTS_MAX, WAITING_BYTES_MAX, Fetcher
 from peer.cli.sample import write_sample
 from peer.core.byte_store import BlobFacts
-from tests.blob_site import MIB, serving, write_file
+from peer.core.identity import BlobId, GroupId, PeerId
+from tests.blob_site import MIB, SERVER, FileSource, serving, wanted, write_file
 from tests.counting_proxy import CountingProxy, counting_proxy
 from tests.end_to_end.processes import free_port
 from tests.integration.running_peer import RunningPeer, running_peer
@@ -151,3 +157,79 @@ async def test_after_a_kill_at_60_percent_only_missing_pieces_travel(tmp_path: P
     assert kills == len(kept)
     assert sum(kept) >= 0.4 * KILLED_SIZE * len(kept), "the kills were in the middle of transfers"
     assert max(kept) < KILLED_SIZE
+
+
+class Gate(FileSource):
+    """Counts what it gives at once with others, and may wait before it does."""
+
+    now = 0
+    most = 0
+
+    def __init__(self, files: dict[BlobId, Path], peer: PeerId, gate: asyncio.Event | None = None) -> None:
+        super().__init__(files, peer=peer)
+        self.given = 0
+        self._gate = gate
+
+    async def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        Gate.now += 1
+        Gate.most = max(Gate.most, Gate.now)
+        try:
+            if self._gate is not None and stop - start > MIB // 2:
+                await self._gate.wait()
+            async for data in super().read(group, blob, start, stop):
+                self.given += len(data)
+                yield data
+        finally:
+            Gate.now -= 1
+
+
+async def test_no_more_is_read_than_can_be_hashed_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk takes nothing only so many bytes lie in memory, however much somebody would give."""
+    go_on = threading.Event()
+    take = PartialFile.take
+
+    def waits(file: PartialFile, piece: int, data: memoryview) -> "Future[None] | None":
+        assert go_on.wait(PATIENCE_S)
+        return take(file, piece, data)
+
+    monkeypatch.setattr(PartialFile, "take", waits)
+    async with serving(tmp_path / "served") as site:
+        facts = await site.add(write_file(tmp_path / "source", 20 * MIB))
+        source = Gate({blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}, SERVER.peer_id)
+        store = FileBlobStore(tmp_path / "blobs")
+        fetcher = Fetcher(store)
+        fetch = asyncio.create_task(fetcher.fetch(wanted(facts), [source]))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while source.given < WAITING_BYTES_MAX:  # noqa: ASYNC110  (what is waited for has no event of its own)
+                    await asyncio.sleep(0)
+                for _ in range(1000):
+                    await asyncio.sleep(0)
+            assert source.given <= WAITING_BYTES_MAX + 3 * MIB
+        finally:
+            go_on.set()
+            await fetch
+            fetcher.close()
+            store.close()
+
+
+async def test_of_all_blobs_together_few_requests_are_under_way(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    Gate.now = Gate.most = 0
+    async with serving(tmp_path / "served") as site:
+        store = FileBlobStore(tmp_path / "blobs")
+        fetcher = Fetcher(store)
+        fetches = []
+        for number in range(4):
+            facts = await site.add(write_file(tmp_path / f"source-{number}", 12 * MIB, number))
+            files = {blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}
+            sources = [Gate(files, PeerId(bytes([peer]) * 32), gate) for peer in range(4)]
+            fetches.append(asyncio.create_task(fetcher.fetch(wanted(facts), sources)))
+        async with asyncio.timeout(PATIENCE_S):
+            while Gate.now < REQUESTS_MAX:  # noqa: ASYNC110  (as above)
+                await asyncio.sleep(0)
+            gate.set()
+            await asyncio.gather(*fetches)
+        fetcher.close()
+        store.close()
+    assert REQUESTS_MAX <= Gate.most <= REQUESTS_MAX + 3, "beside the one that each blob may have"
