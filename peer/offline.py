@@ -22,11 +22,14 @@ async def verify(root: Path, *, deep: bool) -> dict[str, object]:
     directory = _idle(root)
     with directory.lock():
         key = KeyFiles(directory.keys).peer_key()
-        blobs = FileBlobStore(directory.blobs, read_ledger(directory.ledger))
+        ledger = read_ledger(directory.ledger)
+        blobs = FileBlobStore(directory.blobs, ledger)
         try:
             return await make_verification(directory, key.peer_id, blobs).verify(deep=deep)
         finally:
             blobs.close()
+            if ledger is not None:
+                ledger.close()
 
 
 async def rebuild(root: Path) -> dict[str, object]:

@@ -22,6 +22,7 @@ from peer.core.control import Role
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import WantedBlob
 from peer.core.roster import Member, Roster
+from peer.store.ledger import open_ledger
 from peer.transport.bandwidth import Bandwidth
 from peer.transport.blob_client import BlobClient
 from peer.transport.blob_routes import BlobRoutes
@@ -164,7 +165,7 @@ async def fetch_one(order: Mapping[str, object]) -> None:
     fields = [bytes.fromhex(str(order[name])) for name in ("blob", "pieces", "sha256")]
     sizes = int(str(order["size"])), int(str(order["piece_size"]))
     want = WantedBlob(GROUP, RECORDING, BlobId(fields[0]), *sizes, BlobId(fields[1]), fields[2], SERVER.peer_id)
-    store = FileBlobStore(Path(str(order["folder"])))
+    store = FileBlobStore(Path(str(order["folder"])), open_ledger(Path(str(order["ledger"]))) if "ledger" in order else None)
     await store.sweep([want.blob])
     fetcher = Fetcher(store)
     async with BlobClient(MEMBER, SERVER.peer_id, str(order["endpoint"])) as source:

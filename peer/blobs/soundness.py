@@ -1,14 +1,15 @@
 """Whether files still hold what was verified. They are looked at, not read: one that is as it was when its bytes were hashed is taken for sound.
 
 The time of change tells of whoever writes and sets the time of modification back. It tells of another name of the file as well, and then the bytes
-are hashed once for nothing. What no look can show, bits that the disk itself lost, is found by hashing all: `verify --deep`, or somebody who
+are hashed once for nothing. File systems count time in steps of some milliseconds: what is changed in the very step in which it was verified does not
+show. What no look can show either, bits that the disk itself lost, is found by hashing all: `verify --deep`, or somebody who
 was given such bytes and says so.
 """
 
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from peer.blobs.digest import BUFFER_SIZE, StoppedError, fill
 from peer.core.byte_store import FileNote
 from peer.core.hashing import new_blake3
 from peer.core.identity import BlobId
+from peer.errors import BytesDamagedError, MeshError
 
 REMEMBERED_MAX = 4096
 """Blobs whose note is kept in memory."""
@@ -91,14 +93,28 @@ class NoLedger:
 class Soundness:
     """What is known of the files of a store. For threads, and for the event loop where nothing else is said."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Knows what `ledger` does."""
+    def __init__(self, ledger: Ledger, path_of: Callable[[BlobId], Path]) -> None:
+        """Knows what `ledger` does, as far as the files are still those that it tells of."""
         self.ledger = ledger
-        self.damaged = set(ledger.damaged())
-        """May be looked at by all."""
         self._doubted = set[BlobId]()
         self._notes: OrderedDict[BlobId, FileNote] = OrderedDict()
         self._turn = threading.Lock()
+        self.damaged = {blob for blob in ledger.damaged() if self._is_as_noted(blob, path_of(blob))}
+        """May be looked at by all."""
+
+    def _is_as_noted(self, blob: BlobId, path: Path) -> bool:
+        try:
+            return self.glance(blob, path.stat()) is False
+        except OSError:
+            return False
+
+    @property
+    def problem(self) -> MeshError | None:
+        """What an operator is to be told."""
+        if not self.damaged:
+            return None
+        fix = "`recmesh recording reconcile --restore` brings them from other sites; look at the disk"
+        return BytesDamagedError(f"{len(self.damaged)} files of recordings are damaged here, and given to nobody", fix=fix)
 
     def glance(self, blob: BlobId, state: os.stat_result) -> bool | None:
         """What a look at its file tells: True if it is as it was, and was sound; False if it was not; None if it has to be hashed.

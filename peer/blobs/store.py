@@ -77,7 +77,7 @@ class FileBlobStore:
         self.removed = 0
         self.found_damaged: Callable[[BlobId], None] = lambda _blob: None
         """Called in the event loop, once for each blob that turns out to be damaged while somebody wants it."""
-        self._soundness = Soundness(ledger or NoLedger())
+        self.soundness = Soundness(ledger or NoLedger(), self.path)
         self._pins = Pins()
         self._checks: dict[BlobId, asyncio.Task[bool]] = {}
         self.threads = ThreadPoolExecutor(THREADS_MAX, "blobs")
@@ -107,22 +107,22 @@ class FileBlobStore:
 
     def begin(self, blob: BlobId) -> Path:
         """Where its bytes are to be gathered from now on. Who loses them meanwhile is told so by `verify`. For threads."""
-        self._soundness.ledger.begin(blob)
+        self.soundness.ledger.begin(blob)
         return self.partial(blob)
 
     def discard(self, blob: BlobId) -> None:
         """Forget what came so far of a blob. For threads."""
         with disk_errors(f"blob {blob.hex()}"):
             self.partial(blob).unlink(missing_ok=True)
-            self._soundness.ledger.end(blob)
+            self.soundness.ledger.end(blob)
 
     def has(self, blob: BlobId) -> bool:
         """True if all bytes are here, and not known to be damaged."""
-        return blob not in self._soundness.damaged and self.path(blob).exists()
+        return blob not in self.soundness.damaged and self.path(blob).exists()
 
     def is_damaged(self, blob: BlobId) -> bool:
         """True if there is a file with its name whose bytes were others when they were last looked at."""
-        return blob in self._soundness.damaged
+        return blob in self.soundness.damaged
 
     async def is_sound(self, blob: BlobId) -> bool:
         """True if its bytes may be given: a file that is not as it was when it was verified is hashed again before this says so.
@@ -136,7 +136,7 @@ class FileBlobStore:
         """Hash it again, whatever is known of it. Nobody gets any of it meanwhile. True if it is sound."""
         if not self.path(blob).exists():
             return False
-        self._soundness.doubt(blob)
+        self.soundness.doubt(blob)
         return await self._check_within(blob, None)
 
     def came(self, group: GroupId, blob: BlobId) -> bool:
@@ -203,10 +203,10 @@ class FileBlobStore:
     def link(self, blob: BlobId, path: Path) -> None:
         """Give the file of a blob another name. For threads. Raises `OSError` where the file system cannot."""
         original = self.path(blob)
-        known = self._soundness.glance(blob, original.stat())
+        known = self.soundness.glance(blob, original.stat())
         path.hardlink_to(original)
         if known:  # That changes the file only for those who ask when it was changed.
-            self._soundness.note(blob, original.stat(), is_sound=True)
+            self.soundness.note(blob, original.stat(), is_sound=True)
 
     @property
     def has_leftovers(self) -> bool:
@@ -237,16 +237,16 @@ class FileBlobStore:
 
     def was_here(self, blob: BlobId) -> bool:
         """True if it was here, or on its way, and was not removed by whoever may. For threads."""
-        return self._soundness.ledger.get(blob) is not None or blob in self._soundness.ledger.begun()
+        return self.soundness.ledger.get(blob) is not None or blob in self.soundness.ledger.begun()
 
     def missing(self, expected: Iterable[BlobId] = ()) -> list[BlobId]:
         """Which blobs were here, or are `expected`, and have no file. For threads."""
-        wanted = {*expected, *self._soundness.ledger.blobs()}
+        wanted = {*expected, *self.soundness.ledger.blobs()}
         return sorted(blob for blob in wanted if not self.path(blob).exists())
 
     def unfinished(self) -> list[BlobId]:
         """Which blobs were on their way, and what had come of them is gone. For threads."""
-        begun = self._soundness.ledger.begun()
+        begun = self.soundness.ledger.begun()
         return [blob for blob in begun if not self.partial(blob).exists() and not self.path(blob).exists()]
 
     def adopt(self, blob: BlobId, aside: Path, points: str) -> None:
@@ -266,8 +266,8 @@ class FileBlobStore:
             sync_folder(final.parent)
             # Renaming one name of a file to another name of the same file does nothing at all.
             aside.unlink(missing_ok=True)
-            self._soundness.note(blob, final.stat(), is_sound=True)
-            self._soundness.ledger.end(blob)
+            self.soundness.note(blob, final.stat(), is_sound=True)
+            self.soundness.ledger.end(blob)
             self.added += 1
 
     def put(self, data: bytes) -> BlobId:
@@ -320,7 +320,7 @@ class FileBlobStore:
     def _remove(self, blob: BlobId) -> None:
         path = self.path(blob)
         with disk_errors(f"blob {blob.hex()}"):
-            self._soundness.forget(blob)
+            self.soundness.forget(blob)
             if path.exists():
                 path.unlink()
                 self.removed += 1
@@ -329,7 +329,7 @@ class FileBlobStore:
     def _glance(self, blob: BlobId) -> bool | None:
         """What a look at its file tells: whether it is here and sound; None if it has to be hashed."""
         try:
-            return self._soundness.glance(blob, self.path(blob).stat())
+            return self.soundness.glance(blob, self.path(blob).stat())
         except FileNotFoundError:
             return False
 
@@ -338,7 +338,7 @@ class FileBlobStore:
         try:
             with self.path(blob).open("rb") as file:
                 state = os.fstat(file.fileno())
-                if not self._soundness.glance(blob, state):
+                if not self.soundness.glance(blob, state):
                     return None
                 if start >= state.st_size:
                     return b""  # Others choose the number: it may be one that no file can be as long as.
@@ -370,9 +370,9 @@ class FileBlobStore:
                 if path.name not in kept:
                     path.unlink()
                     count += 1
-            for blob in self._soundness.ledger.begun():
+            for blob in self.soundness.ledger.begun():
                 if self.partial(blob).name not in kept:
-                    self._soundness.ledger.end(blob)
+                    self.soundness.ledger.end(blob)
         return count
 
     def _check(self, path: Path, stop: threading.Event) -> BlobCheck:
@@ -387,7 +387,7 @@ class FileBlobStore:
         except OSError:
             return BlobCheck(blob, path, "blob_unreadable")
         if state is not None:
-            self._soundness.note(blob, state, is_sound=found == blob)
+            self.soundness.note(blob, state, is_sound=found == blob)
         if was_damaged != self.is_damaged(blob):
             self.removed += 1  # What is remembered of it holds no more.
         return BlobCheck(blob, path, "" if found == blob else "blob_corrupt")

@@ -146,6 +146,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
         core.materializer.rebuild,
         lambda: [
             *(each.problem for each in reports(directory)),
+            *filter(None, [core.blobs.soundness.problem]),
             *filter(None, [core.materializer.problem]),
             *policies.problems(),
             *fetcher.problems(),

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,10 +16,14 @@ from peer.blobs.transfer import Fetcher
 from peer.core.byte_store import BlobFacts
 from peer.core.identity import BlobId
 from peer.errors import BlobAbsentError, HandshakeFailedError, NotAMemberError
+from peer.store.ledger import open_ledger
 from peer.transport import blob_routes
 from peer.transport.blob_client import BlobClient
 from tests.blob_site import GROUP, MEMBER, MIB, SERVER, STRANGER, FileSource, Site, serving, wanted, write_file
+from tests.patience import PATIENCE_S
 from tests.small_damage import flip_byte
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -29,7 +36,7 @@ async def rotten(site: Site, path: Path, size: int = 3 * MIB) -> BlobFacts:
     """A blob whose bits changed without a trace, as the site sees it."""
     facts = await site.add(write_file(path, size))
     flip_byte(site.store.path(facts.blob), 5)
-    site.store._soundness.note(facts.blob, site.store.path(facts.blob).stat(), is_sound=True)
+    site.store.soundness.note(facts.blob, site.store.path(facts.blob).stat(), is_sound=True)
     return facts
 
 
@@ -146,3 +153,41 @@ async def test_a_damaged_piece_list_is_asked_for_again(site: Site, tmp_path: Pat
     assert await store.is_sound(facts.pieces)
     fetcher.close()
     store.close()
+
+
+@pytest.mark.parametrize("point", ["fetch.after_piece", "fetch.before_rename", "fetch.after_rename"])
+async def test_a_kill_while_damage_is_mended_loses_nothing_and_gives_nothing_wrong(site: Site, tmp_path: Path, point: str) -> None:
+    """Whatever has the name of the blob afterwards is looked at again; what came before the kill does not come twice."""
+    facts = await site.add(write_file(tmp_path / "source", 4 * MIB))
+    right = (tmp_path / "source").read_bytes()
+    store = FileBlobStore(tmp_path / "blobs", open_ledger(tmp_path / "ledger.db"))
+    await store.ingest(tmp_path / "source", take="copy")
+    flip_byte(store.path(facts.blob), 2 * MIB + 17)
+    damaged = store.path(facts.blob).read_bytes()
+    assert not await store.is_sound(facts.blob)
+    await Mending(store).seed(facts.blob)
+    store.close()
+
+    hits = tmp_path / "hits"
+    order = {"folder": str(tmp_path / "blobs"), "ledger": str(tmp_path / "ledger.db"), "endpoint": site.endpoint}
+    order |= {name: value.hex() if isinstance(value, bytes) else str(value) for name, value in facts._asdict().items()}
+    (tmp_path / "order.json").write_text(json.dumps(order))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RECMESH_FAILPOINT": point, "RECMESH_FAILPOINT_FILE": str(hits)}
+    process = await asyncio.create_subprocess_exec(sys.executable, ROOT / "tests/blob_site.py", tmp_path / "order.json", env=environment, cwd=ROOT)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await process.wait() == -9
+    assert hits.read_text().split() == [point]
+
+    later = FileBlobStore(tmp_path / "blobs", open_ledger(tmp_path / "ledger.db"))
+    assert await later.read(facts.blob, 0, 4 * MIB) in {None, right}
+    asked = len(site.asked)
+    fetcher = Fetcher(later)
+    async with BlobClient(MEMBER, SERVER.peer_id, site.endpoint) as client:
+        await fetcher.fetch(wanted(facts), [client])
+    assert [each for each in site.asked[asked:] if each.blob == facts.blob] == []
+    assert await later.read(facts.blob, 0, 4 * MIB) == right
+    kept = [path.read_bytes() for path in (tmp_path / "blobs" / "damaged").iterdir()]
+    assert kept
+    assert set(kept) == {damaged}
+    fetcher.close()
+    later.close()

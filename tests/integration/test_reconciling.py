@@ -5,7 +5,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,9 @@ class Lab:
         return await (at or self.alice).post(path, {"restore": restore}, Reconciled)
 
     async def rows(self, name: str | None = "run", **options: Any) -> dict[str, int]:
-        """The cases that occur, with their counts; twice, since nothing changes by looking."""
+        """The cases that occur, with their counts. Nothing is begun by looking."""
         found = await self.reconcile(name, **options)
+        assert options.get("restore") or found["restoring"] == []
         return {row: count for row, count in found["counts"].items() if count}
 
     def path(self, blob: BlobId, site: str = "alice") -> Path:
@@ -117,11 +118,18 @@ class Lab:
         return None
 
 
+@asynccontextmanager
+async def a_lab(folder: Path) -> AsyncIterator[Lab]:
+    """Alice alone."""
+    async with AsyncExitStack() as stack:
+        made = Lab(folder, stack)
+        await made.start()
+        yield made
+
+
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
-    async with AsyncExitStack() as stack:
-        made = Lab(tmp_path, stack)
-        await made.start()
+    async with a_lab(tmp_path) as made:
         yield made
 
 
@@ -188,6 +196,7 @@ async def test_case_5_damage_is_told_given_to_nobody_and_mended_only_when_asked(
     assert pair.path(blob).read_bytes() == damaged
     listed = (await pair.alice.get(RECORDINGS))["recordings"]
     assert [each["state"] for each in listed] == ["corrupt"]
+    assert "bytes_damaged" in {each["code"] for each in (await pair.alice.get("/api/v1/status"))["problems"]}
     assert await pair.given(blob) is None
 
     found = await pair.reconcile(restore=True)
@@ -195,6 +204,7 @@ async def test_case_5_damage_is_told_given_to_nobody_and_mended_only_when_asked(
     await pair.restored()
     assert [path.read_bytes() for path in (pair.folder / "alice/blobs/damaged").iterdir()] == [damaged], "nothing is deleted"
     assert await pair.rows(restore=True) == {"unsaid": 1}
+    assert "bytes_damaged" not in {each["code"] for each in (await pair.alice.get("/api/v1/status"))["problems"]}
 
 
 async def test_case_6_what_another_site_has_is_brought_when_asked(pair: Lab) -> None:

@@ -30,7 +30,11 @@ def opened(folder: Path) -> FileBlobStore:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were hashed whole."""
+    return count_hashed(monkeypatch)
+
+
+def count_hashed(patch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are hashed whole from now on."""
     seen: list[Path] = []
 
     def counted(path: Path, stop: object) -> object:
@@ -38,7 +42,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return real(path, stop)  # type: ignore[arg-type]
 
     real = soundness.hash_file
-    monkeypatch.setattr(store_module, "hash_file", counted)
+    patch.setattr(store_module, "hash_file", counted)
     return seen
 
 
@@ -131,7 +135,7 @@ async def test_bits_that_the_disk_lost_are_found_by_who_doubts_them(tmp_path: Pa
     """Nothing about the file has changed, as when the medium fails: no look shows it."""
     facts = await store.ingest(write_file(tmp_path / "source", 1000), take="copy")
     flip_byte(store.path(facts.blob))
-    store._soundness.note(facts.blob, store.path(facts.blob).stat(), is_sound=True)
+    store.soundness.note(facts.blob, store.path(facts.blob).stat(), is_sound=True)
     assert await store.is_sound(facts.blob)
 
     assert not await store.check(facts.blob)
