@@ -112,7 +112,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         hub = await open_hub(stack, directory, config)
         watches = await open_watches(stack, directory)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
-        serving = make_serving(stack, directory, config, core, (sources, fetching))
+        serving = make_serving(stack, directory, config, core, (sources, fetching, movers.fetcher))
         neighbourhood = (links, sites, gossip, administration, agreement)
         services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving, watches, copies))
         joining.append(services.joining)  # type: ignore[arg-type]

@@ -188,6 +188,10 @@ class FetchPlan:
             missing -= (last + 1) * self._layout.piece_size - self._layout.size
         return self._layout.size - missing
 
+    def size_of(self, piece: int) -> int:
+        """How many bytes it has."""
+        return self._layout.stop(piece) - self._layout.start(piece)
+
     def missing(self) -> list[int]:
         """The pieces that are still to come, in order."""
         return [piece for run in self._runs(range(self._layout.piece_count)) for piece in run]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from peer.blobs.buffers import IncomingPieces, PieceBuffers
+from peer.blobs.kept import KeptPieces, take_kept
 from peer.blobs.partial import PartialFile
 from peer.blobs.piece_list import PieceListAsking, nobody_has
 from peer.blobs.plan import FetchPlan, Layout, PieceRequest, Way, check_layout, split_piece_list
@@ -119,6 +120,10 @@ class Fetcher:
         """Let the threads end. Nothing may be fetched afterwards."""
         self._means.threads.shutdown()
 
+    def take_from(self, kept: KeptPieces) -> None:
+        """Look there for pieces before anybody is asked."""
+        self._means.kept = kept
+
     def problems(self) -> list[MeshError]:
         """Who sent wrong bytes since this started."""
         return [
@@ -180,6 +185,7 @@ class _Means:
     threads: ThreadPoolExecutor
     buffers: PieceBuffers
     report: Liar
+    kept: KeptPieces | None = None
     requests: int = 0
     """Those that are under way."""
 
@@ -204,7 +210,7 @@ class _Fetch:
         try:
             file = await self._thread(lambda _: PartialFile(path, self._layout, hashes, self._store.free_floor))
             try:
-                await self._fill(file)
+                await self._fill(file, hashes)
                 await self._finish(file)
             finally:
                 await self._thread(lambda _: file.close())
@@ -240,9 +246,11 @@ class _Fetch:
         await self._thread(lambda _: self._store.put(data))
         return split_piece_list(data)
 
-    async def _fill(self, file: PartialFile) -> None:
+    async def _fill(self, file: PartialFile, hashes: Sequence[bytes]) -> None:
         ways = [Way(source.peer_id, source.asks_others) for source in self._sources]
         plan = FetchPlan(self._layout, await self._thread(file.recheck), ways)
+        if self._means.kept is not None:
+            await take_kept(self._means.kept, self._wanted.group, hashes, (file, plan), self._means.buffers)
         self._transfer.bytes_done = plan.bytes_held
         try:
             while not plan.complete:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from peer.blobs.cache import PieceCache
 from peer.blobs.reading import READING, BlobBytes
 from peer.blobs.relay import PieceRelay
+from peer.blobs.transfer import Fetcher
 from peer.config import Config
 from peer.core.identity import PeerId
 from peer.core.interfaces import WantedBlob
@@ -50,10 +51,13 @@ class Serving(NamedTuple):
         return BlobBytes(file, self.core.blobs, self.reader)
 
 
-def make_serving(stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, movers: tuple[BlobSources, Fetching]) -> Serving:
+def make_serving(
+    stack: AsyncExitStack, directory: DataDirectory, config: Config, core: Core, movers: tuple[BlobSources, Fetching, Fetcher]
+) -> Serving:
     """Begin to serve; ends with `stack`. What an earlier process kept for a while goes where `cache_bytes` is 0."""
-    sources, fetching = movers
+    sources, fetching, fetcher = movers
     cache = PieceCache(directory.cache, config.cache_bytes, free_floor=config.disk.floor_bytes)
+    fetcher.take_from(cache)
     provenance = Provenance(core.key.peer_id, core.store.replica, core.views, core.blobs)
     make = partial(PieceRelay, cache, core.blobs, core.views, may_give=provenance.may_give, report=report)
     reader = make(sources.of_group, is_coming=lambda _: False, pace=READING)

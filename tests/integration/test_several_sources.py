@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from peer.blobs.cache import PieceCache
 from peer.blobs.partial import PartialFile
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import REQUESTS_MAX, WAITING_BYTES_MAX, Fetcher
 from peer.cli.sample import write_sample
 from peer.core.byte_store import BlobFacts
+from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, GroupId, PeerId
-from tests.blob_site import MIB, SERVER, FileSource, serving, wanted, write_file
+from tests.blob_site import GROUP, MIB, OTHER_GROUP, SERVER, FileSource, serving, wanted, write_file
 from tests.counting_proxy import CountingProxy, counting_proxy
 from tests.end_to_end.processes import free_port
 from tests.integration.running_peer import RunningPeer, running_peer
@@ -233,3 +235,27 @@ async def test_of_all_blobs_together_few_requests_are_under_way(tmp_path: Path) 
         fetcher.close()
         store.close()
     assert REQUESTS_MAX <= Gate.most <= REQUESTS_MAX + 3, "beside the one that each blob may have"
+
+
+async def test_pieces_that_somebody_read_here_do_not_travel_again(tmp_path: Path) -> None:
+    """One of them is damaged by now: that one does."""
+    async with serving(tmp_path / "served") as site:
+        facts = await site.add(write_file(tmp_path / "source", 6 * MIB + 5))
+        data, cache = (tmp_path / "source").read_bytes(), PieceCache(tmp_path / "cache", 64 * MIB)
+        for piece in (0, 2, 3, 6):
+            part = data[piece * MIB : (piece + 1) * MIB]
+            cache.put(GROUP, hash_bytes(part), part)
+        next((tmp_path / "cache").glob(f"*{hash_bytes(data[2 * MIB : 3 * MIB]).hex()}")).write_bytes(b"damaged")
+        elsewhere = data[4 * MIB : 5 * MIB]
+        cache.put(OTHER_GROUP, hash_bytes(elsewhere), elsewhere)
+        source = FileSource({blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)})
+        store = FileBlobStore(tmp_path / "blobs")
+        fetcher = Fetcher(store)
+        fetcher.take_from(cache)
+
+        await fetcher.fetch(wanted(facts), [source])
+
+        assert store.path(facts.blob).read_bytes() == data
+        assert [each[1:] for each in source.asked if each.blob == facts.blob] == [(MIB, 2 * MIB), (4 * MIB, 2 * MIB)]
+        fetcher.close()
+        store.close()
