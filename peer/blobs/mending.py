@@ -25,8 +25,9 @@ class Mending:
         return await self._store.check(blob)
 
     async def was_here(self, blob: BlobId) -> bool:
-        """True if it was here and was not removed by whoever may."""
-        return await in_thread(self._store.threads, lambda _: self._store.was_here(blob))
+        """True if it was here, or on its way, and was not removed by whoever may."""
+        ledger = self._store.soundness.ledger
+        return await in_thread(self._store.threads, lambda _: ledger.get(blob) is not None or blob in ledger.begun())
 
     async def kept(self) -> AsyncGenerator[BlobId, None]:
         """All that have a file here."""

@@ -38,6 +38,10 @@ class Ledger(Protocol):
         """It is not meant to be here any more."""
         ...
 
+    def is_forgotten(self, blob: BlobId) -> bool:
+        """True if it was here, and is not meant to be any more."""
+        ...
+
     def begin(self, blob: BlobId) -> None:
         """Something of it lies aside from now on."""
         ...
@@ -70,6 +74,10 @@ class NoLedger:
 
     def forget(self, _blob: BlobId) -> None:
         """Nothing was kept."""
+
+    def is_forgotten(self, _blob: BlobId) -> bool:
+        """Nothing is known."""
+        return False
 
     def begin(self, _blob: BlobId) -> None:
         """Nothing is kept."""

@@ -235,14 +235,14 @@ class FileBlobStore:
         for blob in await in_thread(self.threads, lambda _: self.unfinished()):
             yield BlobCheck(blob, self.partial(blob), "blob_unfinished")
 
-    def was_here(self, blob: BlobId) -> bool:
-        """True if it was here, or on its way, and was not removed by whoever may. For threads."""
-        return self.soundness.ledger.get(blob) is not None or blob in self.soundness.ledger.begun()
+    def was_removed(self, blob: BlobId) -> bool:
+        """True if it was here and was removed on purpose."""
+        return self.soundness.ledger.is_forgotten(blob)
 
     def missing(self, expected: Iterable[BlobId] = ()) -> list[BlobId]:
-        """Which blobs were here, or are `expected`, and have no file. For threads."""
+        """Which blobs were here, or are `expected`, and have no file though nobody removed them on purpose. For threads."""
         wanted = {*expected, *self.soundness.ledger.blobs()}
-        return sorted(blob for blob in wanted if not self.path(blob).exists())
+        return sorted(blob for blob in wanted if not self.path(blob).exists() and not self.was_removed(blob))
 
     def unfinished(self) -> list[BlobId]:
         """Which blobs were on their way, and what had come of them is gone. For threads."""

@@ -73,6 +73,10 @@ class CheckableBlobs(BlobStore, Protocol):
         """All of them, and those that were here, or are `expected`, and are missing."""
         ...
 
+    def was_removed(self, blob: BlobId) -> bool:
+        """True if it was here and was removed on purpose."""
+        ...
+
 
 class Verification:
     """Checks one data directory."""
@@ -125,7 +129,7 @@ class Verification:
         try:
             found = self._blobs.path(blob).stat().st_size
         except FileNotFoundError:
-            return "blob_missing" if is_own else ""
+            return "blob_missing" if is_own and not self._blobs.was_removed(blob) else ""
         except OSError:
             return "blob_unreadable"
         return "" if found == size else "blob_corrupt"

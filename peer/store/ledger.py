@@ -45,10 +45,16 @@ class SqliteLedger:
     def note(self, blob: BlobId, note: FileNote) -> None:
         """Its file is as `note` says."""
         self._change("INSERT OR REPLACE INTO blobs (blob, inode, size, modified_ns, changed_ns, is_sound) VALUES (?, ?, ?, ?, ?, ?)", blob, *note)
+        self._change("DELETE FROM removed WHERE blob = ?", blob)
 
     def forget(self, blob: BlobId) -> None:
         """It is not meant to be here any more."""
         self._change("DELETE FROM blobs WHERE blob = ?", blob)
+        self._change("INSERT OR IGNORE INTO removed (blob) VALUES (?)", blob)
+
+    def is_forgotten(self, blob: BlobId) -> bool:
+        """True if it was here, and is not meant to be any more."""
+        return bool(self._rows("SELECT 1 FROM removed WHERE blob = ?", blob))
 
     def begin(self, blob: BlobId) -> None:
         """Something of it lies aside from now on."""

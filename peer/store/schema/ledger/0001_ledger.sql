@@ -10,6 +10,11 @@ CREATE TABLE blobs (
 
 CREATE INDEX damaged_blobs ON blobs (blob) WHERE is_sound = 0;
 
+-- Blobs that were removed on purpose: nobody misses them.
+CREATE TABLE removed (
+    blob BLOB PRIMARY KEY CHECK (length(blob) = 32)
+) STRICT, WITHOUT ROWID;
+
 -- Blobs of which something lies in `blobs/incoming`, until they are whole or given up.
 CREATE TABLE begun (
     blob BLOB PRIMARY KEY CHECK (length(blob) = 32)
