@@ -1,6 +1,7 @@
 """Events in, rows out: what is worth remembering between pages of events, and between judgements of their roles."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from materializer.page import Known, Page
 from materializer.settle import Holder
@@ -8,8 +9,8 @@ from materializer.tables import Connection, find_recording
 from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import StoredEvent
 
-CACHED_RECORDINGS_MAX = 20_000
-CACHED_REGISTERS_MAX = 100_000
+CACHED_RECORDINGS_MAX = 6000
+CACHED_REGISTERS_MAX = 40_000
 """Names of registers, of all recordings together: anybody who may write may make up as many as they like."""
 
 
@@ -34,13 +35,21 @@ class Projector:
         page.write()
         self._register_count += page.new_registers
         if len(self._recordings) > CACHED_RECORDINGS_MAX or self._register_count > CACHED_REGISTERS_MAX:
-            self.forget()
+            self._forget_half()
         return page.touched
 
     def forget(self) -> None:
         """Read again what is needed: rows were judged anew, or too much is remembered."""
         self._recordings.clear()
         self._register_count = 0
+
+    def _forget_half(self) -> None:
+        """Nearly always events are about recordings that are new."""
+        for key in list(islice(self._recordings, (len(self._recordings) + 1) // 2)):
+            del self._recordings[key]
+        self._register_count = sum(len(known.registers or ()) for known in self._recordings.values())
+        if self._register_count > CACHED_REGISTERS_MAX:
+            self.forget()
 
     def group_no(self, connection: Connection, group: GroupId) -> int:
         """The row number of a group, which gets one if it has none."""

@@ -14,7 +14,7 @@ TOLD_AT_ONCE_MAX = 256
 """Events of which nobody waits for more."""
 QUIET_S = 0.2
 """So long nothing comes after many events before they are told of."""
-TELL_AFTER_S = 5.0
+TELL_AFTER_S = 15.0
 """They are told of then, whatever comes."""
 UNTOLD_MAX = 32_768
 """Recordings: of so many, too."""

@@ -18,11 +18,11 @@ from peer.core.interfaces import StoredEvent
 from peer.core.run import Run
 from peer.store.rows import READ_BYTES_MAX, BranchLookup
 
-NEWEST_EVENTS_MAX = 8192
+NEWEST_EVENTS_MAX = 12_288
 NEWEST_BYTES_MAX = 4 * 1024 * 1024
 """Of headers and bodies."""
-AHEAD_EVENTS_MAX = 4096
-"""Events that wait for their commit, or for the follower after it."""
+AHEAD_EVENTS_MAX = 8192
+"""Events that wait for their commit, or for the follower after it. More wait until these are half as many: so commits stay large."""
 FOLLOWS_S = 1.0
 """Who has not asked for so long does not follow: nothing waits for it."""
 
@@ -46,15 +46,16 @@ class Newest:
         self._asked = asyncio.Event()
         self._has_all = False
 
-    @property
-    def is_far_ahead(self) -> bool:
-        """True if more should not come before the follower has taken some."""
-        is_far = self.waiting + len(self._events) >= AHEAD_EVENTS_MAX
-        return is_far and (self._has_all or time.monotonic() < self._asked_s + FOLLOWS_S)
+    def _is_ahead(self, events: int) -> bool:
+        """True if the follower is so far behind, and follows."""
+        is_ahead = self.waiting + len(self._events) >= events
+        return is_ahead and (self._has_all or time.monotonic() < self._asked_s + FOLLOWS_S)
 
     async def taken(self) -> None:
-        """Wait until it has taken some, or does not seem to follow any more."""
-        while self.is_far_ahead:
+        """Where it is far behind: wait until it has taken half, or does not seem to follow any more."""
+        if not self._is_ahead(AHEAD_EVENTS_MAX):
+            return
+        while self._is_ahead(AHEAD_EVENTS_MAX // 2):
             self._asked.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FOLLOWS_S):
