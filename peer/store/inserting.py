@@ -1,7 +1,7 @@
 """Putting events into `log.db`, as fast as Python's `sqlite3` lets us: nearly all that is inserted comes in runs of hundreds.
 
-Bytes are handed over as `bytearray`: `bytes` and None go through a look-up of adapters each, which takes longer than to copy them. A row at a time: of
-one statement for many rows SQLite keeps copies of all pages that it changes, to be able to take it back alone.
+Bytes are handed over as `bytearray`: `bytes` and None go through a look-up of adapters each, which takes longer than to copy them. A row at a
+time: of one statement for many rows SQLite keeps copies of all pages that it changes, to be able to take it back alone.
 """
 
 from peer.core.run import Run
