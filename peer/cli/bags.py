@@ -2,16 +2,14 @@
 
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from peer import __version__
 from peer.cli.client import connect
 from peer.cli.output import hint, line, show, size, table
+from peer.cli.resources import recording_path
 from peer.errors import ConfigError
-
-RECORDINGS = "/api/v1/recordings"
 
 
 def add_commands(section: typer.Typer) -> None:
@@ -31,7 +29,7 @@ def export(
 
     Copies of its files, which are checked on the way, with metadata.yaml and the manifest. Nothing is overwritten.
     """
-    path = f"{RECORDINGS}/{quote(recording, safe='')}"
+    path = recording_path(recording)
     with connect() as client:
         if fetch and not dry_run:
             from peer.cli.recording import wait_until_local  # noqa: PLC0415  (it imports this module)

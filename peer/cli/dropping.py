@@ -2,16 +2,14 @@
 
 import sys
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from peer.cli import options
 from peer.cli.client import connect
 from peer.cli.output import line, plain, print_json, size
+from peer.cli.resources import recording_path
 from peer.errors import RequestError, SomeFailedError
-
-RECORDINGS = "/api/v1/recordings"
 
 
 def add_commands(section: typer.Typer) -> None:
@@ -30,7 +28,7 @@ def drop(
     with connect() as client:
         for each in recording:
             try:
-                done.append(client.post(f"{RECORDINGS}/{quote(each, safe='')}/drop", {"dry_run": dry_run}, patient=True))
+                done.append(client.post(recording_path(each, "drop"), {"dry_run": dry_run}, patient=True))
             except RequestError as error:
                 failed.append((each, error))
     if failed and len(recording) == 1:

@@ -10,11 +10,11 @@ import typer
 from peer.cli.client import connect
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, short, show, table
+from peer.cli.resources import recording_path
 from peer.cli.times import parse_moment_ns
 from peer.cli.values import TYPE_HELP, read_value, show_value
 from peer.errors import ConfigError
 
-RECORDINGS = "/api/v1/recordings"
 ANNOTATIONS = "/api/v1/annotations"
 DEPTH_SHOWN_MAX = 8
 """Steps by which a reply is moved to the right."""
@@ -41,17 +41,17 @@ def add_commands(section: typer.Typer) -> None:
 def remove(recording: Reference, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Delete a recording at every site: it is hidden, its folder goes, no more of it is fetched. Until its bytes go, `restore` takes this back."""
     with connect() as client:
-        found = client.get(_path(recording))
+        found = client.get(recording_path(recording))
         if not yes:
             _confirm(f"Delete {found['name']} {short(found['id'])} at every site of its group?", f"recmesh recording remove {recording} --yes")
-        answer = client.delete(_path(found["id"]))
+        answer = client.delete(recording_path(found["id"]))
     _say(answer, "deleted", f"Take it back with `recmesh recording restore {short(answer['id'])}`.")
 
 
 def restore(recording: Reference) -> None:
     """Take the deletion of a recording back."""
     with connect() as client:
-        answer = client.post(f"{_path(recording)}/restore")
+        answer = client.post(recording_path(recording, "restore"))
     _say(answer, answer["state"], "See `recmesh recording show`.")
 
 
@@ -63,7 +63,7 @@ def set_property(
 ) -> None:
     """Give a recording a title, or another property. `title`, `robot`, `operator`, `task` and `place` are text."""
     with connect() as client:
-        answer = client.patch(_path(recording), {"properties": {key: read_value(value, value_type)}})
+        answer = client.patch(recording_path(recording), {"properties": {key: read_value(value, value_type)}})
     found = shlex.quote(f"{key}={show_value(answer['properties'].get(key, 'VALUE'))}")
     _say(answer, f"{key}={show_value(answer['properties'].get(key, ''))}", f"Find it with `recmesh recording list --property {found}`.")
 
@@ -86,7 +86,7 @@ def tag(
     if not any(body.values()):
         raise ConfigError("no tag was named", fix="write +TAG or -TAG")
     with connect() as client:
-        answer = client.post(f"{_path(recording)}/tags", body)
+        answer = client.post(recording_path(recording, "tags"), body)
     _say(answer, ", ".join(answer["tags"]) or "no tags", "Find it with `recmesh recording list --tag TAG`.")
 
 
@@ -103,12 +103,12 @@ def annotate(  # noqa: PLR0913, PLR0917  (the options of the command)
     if end is not None and start is None:
         raise ConfigError("--end needs --start", fix="say since when")
     with connect() as client:
-        found = client.get(_path(recording))
+        found = client.get(recording_path(recording))
         times = {
             key: None if value is None else str(parse_moment_ns(value, found["start_time_ns"]))
             for key, value in (("start_ns", start), ("end_ns", end))
         }
-        answer = client.post(f"{_path(found['id'])}/annotations", {"label": label, "text": text, "reply_to": reply_to, **times, **_by(person)})
+        answer = client.post(recording_path(found["id"], "annotations"), {"label": label, "text": text, "reply_to": reply_to, **times, **_by(person)})
 
     def say() -> None:
         line(f"{answer['label']} {answer['id']}")
@@ -120,7 +120,7 @@ def annotate(  # noqa: PLR0913, PLR0917  (the options of the command)
 def annotations(recording: Reference) -> None:
     """What was said about a recording, by time in it, with replies below what they answer."""
     with connect() as client:
-        answer = client.get(f"{_path(recording)}/annotations")
+        answer = client.get(recording_path(recording, "annotations"))
     show(
         answer,
         lambda: table(
@@ -159,7 +159,7 @@ def edit_annotation(
         raise ConfigError("nothing is to change", fix="write --label, --text, --start or --end")
     with connect() as client:
         found = client.get(_note_path(annotation))
-        begin = client.get(_path(found["recording"]))["start_time_ns"] if any(value.startswith("+") for value in times.values()) else None
+        begin = client.get(recording_path(found["recording"]))["start_time_ns"] if any(value.startswith("+") for value in times.values()) else None
         change.update({key: None if value == NO_TIME else str(parse_moment_ns(value, begin)) for key, value in times.items()})
         answer = client.patch(_note_path(found["id"]), {**change, **_by(person)})
 
@@ -188,7 +188,7 @@ def review(
         raise ConfigError(f"{value!r} is no review", fix="write a whole number from 1 (bad) to 5 (good), or none to take it back")
     opinion = int(value) if value.isdecimal() else value
     with connect() as client:
-        answer = client.post(f"{_path(recording)}/reviews", {"value": opinion, "annotation": annotation, **_by(person)})
+        answer = client.post(recording_path(recording, "reviews"), {"value": opinion, "annotation": annotation, **_by(person)})
     # The answer is the recording: what was reviewed may be an annotation in it.
     reviewed = next((each for each in answer["annotations"] if annotation and each["id"].startswith(annotation)), answer)
     told = [f"{who(each)}: {each['value']}" for each in reviewed["reviews"]] + ([stars(reviewed)] if stars(reviewed) else [])
@@ -229,7 +229,3 @@ def _confirm(question: str, command: str) -> None:
 
 def _note_path(annotation: str) -> str:
     return f"{ANNOTATIONS}/{quote(annotation, safe='')}"
-
-
-def _path(recording: str) -> str:
-    return f"{RECORDINGS}/{quote(recording, safe='')}"

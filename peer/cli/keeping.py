@@ -2,7 +2,6 @@
 
 import time
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -10,10 +9,10 @@ from peer.cli.client import connect
 from peer.cli.facts import held, kept
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, short, show
+from peer.cli.resources import recording_path
 from peer.cli.times import NS_PER_S, parse_duration, parse_time_ns
 from peer.errors import ConfigError
 
-RECORDINGS = "/api/v1/recordings"
 CLASSES = ("transient", "raw", "summary", "reference", "permanent", "default")
 Reference = Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]
 Reason = Annotated[str, typer.Option(metavar="R", help="Why. It is kept with the recording, for all to read.")]
@@ -78,7 +77,7 @@ def _to_come_ns(text: str) -> int:
 
 
 def _change(recording: str, body: dict[str, object], person: str | None) -> Any:  # noqa: ANN401  (a JSON document)
-    path = f"{RECORDINGS}/{quote(recording, safe='')}/retention"
+    path = recording_path(recording, "retention")
     with connect() as client:
         return client.post(path, {**body, "person": login_name() if person is None else person})
 

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
 from peer.cli.client import connect
 from peer.cli.output import hint, line, show, size
-
-RECORDINGS = "/api/v1/recordings"
+from peer.cli.resources import recording_path
 
 
 def add_commands(section: typer.Typer) -> None:
@@ -24,7 +22,7 @@ def append(
 ) -> None:
     """Add files to an open recording: one that was begun with `recording add --open`. They travel at once."""
     with connect() as client:
-        answer = client.post(f"{RECORDINGS}/{quote(recording, safe='')}/chunks", {"paths": [str(each.absolute()) for each in path]}, patient=True)
+        answer = client.post(recording_path(recording, "chunks"), {"paths": [str(each.absolute()) for each in path]}, patient=True)
 
     def text() -> None:
         line(f"{answer['name']} {answer['id']} {answer['state']}")
@@ -36,5 +34,5 @@ def append(
 def finalize(recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]) -> None:
     """Say that an open recording is complete: nothing is added to it any more. Its site does that, or an admin where that site is gone."""
     with connect() as client:
-        answer = client.post(f"{RECORDINGS}/{quote(recording, safe='')}/finalize", patient=True)
+        answer = client.post(recording_path(recording, "finalize"), patient=True)
     show(answer, lambda: line(f"{answer['name']} {answer['id']} {answer['state']}, manifest {answer['manifest_id']}"))

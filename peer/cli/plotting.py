@@ -4,16 +4,15 @@ import contextlib
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 import typer
 
 from peer.cli.client import connect
 from peer.cli.output import hint, show
 from peer.cli.plot_data import BINS_DEFAULT, BINS_MIN, bins_for, make_plot_data
+from peer.cli.resources import recording_path
 from peer.errors import ConfigError, RecordingEmptyError
 
-RECORDINGS = "/api/v1/recordings"
 FORMS: dict[str, Literal["png", "svg"]] = {".png": "png", ".svg": "svg"}
 PARTIAL_SUFFIX = ".partial"
 
@@ -35,11 +34,11 @@ def plot(
     """Draw the messages per second of each topic over time, with annotations. Of a recording that is elsewhere only the indexes are brought here."""
     form = _check_target(out)
     with connect() as client:
-        path = f"{RECORDINGS}/{quote(recording, safe='')}"
+        path = recording_path(recording)
         found = client.get(path)
         if not found["message_count"]:
             raise RecordingEmptyError(f"{found['name']} has no messages", fix="there is nothing to draw in it")
-        path = f"{RECORDINGS}/{found['id']}"
+        path = recording_path(found["id"])
         rates = client.get(f"{path}/rates", {"bins": bins or bins_for(found), **({"topic": topic} if topic else {})}, patient=True)
     data = make_plot_data(found, rates)
     from peer.cli.plot_picture import draw  # noqa: PLC0415  (it loads a library that takes longer than most commands)

@@ -6,17 +6,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from peer.cli import options
 from peer.cli.client import connect, stream_problem
 from peer.cli.output import hint, line, size
+from peer.cli.resources import recording_path
 from peer.cli.times import parse_moment_ns
 from peer.errors import ConfigError
 
-RECORDINGS = "/api/v1/recordings"
 HEX_BYTES = 32
 """Bytes of a payload that are shown where it cannot be read."""
 
@@ -44,7 +43,7 @@ def cat(  # noqa: PLR0913  (the options of the command)
         parameters["limit"] = limit
     if raw:
         parameters["raw"] = 1
-    path = f"{RECORDINGS}/{quote(recording, safe='')}"
+    path = recording_path(recording)
     with connect() as client:
         if start is not None or end is not None:
             first = client.get(path)["start_time_ns"]

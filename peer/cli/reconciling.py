@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from peer.cli.client import AdminClient, connect
 from peer.cli.output import line, short, show, table
+from peer.cli.resources import recording_path
 from peer.errors import SomeFailedError
 
-RECORDINGS = "/api/v1/recordings"
 EVERYTHING = "/api/v1/reconcile"
 RESTORING, RIGHT = "restoring", "right"
 WaitUntilHere = Callable[[AdminClient, Any], Any]
@@ -29,13 +28,13 @@ def add_commands(section: typer.Typer, wait_until_here: WaitUntilHere) -> None:
         no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until what is restored is here.")] = False,
     ) -> None:
         """Compare events, bytes here and bytes elsewhere. Deletes nothing, and may be repeated at any time."""
-        path = EVERYTHING if recording is None else f"{RECORDINGS}/{quote(recording, safe='')}/reconcile"
+        path = EVERYTHING if recording is None else recording_path(recording, "reconcile")
         with connect() as client:
             answer = client.post(path, {"restore": restore})
             unreached = {each["recording"] for each in answer["files"] if each["action"] == RESTORING and RIGHT not in each["holders"].values()}
             for each in answer["recordings"]:
                 if not no_wait and each not in unreached:
-                    wait_until_here(client, client.get(f"{RECORDINGS}/{each}"))
+                    wait_until_here(client, client.get(recording_path(each)))
         show(answer, lambda: _print(answer))
         if unreached:
             text = f"{len(unreached)} recordings cannot be restored now: nobody who has them can be reached"

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -14,13 +13,13 @@ from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, pairs, plain, print_json, short, show, size, table
+from peer.cli.resources import RECORDINGS, recording_path
 from peer.cli.timeline import print_timeline, show_timeline, timeline_length
 from peer.cli.times import parse_time_ns
 from peer.cli.values import show_value
 from peer.core.finding import Order, State
 from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
 
-RECORDINGS = "/api/v1/recordings"
 LIST_PAGE = 500
 POLL_S = 0.1
 SECTION = typer.Typer(rich_markup_mode=None, help="Recordings: named sets of MCAP files, shared with a group.")
@@ -150,7 +149,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
 def show_recording(recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]) -> None:
     """One recording: files, topics, and when something happened, with a bar for each topic and what was said about which time."""
     with connect() as client:
-        answer = client.get(_path(recording))
+        answer = client.get(recording_path(recording))
         timeline = [] if options.current.json else show_timeline(client, answer)
     show(answer, lambda: _print_recording(answer, timeline))
 
@@ -167,7 +166,7 @@ def fetch(
     with connect() as client:
         for each in recording:
             try:
-                answer = client.get(_path(each)) if dry_run else client.post(f"{_path(each)}/fetch")
+                answer = client.get(recording_path(each)) if dry_run else client.post(recording_path(each, "fetch"))
                 done.append(answer if no_wait or dry_run else wait_until_local(client, answer))
             except RequestError as error:
                 failed.append(error)
@@ -195,7 +194,7 @@ def wait_until_local(client: AdminClient, answer: Any) -> Any:  # noqa: ANN401  
         if end is not None and time.monotonic() > end:
             raise TimedOutError(f"{answer['name']}: not all bytes are here yet; the transfer goes on", fix="see `recmesh transfers`")
         time.sleep(POLL_S)
-        answer = client.get(_path(answer["id"]))
+        answer = client.get(recording_path(answer["id"]))
     if answer["state"] not in {"local", "open"}:
         raise MeshError(f"{answer['name']} is {answer['state']}", fix="see `recmesh verify --deep`")
     return answer
@@ -253,7 +252,3 @@ def _print_recording(answer: dict[str, Any], timeline: Sequence[str]) -> None:
     )
     print_timeline(timeline)
     print_facts(answer)
-
-
-def _path(recording: str) -> str:
-    return f"{RECORDINGS}/{quote(recording, safe='')}"
