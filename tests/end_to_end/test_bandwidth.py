@@ -6,7 +6,7 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +23,13 @@ from tests.mcap_samples import write_mcap
 RATE = 5_000_000
 FILE_SIZE = 5_000_000
 BACKLOG = 20 if LONG else 6
-MEASURED_S = 10.0 if LONG else 2.5
+MEASURED_BYTES = 10 * RATE if LONG else 2 * RATE
 EVENTS_EVERY_S = 0.02
 LATENCY_S = 0.1
-EVENTS_MIN = 40
+EVENTS = 300 if LONG else 40
 SLACK = 0.1
 LOADED_SLACK = 1.0 if LONG else 0.75
 """Beside other tests this machine may be too slow for the limit; it is never too fast."""
-LATE_BESIDE = 0 if LONG else 4
-"""Events that other tests may hold up, beside one of a hundred."""
 IN_FLIGHT = 3_000_000
 """What was let through to a backlog before something more urgent was asked for, and still comes."""
 
@@ -111,14 +109,13 @@ def here(site: Site) -> set[str]:
     return {name for name, each in site.recordings().items() if each["state"] == "local"}
 
 
-def latencies(recorder: Site, recording: str, listener: Listener, seconds: float) -> list[float]:
+def latencies(recorder: Site, recording: str, listener: Listener, is_over: Callable[[int], bool]) -> list[float]:
     """From when somebody begins to say something at one site to when it is read at the other."""
     said: dict[str, float] = {}
     token = (recorder.folder / "admin.token").read_text().strip()
     base = f"http://127.0.0.1:{recorder.admin}/api/v1/recordings/{recording}/annotations"
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=DEADLINE_S, verify=LOADS_NO_CERTIFICATES) as client:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end or len(said) < EVENTS_MIN:
+        while not is_over(len(said)):
             begun = time.monotonic()
             answer = client.post(base, json={"label": f"n{len(said)}"})
             answer.raise_for_status()
@@ -126,6 +123,11 @@ def latencies(recorder: Site, recording: str, listener: Listener, seconds: float
             threading.Event().wait(EVENTS_EVERY_S)
     wait_until(lambda: said.keys() <= listener.heard.keys(), "all that was said is heard")
     return [listener.heard[event] - begun for event, begun in said.items()]
+
+
+def late(found: list[float]) -> int:
+    """How many took longer than they may, which they do without bytes, too, where the machine has much else to do."""
+    return sum(each > LATENCY_S for each in found)
 
 
 def ninety_nine(found: list[float]) -> float:
@@ -144,21 +146,23 @@ def test_a_limit_is_kept_while_events_pass_by_it_and_what_is_asked_for_overtakes
     wait_until(lambda: len(fetcher.recordings()) == BACKLOG + 1, "all is known")
     listener = Listener(fetcher)
     with listener.listening():
-        quiet = latencies(recorder, backlog[0], listener, 1.0)
+        quiet = latencies(recorder, backlog[0], listener, lambda said: said >= EVENTS)
         fetcher.command("transfers", "resume")
         wait_until(lambda: any(each["state"] == "receiving" for each in fetcher.ask("GET", "transfers")), "bytes come")
         flow, stop = Flow(proxy), threading.Event()
         watching = threading.Thread(target=flow.watch, args=(stop,), daemon=True)
         watching.start()
-        busy = latencies(recorder, backlog[0], listener, MEASURED_S)
+        begun = proxy.carried["out"]
+        busy = latencies(recorder, backlog[0], listener, lambda said: said > 1 and proxy.carried["out"] - begun >= MEASURED_BYTES)
         stop.set()
         watching.join(DEADLINE_S)
     rate, p99 = flow.rate(), ninety_nine(busy)
     figures = f"{rate / 1e6:.2f} MB/s, events p99 {p99 * 1e3:.0f} ms of {len(busy)}, without bytes {ninety_nine(quiet) * 1e3:.0f} ms"
     print(figures)  # noqa: T201  (what a long run is quoted with)
     assert RATE * (1 - SLACK) * LOADED_SLACK <= rate <= RATE * (1 + SLACK)
-    late = [each for each in busy if each > LATENCY_S]
-    assert len(late) <= len(busy) // 100 + LATE_BESIDE, sorted(busy)[-9:]
+    if LONG:
+        assert late(busy) <= len(busy) // 100 + 2 * late(quiet), sorted(busy)[-9:]
+    assert statistics.median(busy) < max(LATENCY_S, 3 * statistics.median(quiet))
     overtakes(fetcher, proxy, urgent)
     outlasts_a_restart(fetcher, proxy)
     assert proxy.carried["out"] < 1.15 * FILE_SIZE * (BACKLOG + 1) + IN_FLIGHT, "what was here came again"
@@ -178,6 +182,7 @@ def overtakes(fetcher: Site, proxy: CountingProxy, urgent: str) -> None:
 def outlasts_a_restart(fetcher: Site, proxy: CountingProxy) -> None:
     """A pause, in the middle of a backlog."""
     assert len(here(fetcher)) < BACKLOG, "nothing is left to be paused"
+    fetcher.ask("PATCH", "transfers/limit", json={"limit": f"off:{RATE // 10}"})
     fetcher.command("transfers", "pause")
     wait_until(lambda: _states(fetcher) == {"paused"}, "everything stands still")
     fetcher.stop()
@@ -186,7 +191,7 @@ def outlasts_a_restart(fetcher: Site, proxy: CountingProxy) -> None:
     wait_until(lambda: any(each["state"] == "up_to_date" for each in fetcher.status()["links"]), "they are linked")
     wait_until(lambda: _states(fetcher) == {"paused"}, "it is known what is missing")
     assert proxy.carried["out"] - carried < FILE_SIZE // 10
-    assert fetcher.json("transfers", "limit")["down"] == RATE
+    assert fetcher.json("transfers", "limit")["down"] == RATE // 10
     fetcher.command("transfers", "limit", "off")
     fetcher.command("transfers", "resume")
     wait_until(lambda: len(here(fetcher)) == BACKLOG + 1, "the rest is here")
