@@ -52,7 +52,8 @@ class SiteRoutes:
         self._guards = (services.tokens, services.audit)
         self._watch = services.watch
         self._version = version
-        self._document: dict[str, object] = {}
+        self._routes: Sequence[Route] = ()
+        self._document: dict[str, object] | None = None
 
     def routes(self) -> Sequence[Route]:
         """All routes of this file."""
@@ -66,8 +67,8 @@ class SiteRoutes:
         )
 
     def set_routes(self, routes: Sequence[Route]) -> None:
-        """Say what `/openapi.json` describes."""
-        self._document = describe(routes, self._version)
+        """Say what `/openapi.json` describes: once somebody asks, since most peers are never asked."""
+        self._routes = routes
 
     async def status(self, _: web.Request) -> object:
         """How it is."""
@@ -95,6 +96,8 @@ class SiteRoutes:
 
     async def openapi(self, _: web.Request) -> object:
         """All routes."""
+        if self._document is None:
+            self._document = describe(self._routes, self._version)
         return self._document
 
     def _problems(self) -> list[Json]:
