@@ -34,7 +34,7 @@ TAGS = ("crash", "night", "rain", "cr*sh")
 LABELS = ("pothole", "near miss")
 MACHINES = ("truck-7", "truck-8", "")
 OPERATORS = ("alice", "bob")
-RECORDED = 14
+RECORDED = 10
 HEAD_SIZE_MAX = 3000
 """Of the answers with which a file comes."""
 HEADS_BESIDE = 20
@@ -167,7 +167,7 @@ def condition(chance: random.Random, scene: Scene) -> Condition:
         (f"site!={scene.recorders[site].peer_id[:10]}", lambda made: made.site != site),
         (f"machine={machine}", lambda made: made.machine == machine),
         ("machine=truck-*", lambda made: bool(made.machine)),
-        (f"name=*-1{number}", lambda made: made.name == f"run-1{number}"),
+        (f"name=RUN*-{number}", lambda made: made.name == f"run-{number}"),
         (f"topic={topic}", lambda made: topic in made.topics),
         (f"topic!=*_{number}", lambda made: f"/topic_{number}" not in made.topics),
         ("schema=std_msgs/*", lambda _: True),
