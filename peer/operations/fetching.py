@@ -18,7 +18,7 @@ from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
 from peer.core.transfer_queue import TransferQueue, fault_of
 from peer.core.transfers import Held, Hold
 from peer.core.wishes import Why, Wish, Wishing, strongest
-from peer.errors import DiskFullError, MeshError, StoreError
+from peer.errors import BlobMismatchError, DiskFullError, MeshError, StoreError
 
 LOOK_BATCH = 256
 """Recordings that are looked at together."""
@@ -94,6 +94,7 @@ class Fetching:
         self._wake = asyncio.Event()
         self._look_at: set[tuple[GroupId, EventId]] = set()
         self._look_at_all = True
+        self._is_link_new = False
         self._tasks: dict[BlobId, asyncio.Task[None]] = {}
         self._ended_how: Counter[str] = Counter()
 
@@ -114,9 +115,9 @@ class Fetching:
         self._wake.set()
 
     def links_changed(self) -> None:
-        """Somebody may have what nobody had: ask at once."""
-        self.queue.open_all()
-        self._wake.set()
+        """Somebody may have what nobody had, or had wrong: ask at once."""
+        self._is_link_new = True
+        self._open_all()
 
     # What people decide
 
@@ -125,7 +126,7 @@ class Fetching:
         of_it = self.queue.blobs_of(recording)
         await self.release([blob for blob, held in self.held.items() if held.recording == recording or blob in of_it])
         self._look_at.add((group, recording))
-        self.links_changed()
+        self._open_all()
 
     async def pause(self) -> None:
         """Fetch nothing until `resume`, over restarts, too."""
@@ -137,7 +138,7 @@ class Fetching:
         """Go on."""
         await self.kept.set(PAUSED_SETTING, None)
         self.queue.paused = False
-        self.links_changed()
+        self._open_all()
 
     async def hold(self, wishes: Sequence[Wish], hold: Hold, error: MeshError | None = None) -> None:
         """Do not fetch these, until they are released."""
@@ -159,7 +160,7 @@ class Fetching:
         for blob in found:
             self.held.pop(blob, None)
             self.queue.release(blob)
-        self.links_changed()
+        self._open_all()
 
     # What is going on
 
@@ -188,6 +189,9 @@ class Fetching:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._until_woken()
+                if self._is_link_new:
+                    self._is_link_new = False
+                    await self.release([blob for blob, held in self.held.items() if held.code == BlobMismatchError.code])
                 await self._look()
                 step = self.queue.step(_now_ms(), lambda group, site: bool(self._around.sources(group, site, 0)))
                 for blob in step.stop:
@@ -195,6 +199,10 @@ class Fetching:
                 for wish in step.start:
                     task = self._tasks[wish.file.blob] = tasks.create_task(self._fetch(wish))
                     task.add_done_callback(partial(self._ended, wish.file.blob))
+
+    def _open_all(self) -> None:
+        self.queue.open_all()
+        self._wake.set()
 
     async def _until_woken(self) -> None:
         now_ms = _now_ms()

@@ -66,6 +66,11 @@ def give_up_in_memory(patch: pytest.MonkeyPatch) -> None:
     change(patch, Fetching.hold, ("await self.kept.hold(held)", "pass"))
 
 
+def believe_a_liar_for_good(patch: pytest.MonkeyPatch) -> None:
+    """What came wrong from all who could be asked stays given up when somebody else can be."""
+    change(patch, Fetching.links_changed, ("self._is_link_new = True", "pass"))
+
+
 def pause_in_memory(patch: pytest.MonkeyPatch) -> None:
     """A restart ends a pause."""
     change(patch, Fetching.pause, ('await self.kept.set(PAUSED_SETTING, "1")', "pass"))
@@ -161,6 +166,7 @@ MUTANTS = (
     Mutant(share_the_way_with_a_backlog, called(queueing.test_something_more_urgent_has_the_bytes_of_its_site_to_itself)),
     Mutant(try_the_impossible, called(queueing.test_what_can_never_arrive_is_given_up_at_once_and_what_comes_wrong_after_some_tries)),
     Mutant(give_up_in_memory, fetched(fetching.test_what_is_given_up_is_told_kept_on_disk_and_tried_again_when_somebody_says_so)),
+    Mutant(believe_a_liar_for_good, fetched(fetching.test_a_liar_alone_makes_nobody_give_up_for_good), LATE),
     Mutant(keep_what_was_cancelled, fetched(fetching.test_what_is_wanted_no_more_stops_and_what_is_cancelled_leaves_nothing), LATE),
     Mutant(pause_in_memory, decided(deciding.test_a_pause_holds_over_a_restart_and_what_goes_on_brings_the_rest_once), LATE),
     Mutant(limit_in_memory, decided(deciding.test_limits_are_kept_shown_and_taken_away)),

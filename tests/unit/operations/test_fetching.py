@@ -12,6 +12,7 @@ import pytest
 
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
+from peer.core.transfer_queue import WRONG_TRIES_MAX
 from peer.core.transfers import Hold
 from peer.core.wishes import PRIORITIES, Why, Wish
 from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError, StoreError, TransportError
@@ -261,3 +262,24 @@ async def test_what_fails_is_tried_again_at_once_then_later_and_at_once_when_a_l
         fetching.links_changed()
         await until(lambda: blob in scene.bytes.here)
         assert set(scene.reports) == {"a blob did not arrive"}
+
+
+async def test_a_liar_alone_makes_nobody_give_up_for_good(scene: Scene) -> None:
+    """What came wrong from all who could be asked is tried again once somebody else can be."""
+    blob = wish(1).file.blob
+    scene.wishes.all = [wish(1)]
+    scene.bytes.errors[blob] = BlobMismatchError("wrong")
+    async with scene.running() as fetching:
+        async with asyncio.timeout(PATIENCE_S):
+            while blob not in fetching.held:
+                fetching.queue.open_all()
+                fetching.touched({(GROUP, wish(1).file.recording)})
+                await asyncio.sleep(0.001)
+        assert scene.bytes.tries[blob] == WRONG_TRIES_MAX
+    del scene.bytes.errors[blob]
+    async with scene.running() as fetching:
+        await until(lambda: fetching.queue.wanted)
+        assert fetching.held
+        fetching.links_changed()
+        await until(lambda: blob in scene.bytes.here)
+        assert not fetching.held
