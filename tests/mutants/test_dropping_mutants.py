@@ -9,7 +9,12 @@ import pytest
 from peer.core import dropping
 from peer.core.dropping import Keeping, Promise
 from peer.core.identity import PeerId
+from peer.operations import custody
+from peer.operations.custody import Custody
+from peer.operations.dropping import Dropping
+from tests.copies_lab import BYTES, one_history
 from tests.dropping_world import World, world
+from tests.mutants.planting import change
 from tests.unit.core.test_dropping import explore, wander
 
 SEEDS_MAX = 400
@@ -68,3 +73,60 @@ def test_a_liar_who_is_believed_costs_a_copy() -> None:
     assert believed.copies() == 3
     assert explore(start)[2] == 0, "with a liar among three nobody may drop"
     assert explore(believed)[2] == 1
+
+
+def count_whoever_answers(patch: pytest.MonkeyPatch) -> None:
+    change(patch, Dropping._ask_one, ('return "" if list(proofs) == list(expected) else FALSE', 'return ""'))
+
+
+def drop_with_one_proof_too_few(patch: pytest.MonkeyPatch) -> None:
+    change(patch, dropping.may_release, (">= its.needed", ">= its.needed - 1"))
+
+
+def prove_while_dropping(patch: pytest.MonkeyPatch) -> None:
+    change(patch, dropping.promise, ("keeping.round is not None", "False"))
+
+
+def prove_what_is_not_here(patch: pytest.MonkeyPatch) -> None:
+    change(patch, Custody._files, ("not files or not all(self._holds(file) for file in files.values())", "not files"))
+    change(
+        patch,
+        custody.read_piece,
+        ("data is None or expected is None or len(data) != size or hash_bytes(data) != expected", "False"),
+        ("await blobs.read(file.blob, start, size) if size", "BYTES[file.blob][start : start + size] if size"),
+    )
+    patch.setattr(custody, "BYTES", BYTES, raising=False)
+
+
+def bytes_go_before_the_release(patch: pytest.MonkeyPatch) -> None:
+    change(
+        patch,
+        Dropping._round,
+        ("await self._check_kept(subject)", "await self._check_kept(subject); await self._remove(subject, going)"),
+    )
+
+
+def forget_that_a_release_has_begun(patch: pytest.MonkeyPatch) -> None:
+    change(patch, Custody.begin, ("await self._parts.memory.begin_release(subject)", "pass"))
+
+
+async def _live_through_all() -> None:
+    for seed in range(SEEDS_MAX):
+        await one_history(seed)
+
+
+SHELL_MUTANTS = (
+    count_whoever_answers,
+    drop_with_one_proof_too_few,
+    prove_while_dropping,
+    prove_what_is_not_here,
+    bytes_go_before_the_release,
+    forget_that_a_release_has_begun,
+)
+
+
+@pytest.mark.parametrize("plant", SHELL_MUTANTS, ids=lambda plant: plant.__name__)
+async def test_histories_of_the_real_code_find_the_bug(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        await _live_through_all()
