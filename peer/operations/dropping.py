@@ -39,8 +39,11 @@ from peer.sync.blob_messages import PossessionWant
 from peer.sync.limits import PROOFS_MAX
 
 ROUND_S = 60.0
-"""How long a round may take, and a little for each file. Promises that may have been lost are waited for as long."""
+"""How long others are asked, and a little for each file."""
 ROUND_S_PER_FILE = 0.05
+ROUND_S_MAX = 600.0
+LOST_S = ROUND_S_MAX + 60.0
+"""How long nothing is dropped after promises may have been lost: the longest round of another site, and its release."""
 FALSE = "possession_false"
 """A proof that is wrong."""
 PAUSE_S = 1.0
@@ -98,7 +101,7 @@ class Dropping:
         self._held_back = set(remembered.held_back)
         self._unproven = {(each.subject, each.peer): each for each in remembered.unproven}
         if promises_lost:
-            self._lost_until = time.monotonic() + ROUND_S
+            self._lost_until = time.monotonic() + LOST_S
 
     async def resume(self) -> None:
         """Bring to an end what a crash interrupted: where the release is in the log the bytes go, else they stay."""
@@ -296,7 +299,7 @@ class Dropping:
         reasons: dict[PeerId, str] = {}
         asked = [(file, secrets.randbelow(piece_count(file))) for file in files]
         try:
-            async with asyncio.timeout(ROUND_S + ROUND_S_PER_FILE * len(files)):
+            async with asyncio.timeout(min(ROUND_S_MAX, ROUND_S + ROUND_S_PER_FILE * len(files))):
                 for start in range(0, len(asked), PROOFS_MAX):
                     left = [peer for peer in members if peer not in reasons]
                     batch = asked[start : start + PROOFS_MAX]

@@ -237,7 +237,7 @@ async def test_a_removed_site_is_no_copy_and_proves_nothing(peers: Peers) -> Non
 
 
 async def test_after_promises_were_lost_nothing_is_dropped_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dropping, "ROUND_S", 3.0)
+    monkeypatch.setattr(dropping, "LOST_S", 3.0)
     async with running_peer(tmp_path / "beta", "beta", receipt_delay=0.05) as beta:
         async with running_peer(tmp_path / "alpha", "alpha", receipt_delay=0.05) as alpha:
             await join(beta, alpha)
