@@ -142,7 +142,7 @@ class Materializer:
         self._projector = Projector()
         for _, future in self._waiting:
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(DiskFullError(f"what was written is kept, and not shown yet: {error.text}", fix=error.fix))
         self._waiting = []
         await asyncio.sleep(LOOK_FOR_ROOM_S)
 

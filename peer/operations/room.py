@@ -15,7 +15,7 @@ from peer.core.finding import Finder, PlaceInOrder, RecordingQuery
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobSource, Replica, WantedBlob
 from peer.core.views import Views
-from peer.errors import DiskFullError, MeshError, StoreError
+from peer.errors import DiskFullError, MeshError
 
 LOOK_S = 30.0
 """How often it is looked whether others have filled the disk, or the quota is another one."""
@@ -106,18 +106,21 @@ class Room:
     async def make(self, size: int, for_recording: tuple[GroupId, EventId] | None = None) -> bool:
         """Let go what is needed for `size` more bytes; with `for_recording` nothing that is younger. True if they fit."""
         async with self._turn:
-            if await self._fits(size):
-                return True
-            async with contextlib.aclosing(self._oldest(await self._made_ns(for_recording))) as oldest:
-                tried = 0
-                async for subject in oldest:
-                    if tried >= DROPS_MAX:
-                        break
-                    if subject != for_recording:
-                        tried += 1
-                        if await self._drop(*subject) and await self._fits(size):
-                            return True
+            with contextlib.suppress(DiskFullError):  # Not even what is to go can be looked for, or written down.
+                return await self._fits(size) or await self._make(size, for_recording)
             return False
+
+    async def _make(self, size: int, for_recording: tuple[GroupId, EventId] | None) -> bool:
+        async with contextlib.aclosing(self._oldest(await self._made_ns(for_recording))) as oldest:
+            tried = 0
+            async for subject in oldest:
+                if tried >= DROPS_MAX:
+                    break
+                if subject != for_recording:
+                    tried += 1
+                    if await self._drop(*subject) and await self._fits(size):
+                        return True
+        return False
 
     async def _drop(self, group: GroupId, recording: EventId) -> bool:
         """True if it went."""
@@ -174,13 +177,6 @@ class Roomy:
         try:
             await self._fetches.fetch(wanted, sources)
         except DiskFullError:
-            if not await _made(self._room, wanted):
+            if not await self._room.make(wanted.size, (wanted.group, wanted.recording)):
                 raise
             await self._fetches.fetch(wanted, sources)
-
-
-async def _made(room: Room, wanted: WantedBlob) -> bool:
-    try:
-        return await room.make(wanted.size, (wanted.group, wanted.recording))
-    except StoreError:
-        return False  # What is told is that there was no room.

@@ -133,9 +133,9 @@ async def one_round(pair: Pair, number: int, left: int, seen: Counter[str]) -> N
     pair.disk.fill(left)
     try:
         orders = [
-            (pair.large, "POST", RECORDINGS, {"paths": [there]}),
-            (pair.small, "PATCH", f"{RECORDINGS}/first", {"properties": {"title": "x" * 4000}}),
             (pair.small, "POST", RECORDINGS, {"paths": [here]}),
+            (pair.small, "PATCH", f"{RECORDINGS}/first", {"properties": {"title": "x" * 4000}}),
+            (pair.large, "POST", RECORDINGS, {"paths": [there]}),
             (pair.small, "POST", f"{RECORDINGS}/first/tags", {"add": [f"tag-{number}"]}),
         ]
         for peer, method, path, body in orders:
@@ -188,6 +188,49 @@ async def complete(peer: RunningPeer) -> None:
             await asyncio.sleep(0.1)
 
 
+async def test_a_fetch_that_meets_a_full_disk_goes_on_by_itself(small_disk: Path, tmp_path: Path) -> None:
+    """At each of its writes: that it was asked for, the space of the file, the piece list, the name."""
+    seen = Counter[str]()
+    async with joined(small_disk, tmp_path, fetch="none") as pair:
+        for number, kib in enumerate(range(0, 160, 20 if not LONG else 4)):
+            made = await pair.large.post(RECORDINGS, {"paths": [pair.bag(f"large-{number}")]}, status=201)
+            by_id = f"{RECORDINGS}/{made['id']}"
+            await pair.small.until(by_id, lambda found: found["finalized"])
+            pair.disk.fill(kib * 1024)
+            status, document = await ask(pair.small, "POST", f"{by_id}/fetch")
+            assert status == 202 or (status, document["code"]) == (503, "disk_full"), document
+            seen["refused" if status == 503 else "taken"] += 1
+            if status == 202:
+                seen[await waits_or_comes(pair.small, by_id)] += 1
+            pair.disk.free()
+            while status == 503:
+                status, document = await ask(pair.small, "POST", f"{by_id}/fetch")
+            await local(pair.small, by_id)
+        verified = await pair.small.post("/api/v1/verify", {"deep": True})
+        assert verified["ok"], verified["problems"]
+    print(dict(seen))  # noqa: T201  (how often each was hit)
+    for what in ("taken", "waits", "comes"):
+        assert seen[what], f"{what}: never, of {dict(seen)}"
+
+
+async def waits_or_comes(peer: RunningPeer, by_id: str) -> str:
+    """What becomes of a fetch."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if (await peer.get(by_id))["state"] == "local":
+                return "comes"
+            if [each for each in (await peer.get("/api/v1/status"))["problems"] if each["code"] == "disk_full"]:
+                return "waits"
+            await asyncio.sleep(0.02)
+
+
+async def local(peer: RunningPeer, by_id: str) -> None:
+    """Wait until its bytes are here."""
+    async with asyncio.timeout(2 * PATIENCE_S):
+        while (await peer.get(by_id))["state"] != "local":  # noqa: ASYNC110  (it tells nobody)
+            await asyncio.sleep(0.05)
+
+
 async def test_bytes_that_do_not_fit_wait_while_events_flow_and_come_when_there_is_room(small_disk: Path, tmp_path: Path) -> None:
     async with joined(small_disk, tmp_path) as pair:
         pair.disk.fill(2 * 1024 * 1024)
@@ -200,10 +243,9 @@ async def test_bytes_that_do_not_fit_wait_while_events_flow_and_come_when_there_
         assert (await ask(pair.small, "GET", "/health/ready"))[0] == 200, "events do not need that room"
         assert not list((pair.small.root / "blobs" / "incoming").iterdir()), "nothing is reserved in vain"
         pair.disk.free()
-        async with asyncio.timeout(2 * PATIENCE_S):
-            while (await pair.small.get(by_id))["state"] != "local":  # noqa: ASYNC110  (it tells nobody)
-                await asyncio.sleep(0.05)
-        assert (await pair.small.post("/api/v1/verify", {"deep": True}))["ok"]
+        await local(pair.small, by_id)
+        verified = await pair.small.post("/api/v1/verify", {"deep": True})
+        assert verified["ok"], verified["problems"]
 
 
 @pytest.mark.parametrize(("disk", "fits"), [({"floor_bytes": 2**50}, False), ({"floor_bytes": 0, "quota_bytes": 600 * 1024}, True)])
