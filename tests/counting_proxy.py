@@ -54,6 +54,9 @@ class CountingProxy:
         """How often bytes of each blob were asked for over plain HTTP, by its id."""
         self.carried = {"in": 0, "out": 0}
         """Bytes that were passed on, towards the listener and from it."""
+        self.mark: int | None = None
+        self.reached = threading.Event()
+        """Is set once `mark` bytes were passed on from the listener: for who waits in another thread."""
         self.is_silent = False
         """Nothing is passed on and nothing is closed, as if the cable was cut: for connections that stand."""
         self.answers_per_s: float | None = None
@@ -131,6 +134,8 @@ class CountingProxy:
                 elif direction == "out":
                     data = await self._answered(data)
                 self.carried[direction] += len(data)
+                if self.mark is not None and self.carried["out"] >= self.mark:
+                    self.reached.set()
                 writer.write(data)
                 await writer.drain()
         if self.is_silent:

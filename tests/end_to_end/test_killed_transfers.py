@@ -1,13 +1,12 @@
 """Kill -9 in the middle of a transfer between real processes: what is right on the disk does not travel again, counted at a proxy in between."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from peer.cli.sample import write_sample
-from tests.counting_proxy import CountingProxy, proxy_in_background
+from tests.counting_proxy import proxy_in_background
 from tests.end_to_end.processes import DEADLINE_S, Site, found, join, wait_until
 
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
@@ -28,15 +27,6 @@ def right_bytes(partial: Path, source: Path) -> int:
     return right
 
 
-def kill_in_the_middle(far: Site, proxy: CountingProxy, before: int) -> None:
-    """Once so much has crossed the proxy. Looks all the time: a transfer takes some tenths of a second."""
-    end = time.monotonic() + DEADLINE_S
-    while proxy.carried["out"] - before < AT * SIZE:
-        assert time.monotonic() < end, far.status()
-        time.sleep(0.0002)
-    far.kill()
-
-
 @pytest.mark.long_story
 def test_after_a_kill_at_60_percent_a_peer_fetches_only_what_is_missing(tmp_path: Path) -> None:
     near, far = Site("near", tmp_path / "near"), Site("far", tmp_path / "far")
@@ -52,9 +42,11 @@ def test_after_a_kill_at_60_percent_a_peer_fetches_only_what_is_missing(tmp_path
             for number in range(KILLS):
                 bag = tmp_path / f"run-{number}.mcap"
                 write_sample(bag, SIZE, number)
-                before = proxy.carried["out"]
+                proxy.reached.clear()
+                proxy.mark = proxy.carried["out"] + int(AT * SIZE)
                 blob = near.add(bag)["chunks"][0]["blob_id"]
-                kill_in_the_middle(far, proxy, before)
+                assert proxy.reached.wait(DEADLINE_S), far.status()
+                far.kill()
                 partial = far.folder / "blobs" / "incoming" / f"{blob}.partial"
                 kept.append(right_bytes(partial, bag))
                 before = proxy.carried["out"]
