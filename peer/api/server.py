@@ -33,6 +33,7 @@ from peer.api.routes import Route, add_routes, read_body
 from peer.api.services import Json, Services
 from peer.api.setting_routes import SettingRoutes
 from peer.api.status_models import Rebuilt, Status
+from peer.api.stream_routes import StreamRoutes
 from peer.api.token_routes import TokenRoutes
 from peer.api.transfer_routes import TransferRoutes
 from peer.core.access import Tier
@@ -130,6 +131,7 @@ def all_routes(services: Services, version: str) -> list[Route]:
     routes += IngestRoutes(services).routes()
     routes += TransferRoutes(services).routes()
     routes += MetricsRoutes(services.counting).routes()
+    routes += StreamRoutes(services.stream).routes()
     routes += [*PolicyRoutes(services).routes(), *NetworkRoutes(services).routes()]
     routes += ReconcileRoutes(services).routes()
     routes += DropRoutes(services).routes()

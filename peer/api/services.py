@@ -12,6 +12,7 @@ from peer.api.network_services import NetworkPolicyService, NetworkService
 from peer.api.policy_services import PolicyService
 from peer.api.reconcile_services import ReconcilingService
 from peer.api.retention_services import RetainingService
+from peer.api.stream_routes import StreamService
 from peer.api.transfer_services import CountingService, TransferService
 from peer.core.access import Caller
 from peer.core.identity import EventId, GroupId
@@ -349,3 +350,4 @@ class Services(NamedTuple):
     reconciling: ReconcilingService
     dropping: DroppingService
     counting: CountingService
+    stream: StreamService

@@ -72,11 +72,12 @@ class Events:
     async def _page(self, group: GroupId, after: int, limit: int) -> EventPage:
         found: list[Json] = []
         while len(found) < limit and (stored := await self._store.group_events(group, after, limit - len(found))):
-            found += [self._describe(entry) for entry in stored]
+            found += [self.describe(entry) for entry in stored]
             after = stored[-1].position
         return EventPage(found, after)
 
-    def _describe(self, entry: StoredEvent) -> Json:
+    def describe(self, entry: StoredEvent) -> Json:
+        """One of them."""
         header = entry.event.header
         member = self._replica.groups[entry.group].roster.members.get(entry.author) if entry.group in self._replica.groups else None
         try:

@@ -39,6 +39,7 @@ from peer.operations.retaining import Retaining
 from peer.operations.retention import Retention, SteadyClock
 from peer.operations.showing import Showing
 from peer.operations.site import Site, SiteParts
+from peer.operations.streaming import Streaming
 from peer.operations.tokens import Tokens
 from peer.operations.transfers import Transfers
 from peer.operations.wishing import Asked
@@ -80,6 +81,7 @@ def make_services(
     transfers = Transfers(fetching, lambda: [transfer.to_json() for transfer in movers[0].transfers], serving.bandwidth, (replica, finding.named))
     drops = Drops(copies.dropping, recordings)
     looked_at = transfers, Copies(finding, views, core.blobs), drops
+    events = Events(store, replica)
     site = Site(_site_parts(directory, config, core, neighbourhood, addresses, movers, looked_at))
     return Services(
         site,
@@ -87,7 +89,7 @@ def make_services(
         Joining(core.key, store, replica, lambda: links, manual),
         *belonging[:-1],
         Peers(me, (replica, resolver, links, partial(reach, links)), belonging.acquaintance),
-        Events(store, replica),
+        events,
         recordings,
         editing,
         Retaining(editing, retention),
@@ -104,6 +106,7 @@ def make_services(
         Reconciling(surroundings, recordings.find),
         drops,
         Counting(site.status, (fetching, serving.bandwidth)),
+        Streaming(store, lambda: store.position, events.describe, {"transfers": transfers.shown, "links": lambda: list(links.links())}),
     )
 
 

@@ -102,6 +102,7 @@ PROMISED = {
     ("delete", "/api/v1/hub/peers/{id}"): ADMIN,
     ("get", "/api/v1/status"): VIEWER,
     ("get", "/metrics"): VIEWER,
+    ("get", "/api/v1/stream"): VIEWER,
     ("get", "/health/live"): "anyone",
     ("get", "/health/ready"): "anyone",
     ("get", "/openapi.json"): VIEWER,
