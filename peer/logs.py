@@ -9,9 +9,13 @@ import logging
 import sys
 from typing import TextIO, cast
 
-import structlog
-from aiohttp.http_exceptions import HttpProcessingError
-from structlog.typing import FilteringBoundLogger, Processor
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # Else `structlog` loads it for tracebacks in colour: 3 MB that stay.
+import structlog  # noqa: E402  (see above)
+from aiohttp.http_exceptions import HttpProcessingError  # noqa: E402
+from structlog.typing import FilteringBoundLogger, Processor  # noqa: E402
+
+if sys.modules["rich"] is None:
+    del sys.modules["rich"]
 
 
 def set_up_logs(level: str, form: str) -> None:

@@ -8,13 +8,14 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
-
-import httpx
+from typing import TYPE_CHECKING, NamedTuple
 
 from peer.core.endpoint import Endpoint, read_endpoint
 from peer.errors import HubAnswerInvalidError, HubBusyError, HubKeyMismatchError, HubUnreachableError, MeshError
 from resolver.hub_answers import read_json, reason_of
+
+if TYPE_CHECKING:
+    import httpx
 
 BASE = "/api/v1"
 CALL_TIMEOUT_S = 15.0
@@ -80,6 +81,8 @@ class HubClient:
 
     async def call(self, method: str, path: str, body: object = None, *, keyed: bool = True) -> Answer:
         """One call. Raises a `ResolveError` if it comes to nothing, or the hub has trouble of its own."""
+        import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)
+
         await self.pace()
         headers = {"Authorization": f"Bearer {self.key}"} if keyed and self.key else {}
         try:
@@ -123,7 +126,9 @@ class HubClient:
         if http is not None:
             await http.aclose()
 
-    async def _connected(self) -> httpx.AsyncClient:
+    async def _connected(self) -> "httpx.AsyncClient":
+        import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)
+
         if self._http is None:
             context = await self.context()
             limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
@@ -156,7 +161,7 @@ class HubClient:
         context.load_verify_locations(cadata=shown)
         return context
 
-    def _check(self, answer: httpx.Response) -> None:
+    def _check(self, answer: "httpx.Response") -> None:
         """Raise if the hub has trouble of its own, and remember for how long it wants to be left alone."""
         if answer.status_code in (TOO_MANY, UNAVAILABLE):
             asked_ms = self._outside.retry_after_ms(answer.headers, time.time())
@@ -168,7 +173,7 @@ class HubClient:
             raise HubUnreachableError(f"the hub answers {answer.status_code}", fix="nothing, if that ends; else tell the hub's operator")
 
 
-async def _read(answer: httpx.Response) -> bytes:
+async def _read(answer: "httpx.Response") -> bytes:
     """The body, as far as it may be long."""
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise HubAnswerInvalidError("the hub's answer is packed, which it was asked not to be", fix="check hub_source.url: is that a hub?")

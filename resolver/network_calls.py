@@ -6,11 +6,12 @@ Redirects are not followed, proxies of the environment are not used. No secret s
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
-
-import httpx
+from typing import TYPE_CHECKING, NamedTuple
 
 from peer.errors import NetworkProviderError, NetworkRefusedError, NetworkUnreachableError
+
+if TYPE_CHECKING:
+    import httpx
 
 CALL_TIMEOUT_S = 20.0
 BODY_SIZE_MAX = 16 * 1024 * 1024
@@ -61,6 +62,8 @@ class Calls:
 
     def __init__(self, url: str) -> None:
         """`url` is that of the server, without a path of its API."""
+        import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)
+
         self._url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(verify=not url.startswith("http://")),
@@ -75,6 +78,8 @@ class Calls:
 
     async def call(self, asked: Asked, secret: str) -> Answer:
         """One call. Raises `NetworkUnreachableError` or `NetworkProviderError`."""
+        import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)
+
         headers = {"Accept": "application/json", **({"Authorization": f"Bearer {secret}"} if secret else {}), **asked.headers}
         content = None if asked.text is None else asked.text.encode()
         form = None if asked.form is None else dict(asked.form)
@@ -122,7 +127,7 @@ def objects_of(fields: Mapping[str, object], key: str) -> list[dict[str, object]
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-async def _read(answer: httpx.Response) -> bytes:
+async def _read(answer: "httpx.Response") -> bytes:
     data = bytearray()
     async for part in answer.aiter_bytes():
         data += part

@@ -8,12 +8,13 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
-
-import httpx
+from typing import TYPE_CHECKING, NamedTuple
 
 from peer.errors import MeshAbsentError, MeshAnswerInvalidError, MeshRefusedError, MeshUnreachableError
 from resolver.tailscale_answers import MeshStatus, read_status
+
+if TYPE_CHECKING:
+    import httpx
 
 BASE = "http://local-tailscaled.sock/localapi/v0"
 CALL_TIMEOUT_S = 5.0
@@ -64,6 +65,8 @@ class LocalApi:
             raise MeshAbsentError(
                 f"no daemon of a mesh listens at {daemon.place}", fix="nothing, if this machine is in none; else see tailscale.socket"
             )
+        import httpx  # noqa: PLC0415  (most machines are in no mesh, and it takes 5 MB)
+
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S), self._client() as client, client.stream("GET", BASE + path, params=parameters) as answer:
                 data = await _read(answer)
@@ -77,36 +80,27 @@ class LocalApi:
             raise MeshAnswerInvalidError(f"the mesh's daemon answers with HTTP {answer.status_code}", fix="check tailscale.socket in config.toml")
         return data
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self) -> "httpx.AsyncClient":
+        import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)
+
         # A transport of its own makes it ignore the proxies of the environment, too.
         daemon = self._daemon
         if daemon.port:
             transport = httpx.AsyncHTTPTransport(verify=False, local_address="127.0.0.1")
-            mounted = _ToPort(transport, daemon.port)
-            return httpx.AsyncClient(transport=mounted, auth=("", daemon.token), timeout=CALL_TIMEOUT_S, follow_redirects=False)
+            hooks = {"request": [self._to_port]}
+            return httpx.AsyncClient(transport=transport, event_hooks=hooks, auth=("", daemon.token), timeout=CALL_TIMEOUT_S, follow_redirects=False)
         return httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=daemon.path, verify=False),
             timeout=CALL_TIMEOUT_S,
             follow_redirects=False,
         )
 
-
-class _ToPort(httpx.AsyncBaseTransport):
-    """Connects to a port of loopback, and leaves the name that the daemon wants in the request."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, port: int) -> None:
-        self._transport = transport
-        self._port = port
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(host="127.0.0.1", port=self._port)
-        return await self._transport.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
+    async def _to_port(self, request: "httpx.Request") -> None:
+        """Connect to a port of loopback, and leave the name that the daemon wants in the request."""
+        request.url = request.url.copy_with(host="127.0.0.1", port=self._daemon.port)
 
 
-async def _read(answer: httpx.Response) -> bytes:
+async def _read(answer: "httpx.Response") -> bytes:
     data = bytearray()
     async for part in answer.aiter_bytes():
         data += part

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import TextIO
@@ -98,3 +99,11 @@ def test_keys_and_invitations_show_what_is_public_alone() -> None:
         assert SEED.hex() not in shown
         assert repr(SEED)[2:-1] not in shown
         assert key.public.hex()[:12] in shown
+
+
+def test_a_peer_loads_nothing_that_only_commands_and_calls_of_others_need() -> None:
+    """What is loaded at the start stays: of 150 MB that a peer may have."""
+    seldom = ("rich", "httpx", "matplotlib", "typer")
+    code = f"import sys, peer.node; sys.exit(str([name for name in {seldom} if name in sys.modules] or ''))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60, stdin=subprocess.DEVNULL, capture_output=True).stderr.strip() == b""
