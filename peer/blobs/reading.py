@@ -12,7 +12,7 @@ from peer.blobs.relay import LIST_SIZE_MAX, Pace, PieceRelay
 from peer.blobs.store import FileBlobStore
 from peer.core.interfaces import WantedBlob
 from peer.core.relaying import WantedPart
-from peer.errors import BytesUnreachableError, FileUnreadableError
+from peer.errors import BytesDamagedError, BytesUnreachableError, FileUnreadableError
 
 PIECES_AHEAD_MAX = 8
 """Pieces of what is read, and of what will be read next, that are asked for together."""
@@ -96,6 +96,11 @@ class BlobBytes:
                 data = await self._store.read(self._file.blob, start, size)  # It may have arrived as a whole meanwhile.
             if data is not None:
                 return data
+            if loop.time() + pause_s > end and self._store.is_damaged(self._file.blob):
+                raise BytesDamagedError(
+                    f"blob {self._file.blob.hex()} is damaged here, and nobody else who has it can be reached",
+                    fix="wait until a site that has it is up; what can be read of the damaged file is taken by `recmesh recording add --recover`",
+                )
             if loop.time() + pause_s > end:
                 raise BytesUnreachableError(
                     f"nobody who has bytes {start} to {start + size} of blob {self._file.blob.hex()} gives them",

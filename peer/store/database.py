@@ -27,6 +27,7 @@ T = TypeVar("T")
 SCHEMAS = Path(__file__).parent / "schema"
 PAGE_SIZE = 8192
 CACHE_KIB = 8 * 1024
+SMALL_CACHE_KIB = 512
 CHECKPOINT_PAGES = 2048
 WAL_BYTES_KEPT = 32 * 1024 * 1024
 BUSY_TIMEOUT_S = 10.0
@@ -180,7 +181,9 @@ def connect_for_threads(path: Path, schema: str) -> Connection:
     Nothing waits for the disk: what was written last may be lost with the power, as a whole. Raises `StoreCorruptError` and the like.
     """
     _migrate_file(path, SCHEMAS / schema, None)
-    return _open_writer(path, "NORMAL")
+    connection = _open_writer(path, "NORMAL")
+    connection.execute(f"PRAGMA cache_size=-{SMALL_CACHE_KIB}")
+    return connection
 
 
 def is_older(path: Path, schema: str | Path) -> bool:

@@ -11,10 +11,10 @@ from peer.blobs.plan import PIECE_SIZE_MIN
 from peer.blobs.reading import PIECES_AHEAD_MAX, READING, BlobBytes
 from peer.core.identity import BlobId
 from peer.core.interfaces import WantedBlob
-from peer.errors import BlobMismatchError, BytesUnreachableError, FileUnreadableError
+from peer.errors import BlobMismatchError, BytesDamagedError, BytesUnreachableError, FileUnreadableError
 from tests.blob_site import MIB, OTHER_GROUP
 from tests.patience import PATIENCE_S
-from tests.relay_site import Member, RelayLab, relay_lab
+from tests.relay_site import Member, RelayLab, blob_of, relay_lab
 
 SIZE = 20 * MIB + 1234
 
@@ -180,6 +180,16 @@ async def test_a_file_that_was_cut_short_is_read_from_others(lab: RelayLab, data
     assert await opened(lab, file).read(5 * MIB, 10) == data[5 * MIB : 5 * MIB + 10]
     assert await opened(lab, file).read(0, 10) == data[:10]
     assert {start for blob, start in alice.asked if blob == file.blob} >= {0, 5 * MIB}
+
+
+async def test_damage_that_nobody_can_make_good_is_told_as_damage(lab: RelayLab, data: bytes) -> None:
+    facts = await lab.store.ingest_bytes(data)
+    file = blob_of(data)
+    lab.store.path(facts.blob).chmod(0o600)
+    lab.store.path(facts.blob).write_bytes(data[:100])
+
+    with pytest.raises(BytesDamagedError, match="damaged here"):
+        await opened(lab, file).read(0, 10)
 
 
 async def test_an_event_that_says_more_than_the_file_has_is_an_error(lab: RelayLab, data: bytes) -> None:
