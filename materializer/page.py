@@ -27,7 +27,7 @@ from materializer.receipts import BlobReceipt, BlobRelease
 from materializer.registers import FINALIZE, annotation_register, claim, edit_register
 from materializer.rights import Action, may
 from materializer.settle import (
-    INSERT_WRITE,
+    WRITE_COLUMNS,
     Holder,
     RegisterChanges,
     WriteRow,
@@ -38,7 +38,7 @@ from materializer.settle import (
     settle_children,
     settle_manifest,
 )
-from materializer.tables import CHILD_TABLES, Connection, Ledger, Place, hlc_bytes, join_refs, with_arrays
+from materializer.tables import CHILD_TABLES, Connection, Ledger, Place, hlc_bytes, insert_rows, join_refs, with_arrays
 from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.encoding import encode
@@ -178,7 +178,7 @@ class Page:
 
     def _settle_registers(self) -> None:
         first = plan_first_writes(self._connection, self._ledger, self._first_writes.values())
-        self._connection.executemany(INSERT_WRITE, list(first))
+        insert_rows(self._connection, WRITE_COLUMNS, list(first))
         changes = RegisterChanges([], [])
         for (_, register), (place, holder, rows) in self._registers.items():
             more = plan_register(self._connection, self._ledger, place, holder, register, rows)
@@ -205,7 +205,7 @@ class Page:
             if values[HLC_COLUMN] <= newest[place]:
                 later = self._connection.execute(_LATER_NAMESAKES, (values[FOLDED_COLUMN], place.group_no, values[HLC_COLUMN], NAMESAKES_MAX))
                 self.touched.update((place.group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
-        self._connection.executemany(_INSERT_RECORDING, rows)
+        insert_rows(self._connection, "recordings", rows)
 
     def _recording(self, place: Place, stored: StoredEvent, body: RecordingCreate) -> tuple[Any, ...]:
         """The columns of a recording that its event gives: from `site` on, up to `counts`."""

@@ -27,7 +27,7 @@ from peer.core.interfaces import EventStore, Replica, StoredEvent
 from peer.core.judging import Changes, Judgement
 from peer.errors import DiskFullError
 
-PAGE_EVENTS_MAX = 1024
+PAGE_EVENTS_MAX = 2048
 LOOK_FOR_ROOM_S = 1.0
 """How often it is tried again while the disk is full."""
 NO_EVENT = EventId(bytes(32))

@@ -14,6 +14,7 @@ from materializer.tables import (
     Ledger,
     Place,
     Row,
+    insert_rows,
     projected_row,
     projected_rows,
     read_finalize,
@@ -132,10 +133,7 @@ _SELECT_WRITES = (
     "SELECT w.id, r.id, register, author, rank, w.hlc, value, wins, preference, refs, w.counts, live "
     "FROM registers w LEFT JOIN recordings r ON r.recording_no = w.holder WHERE w.holder = ? AND register = ?"
 )
-INSERT_WRITE = (
-    "INSERT INTO registers (holder, id, register, author, rank, hlc, value, preference, refs, counts, live, wins) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+WRITE_COLUMNS = "registers (holder, id, register, author, rank, hlc, value, preference, refs, counts, live, wins)"
 _UPDATE_WRITE = "UPDATE registers SET counts = ?, live = ?, wins = ? WHERE holder = ? AND register = ? AND id = ?"
 
 
@@ -148,7 +146,7 @@ class RegisterChanges(NamedTuple):
     def write(self, connection: Connection) -> None:
         """Write them."""
         connection.executemany(_UPDATE_WRITE, self.changed)
-        connection.executemany(INSERT_WRITE, self.new)
+        insert_rows(connection, WRITE_COLUMNS, self.new)
 
 
 def plan_register(

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from materializer.bodies import AttachmentAdd, ChunkAdd, RecordingCreate, RecordingFinalize, read_body
@@ -17,6 +18,8 @@ Connection = sqlite3.Connection
 Row = tuple[Any, ...]
 
 HLC_SIZE = 8
+ROWS_AT_ONCE = 32
+"""That are inserted in one step."""
 
 _SELECTS = {
     "recordings": (
@@ -83,6 +86,21 @@ def hlc_bytes(hlc: int) -> bytes:
 def with_arrays(row: Iterable[object]) -> list[object]:
     """The columns of a row as they are best inserted: Python looks for adapters of `bytes`, which takes longer than to write them; not of arrays."""
     return [bytearray(column) if type(column) is bytes else column for column in row]
+
+
+def insert_rows(connection: Connection, into: str, rows: Sequence[Sequence[object]]) -> None:
+    """Insert `rows`, several in each step of SQLite: after each step Python takes care of its lock, for which other threads wait.
+
+    `into` names the table, and the columns if these are not all. Byte strings had best be arrays: see `with_arrays`.
+    """
+    if not rows:
+        return
+    marks = f"({', '.join('?' * len(rows[0]))})"
+    whole = len(rows) - len(rows) % ROWS_AT_ONCE
+    several = f"INSERT INTO {into} VALUES {', '.join([marks] * ROWS_AT_ONCE)}"  # noqa: S608  (our own names)
+    for start in range(0, whole, ROWS_AT_ONCE):
+        connection.execute(several, list(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
+    connection.executemany(f"INSERT INTO {into} VALUES {marks}", rows[whole:])  # noqa: S608  (our own names)
 
 
 def projected_rows(connection: Connection, table: str, group_no: int, recording_no: int | None = None) -> Iterator[Row]:
