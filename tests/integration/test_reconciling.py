@@ -46,10 +46,10 @@ class Lab:
         made = await self.alice.post(GROUPS, {"name": "lab"})
         self.group = GroupId(bytes.fromhex(made["group_id"]))
 
-    async def start_bob(self) -> None:
+    async def start_bob(self, **settings: object) -> None:
         """Begin bob, or go on with him."""
         is_new = not (self.folder / "bob").exists()
-        self.bob = await self._bobs.enter_async_context(running_peer(self.folder / "bob", "bob"))
+        self.bob = await self._bobs.enter_async_context(running_peer(self.folder / "bob", "bob", **settings))
         if is_new:
             made = await self.alice.post(f"{GROUPS}/lab/invitations", {"role": "writer", "expires_in_ms": 60_000})
             await self.bob.post(f"{GROUPS}/join", {"invitation": made["invitation"]})
@@ -161,6 +161,19 @@ async def test_case_2_and_3_what_is_everywhere_is_said_once_and_sound_from_then_
     for _ in range(2):
         assert await pair.rows() == {"sound": 1}
     assert (await pair.alice.get(f"{GROUPS}/lab"))["events"] == events, "looking again says nothing again"
+
+
+async def test_who_cannot_be_dialled_is_asked_over_its_link(lab: Lab) -> None:
+    """Also where it does not have any more what it says to have: then it is no copy."""
+    await lab.start_bob(listen="none")
+    blob = await lab.record()
+    await lab.at_bob()
+
+    assert (await lab.reconcile())["files"][0]["holders"] == {"bob": "right"}
+    lab.path(blob, "bob").unlink()
+
+    found = await lab.reconcile()
+    assert [(each["row"], each["holders"]) for each in found["files"]] == [("only_here", {"bob": "absent"})]
 
 
 async def test_case_4_who_gives_wrong_bytes_is_named_told_and_mends_itself(pair: Lab) -> None:
