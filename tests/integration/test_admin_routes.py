@@ -47,6 +47,7 @@ PROMISED = {
     ("get", f"{RECORDINGS}/{{id}}/manifest"): VIEWER,
     ("get", "/api/v1/schemas/manifest"): VIEWER,
     ("post", f"{RECORDINGS}/{{id}}/fetch"): OPERATOR,
+    ("post", f"{RECORDINGS}/{{id}}/drop"): OPERATOR,
     ("get", f"{RECORDINGS}/{{id}}/chunks/{{index}}"): VIEWER,
     ("get", f"{RECORDINGS}/{{id}}/messages"): VIEWER,
     ("post", f"{RECORDINGS}/{{id}}/export"): ADMIN,
