@@ -1,12 +1,13 @@
 """`ledger.db`: how the files of blobs were when they were verified last, for the threads that work on these files.
 
-A note that cannot be written is given up: what is not noted is hashed again before it is given to anybody. So the disk may be full, and the whole
-file may be lost; then nothing is known of bytes that were here and are gone, and that is all.
+A note that cannot be written waits until there is room, and is given up when this process ends: what is not noted is hashed again before anybody gets
+any of it. So the disk may be full, and the whole file may be lost; then nothing is known of bytes that were here and are gone, and that is all.
 """
 
 import contextlib
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from peer.store.database import connect_for_reading, connect_for_threads, remove
 PAGE = 1000
 """Blobs that are read at once where all are looked at."""
 
+LATE_MAX = 10_000
+"""Notes that wait while the disk is full. The oldest of more than that are given up."""
+
 SCHEMA = "ledger"
 
 
@@ -29,6 +33,7 @@ class SqliteLedger:
         """Use `open_ledger` or `read_ledger`."""
         self._connection = connection
         self._turn = threading.Lock()
+        self._late: deque[tuple[str, tuple[object, ...]]] = deque(maxlen=LATE_MAX)
 
     def close(self) -> None:
         """Nothing may be asked afterwards."""
@@ -81,12 +86,21 @@ class SqliteLedger:
 
     def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._turn, contextlib.suppress(sqlite3.DatabaseError):
+            self._write_late()
             return self._connection.execute(sql, parameters).fetchall()
         return []
 
     def _change(self, sql: str, *parameters: object) -> None:
-        with self._turn, contextlib.suppress(sqlite3.DatabaseError):
-            self._connection.execute(sql, parameters)
+        with self._turn:
+            self._late.append((sql, parameters))
+            self._write_late()
+
+    def _write_late(self) -> None:
+        """Write what could not be written before, in its order, as far as there is room."""
+        with contextlib.suppress(sqlite3.DatabaseError):
+            while self._late:
+                self._connection.execute(*self._late[0])
+                self._late.popleft()
 
 
 def open_ledger(path: Path) -> SqliteLedger:

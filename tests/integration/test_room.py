@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from peer.api.models import Group, InvitationMade
 from peer.cli.sample import write_sample
@@ -17,13 +16,11 @@ QUOTA = 700 * 1024
 
 
 @asynccontextmanager
-async def pair(folder: Path, **settings: Any) -> AsyncIterator[tuple[RunningPeer, RunningPeer]]:
-    """One with all the room that there is, and one with little."""
+async def pair(folder: Path, *, wants: str = "all") -> AsyncIterator[tuple[RunningPeer, RunningPeer]]:
+    """One with all the room that there is, which `wants` all bytes or none, and one with little."""
     async with (
-        running_peer(folder / "large", "large", receipt_delay=0.2) as large,
-        running_peer(
-            folder / "small", "small", disk={"floor_bytes": 0, "quota_bytes": QUOTA}, take_copies=False, receipt_delay=0.2, **settings
-        ) as small,
+        running_peer(folder / "large", "large", receipt_delay=0.2, fetch=wants) as large,
+        running_peer(folder / "small", "small", disk={"floor_bytes": 0, "quota_bytes": QUOTA}, take_copies=False, receipt_delay=0.2) as small,
     ):
         await large.post(GROUPS, {"name": "lab"}, Group, status=201)
         made = await large.post(f"{GROUPS}/lab/invitations", {}, InvitationMade, status=201)
@@ -99,12 +96,10 @@ async def test_what_is_added_here_takes_the_place_of_what_others_hold(tmp_path: 
 
 
 async def test_nothing_goes_that_nobody_else_holds(tmp_path: Path) -> None:
-    async with pair(tmp_path, fetch="all") as (large, small):
-        found = [await add(small, tmp_path, name) for name in ("one", "two")]
-        for each in found:
-            await large.until(f"{RECORDINGS}/{each}", lambda shown: shown["state"] == "local")
-        for blob in (large.root / "blobs").glob("??/??/*"):
-            blob.unlink()  # It says that it holds them, and does not.
+    async with pair(tmp_path, wants="none") as (large, small):
+        for name in ("one", "two"):
+            await add(small, tmp_path, name)
+        await large.until(f"{RECORDINGS}/two", lambda shown: shown["finalized"])
         await add(large, tmp_path, "three")
         await small.until("/api/v1/status", lambda each: "disk_full" in [problem["code"] for problem in each["problems"]])
         assert await states(small) == {"one": "local", "two": "local", "three": "remote"}
