@@ -205,7 +205,7 @@ class Page:
             if values[HLC_COLUMN] <= newest[place]:
                 later = self._connection.execute(_LATER_NAMESAKES, (values[FOLDED_COLUMN], place.group_no, values[HLC_COLUMN], NAMESAKES_MAX))
                 self.touched.update((place.group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
-        insert_rows(self._connection, "recordings", rows)
+        self._connection.executemany(_INSERT_RECORDING, rows)
 
     def _recording(self, place: Place, stored: StoredEvent, body: RecordingCreate) -> tuple[Any, ...]:
         """The columns of a recording that its event gives: from `site` on, up to `counts`."""

@@ -24,12 +24,12 @@ def edit_by_any_writer(patch: pytest.MonkeyPatch) -> None:
 
 def edit_by_the_site_of_the_recording(patch: pytest.MonkeyPatch) -> None:
     """An annotation belongs to whoever made its recording, not to whoever wrote it."""
-    change(patch, settle.write_counts, ("if action in {Action.UNANNOTATE, Action.CHANGE_ANNOTATION}:", "if action is Action.UNANNOTATE:"))
+    change(patch, settle.write_counts, ("if kind in KINDS_ABOUT_ANNOTATIONS:", "if kind == 'annotation':"))
 
 
 def forget_changes_that_came_first(patch: pytest.MonkeyPatch) -> None:
     """A change that came before its annotation never counts."""
-    change(patch, Page._annotated, ("(annotation_register(read.stored.event.id), edit_register(read.stored.event.id))", "()"))
+    change(patch, Page._annotated, ("(annotation_register(annotation), edit_register(annotation))", "()"))
 
 
 def show_the_first_version(patch: pytest.MonkeyPatch) -> None:
