@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from peer.blobs.disk import BLOB_MODE
+from peer.blobs.disk import BLOB_MODE, reserve
 from peer.core.byte_store import Usage
 from peer.core.hashing import HASH_SIZE
 from peer.core.identity import BlobId
@@ -17,15 +17,15 @@ COPY_SIZE = 1024 * 1024
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Another file with the same bytes, which takes no space where the file system can share them; none if that fails."""
-    with source.open("rb") as original, target.open("xb") as copied:
-        if not clone(original.fileno(), copied.fileno()):
-            try:
+def copy_if_new(source: Path, target: Path, floor: int) -> None:
+    """Let `target` have the bytes of `source`, which takes no space where the file system can share them. Nothing if it is there, or that fails."""
+    with contextlib.suppress(OSError), source.open("rb") as original, target.open("xb") as copied:
+        try:
+            if not clone(original.fileno(), copied.fileno()):
+                reserve(copied.fileno(), target.parent, os.fstat(original.fileno()).st_size, floor)
                 shutil.copyfileobj(original, copied, COPY_SIZE)
-            except OSError:
-                target.unlink()
-                raise
+        except OSError:
+            target.unlink()
 
 
 def blob_of(name: str) -> BlobId | None:

@@ -1,12 +1,11 @@
-"""What can be done for a blob that is damaged, or has lost its piece list, with what is left of it here."""
+"""Looking closely at what a store keeps, and what can be done for it with what is left here."""
 
-import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from peer.blobs.digest import BUFFER_SIZE, StreamDigest
 from peer.blobs.disk import disk_errors
-from peer.blobs.files import blob_of, copy_file, files_below
+from peer.blobs.files import blob_of, files_below
 from peer.blobs.store import BESIDE, FileBlobStore
 from peer.blobs.threads import in_thread
 from peer.core.hashing import hash_bytes
@@ -41,10 +40,6 @@ class Mending:
         """Compute the piece list of a sound blob anew. False if it has another hash than `pieces`."""
         return await in_thread(self._store.threads, lambda _: self._make_piece_list(blob, pieces))
 
-    async def seed(self, blob: BlobId) -> None:
-        """Begin a download of a damaged blob with what is here of it: then only those pieces travel that are wrong."""
-        await in_thread(self._store.threads, lambda _: self._seed(blob))
-
     def _make_piece_list(self, blob: BlobId, pieces: BlobId) -> bool:
         with disk_errors(f"blob {pieces.hex()}"), self._store.path(blob).open("rb", buffering=0) as file:
             digest = StreamDigest(file.seek(0, 2))
@@ -53,12 +48,6 @@ class Mending:
                 digest.update(memoryview(part))
         found = digest.finish().piece_list
         return hash_bytes(found) == pieces and self._store.put(found) == pieces
-
-    def _seed(self, blob: BlobId) -> None:
-        partial = self._store.begin(blob)
-        with disk_errors(f"blob {blob.hex()}"), contextlib.suppress(FileNotFoundError, FileExistsError):
-            if not partial.exists():
-                copy_file(self._store.path(blob), partial)
 
 
 def _blobs_below(folder: Path) -> Iterator[BlobId]:

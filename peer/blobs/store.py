@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from peer.blobs.digest import Digests
 from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
-from peer.blobs.files import blob_of, files_below, keep_aside, usage_of, write_file
+from peer.blobs.files import blob_of, copy_if_new, files_below, keep_aside, usage_of, write_file
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
 from peer.blobs.pins import Pins
 from peer.blobs.soundness import Ledger, NoLedger, Soundness, hash_file
@@ -106,8 +106,10 @@ class FileBlobStore:
         return self.incoming / f"{blob.hex()}{PARTIAL_SUFFIX}"
 
     def begin(self, blob: BlobId) -> Path:
-        """Where its bytes are to be gathered from now on. Who loses them meanwhile is told so by `verify`. For threads."""
+        """Where its bytes are gathered from now on, beginning with those of a damaged one. `verify` misses what is lost of them. For threads."""
         self.soundness.ledger.begin(blob)
+        if self.is_damaged(blob):
+            copy_if_new(self.path(blob), self.partial(blob), self.free_floor)
         return self.partial(blob)
 
     def discard(self, blob: BlobId) -> None:

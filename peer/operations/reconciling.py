@@ -62,10 +62,6 @@ class Mends(Protocol):
         """Compute the piece list of a sound blob anew. False if it has another hash than `pieces`."""
         ...
 
-    async def seed(self, blob: BlobId) -> None:
-        """Begin a download of a damaged blob with what is here of it."""
-        ...
-
 
 class Tree(Protocol):
     """The folder of readable recordings."""
@@ -261,7 +257,8 @@ class _Run:
         """Tell the group what this site holds."""
         blobs = list(dict.fromkeys(each.file.blob for each in found))
         for start in range(0, len(blobs), BLOBS_MAX):
-            await self._with.store.write(group, LogKind.DATA, [blob_receipt(blobs[start : start + BLOBS_MAX])])
+            written = await self._with.store.write(group, LogKind.DATA, [blob_receipt(blobs[start : start + BLOBS_MAX])])
+            await self._with.views.reached(written[-1].position)
 
     async def _take_up(self, found: _Found) -> None:
         file, blobs, mending = found.file, self._with.blobs, self._with.mending
@@ -273,8 +270,6 @@ class _Run:
             if self._restore:
                 more["piece_list"] = "made anew" if await mending.make_piece_list(file.blob, file.pieces) else more["piece_list"]
         if self._restore and is_to_come(found.row, found.here, is_meant=self._is_named or found.is_said or await mending.was_here(file.blob)):
-            if found.here is Here.DAMAGED:
-                await mending.seed(file.blob)
             self._restoring.append(file)
             action = "restoring"
         if found.row is Row.SOUND and not more:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from peer.blobs.mending import Mending
 from peer.blobs.store import FileBlobStore
 from peer.blobs.transfer import Fetcher
 from peer.core.byte_store import BlobFacts
@@ -129,7 +128,6 @@ async def test_of_a_damaged_file_only_the_wrong_pieces_travel(site: Site, tmp_pa
     assert not await store.is_sound(facts.blob)
     source = FileSource({blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)})
 
-    await Mending(store).seed(facts.blob)
     await fetcher.fetch(wanted(facts), [source])
 
     assert {each.start for each in source.asked if each.blob == facts.blob} == {2 * MIB, 5 * MIB}
@@ -165,7 +163,6 @@ async def test_a_kill_while_damage_is_mended_loses_nothing_and_gives_nothing_wro
     flip_byte(store.path(facts.blob), 2 * MIB + 17)
     damaged = store.path(facts.blob).read_bytes()
     assert not await store.is_sound(facts.blob)
-    await Mending(store).seed(facts.blob)
     store.close()
 
     hits = tmp_path / "hits"
