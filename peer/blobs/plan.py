@@ -40,6 +40,10 @@ DOUBLE_AFTER_MS = 300
 RATE_AFTER_MS = 50
 """Bytes that came within less time tell nothing of how fast a peer is, but for all bytes of a request."""
 
+PATIENCE_MS = 10_000
+SLOWEST_RATE = 16
+"""Bytes a millisecond: who gives less after that time makes room for somebody who was not asked yet."""
+
 BLOB_SIZE_MAX = 2**44
 """16 TiB: the piece list of a larger one would not fit into memory."""
 
@@ -176,8 +180,7 @@ class FetchPlan:
     @property
     def has_idle(self) -> bool:
         """True if somebody could be asked who is not: later there may be something to ask for."""
-        live = self._live()
-        return sum(provider.running is not None for provider in live) < min(len(live), PROVIDERS_MAX)
+        return any(provider.running is None for provider in self._live())
 
     @property
     def bytes_held(self) -> int:
@@ -210,7 +213,7 @@ class FetchPlan:
         busy = sum(provider.running is not None for provider in live)
         if not self._count or busy >= PROVIDERS_MAX:
             return None
-        untried = max((provider.rate for provider in live), default=0.0) / SLOWER_MAX
+        untried = max(SLOWEST_RATE, max((provider.rate for provider in live), default=0.0) / SLOWER_MAX)
         for provider in sorted((each for each in live if each.running is None), key=lambda each: -(each.rate or untried)):
             pieces = self._next_own(provider, is_alone=len(live) == 1) or self._doubled(provider, live, now_ms)
             if pieces:
@@ -218,6 +221,25 @@ class FetchPlan:
                 provider.running = _Running(request, now_ms)
                 return request
         return None
+
+    def too_slow(self, now_ms: int, *, is_full: bool = False) -> list[PieceRequest]:
+        """Requests to be ended, so that others are asked who were not yet: members that give next to nothing keep nobody from it.
+
+        `is_full` says that nobody more can be asked for another reason than that these are enough.
+        """
+        live = self._live()
+        running = [provider for provider in live if provider.running is not None]
+        untried = sum(provider.running is None and not provider.rate for provider in live)
+        if not untried or (len(running) < PROVIDERS_MAX and not is_full):
+            return []
+        found = list[tuple[float, PieceRequest]]()
+        for provider in running:
+            assert provider.running is not None
+            rate = provider.running.rate(now_ms)
+            if now_ms - provider.running.began_ms >= PATIENCE_MS and rate < SLOWEST_RATE:
+                provider.rate = max(rate, 1 / PATIENCE_MS)
+                found.append((rate, provider.running.request))
+        return [request for _, request in sorted(found)[:untried]]
 
     def came(self, request: PieceRequest, size: int, now_ms: int) -> None:
         """So many bytes of it arrived, right or wrong."""
@@ -321,12 +343,14 @@ class FetchPlan:
     def _doubled(self, provider: _Provider, live: list[_Provider], now_ms: int) -> range | None:
         """The end of what a slower one is being asked for: it is not waited for."""
         best, longest = None, 0.0
+        if 0 < provider.rate < SLOWEST_RATE:
+            return None
         for other in self._providers:
             running = other.running
             if running is None or other is provider or now_ms - running.began_ms < DOUBLE_AFTER_MS:
                 continue
             left = [piece for piece in range(running.request.first, running.request.stop) if self._missing[piece]]
-            left = [piece for piece in left if self._asked(piece, live) < ASKED_MAX]
+            left = [piece for piece in left if self._asked(piece, live, now_ms) < ASKED_MAX]
             rate = running.rate(now_ms)
             expected_ms = len(left) * self._layout.piece_size / rate if rate else math.inf
             mine_ms = self._layout.piece_size / provider.rate if provider.rate else 0.0
@@ -338,8 +362,13 @@ class FetchPlan:
         return tail[-min(self._pieces_at_once(provider), -(-len(tail) // 2)) :]
 
     @staticmethod
-    def _asked(piece: int, live: list[_Provider]) -> int:
-        return sum(each.running is not None and each.running.request.first <= piece < each.running.request.stop for each in live)
+    def _asked(piece: int, live: list[_Provider], now_ms: int) -> int:
+        """Who is asked for it and may be expected to give it."""
+        running = [each.running for each in live if each.running is not None]
+        return sum(
+            each.request.first <= piece < each.request.stop and (now_ms - each.began_ms < PATIENCE_MS or each.rate(now_ms) >= SLOWEST_RATE)
+            for each in running
+        )
 
     def _pieces_at_once(self, provider: _Provider) -> int:
         if not provider.rate:

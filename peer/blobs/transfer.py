@@ -260,8 +260,9 @@ class _Fetch:
                 done, _ = await asyncio.wait(self._asked, timeout=LOOK_AGAIN_S if plan.has_idle else None, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     self._ended(plan, task, self._asked.pop(task))
+                too_slow = plan.too_slow(_now_ms(), is_full=self._means.requests >= REQUESTS_MAX)
                 for task, request in self._asked.items():
-                    if not plan.is_needed(request):
+                    if request in too_slow or not plan.is_needed(request):
                         task.cancel()
         finally:
             await end_all(self._asked)

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from peer.blobs import plan
 from peer.blobs.cache import PieceCache
 from peer.blobs.partial import PartialFile
 from peer.blobs.store import FileBlobStore
-from peer.blobs.transfer import REQUESTS_MAX, WAITING_BYTES_MAX, Fetcher
+from peer.blobs.transfer import LIARS_MAX, REQUESTS_MAX, WAITING_BYTES_MAX, Fetcher
 from peer.cli.sample import write_sample
 from peer.core.byte_store import BlobFacts
 from peer.core.hashing import hash_bytes
-from peer.core.identity import BlobId, GroupId, PeerId
+from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.interfaces import WantedBlob
 from tests.blob_site import GROUP, MIB, OTHER_GROUP, SERVER, FileSource, serving, wanted, write_file
 from tests.counting_proxy import CountingProxy, counting_proxy
 from tests.end_to_end.processes import free_port
@@ -259,3 +261,37 @@ async def test_pieces_that_somebody_read_here_do_not_travel_again(tmp_path: Path
         assert [each[1:] for each in source.asked if each.blob == facts.blob] == [(MIB, 2 * MIB), (4 * MIB, 2 * MIB)]
         fetcher.close()
         store.close()
+
+
+async def test_members_that_are_silent_keep_nobody_from_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as are asked at once, and none of them ever fails."""
+    monkeypatch.setattr(plan, "PATIENCE_MS", 200)
+    never = asyncio.Event()
+    async with serving(tmp_path / "served") as site:
+        facts = await site.add(write_file(tmp_path / "source", 12 * MIB))
+        files = {blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}
+        silent = [Gate(files, PeerId(bytes([peer]) * 32), never) for peer in range(plan.PROVIDERS_MAX)]
+        store = FileBlobStore(tmp_path / "blobs")
+        fetcher = Fetcher(store)
+
+        async with asyncio.timeout(PATIENCE_S):
+            await fetcher.fetch(wanted(facts), [*silent, FileSource(files)])
+
+        assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
+        assert all(len(each.asked) <= 1 for each in silent)
+        assert fetcher.problems() == []
+        fetcher.close()
+        store.close()
+
+
+def test_so_many_liars_are_remembered(tmp_path: Path) -> None:
+    store = FileBlobStore(tmp_path / "blobs")
+    fetcher = Fetcher(store)
+    lied = WantedBlob(GROUP, EventId(bytes(32)), BlobId(bytes(32)), 1, MIB, BlobId(bytes(32)), bytes(32), SERVER.peer_id)
+    for number in range(LIARS_MAX + 5):
+        fetcher._is_liar(lied, PeerId(number.to_bytes(32, "big")))
+
+    assert len(fetcher.problems()) == LIARS_MAX
+    assert (LIARS_MAX + 4).to_bytes(32, "big").hex() in fetcher.problems()[-1].text
+    fetcher.close()
+    store.close()

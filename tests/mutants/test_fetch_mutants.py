@@ -56,6 +56,11 @@ def begin_all_at_the_front(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FetchPlan, "_cut_slices", lambda _: None)
 
 
+def bear_with_who_gives_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Four members that give a byte now and then keep all others from being asked."""
+    patch.setattr(FetchPlan, "too_slow", lambda *_arguments, **_options: [])
+
+
 def hash_the_whole_as_pieces_come(patch: pytest.MonkeyPatch) -> None:
     """In whatever order."""
     change(patch, PartialFile.take, ("self._hashed == start", "True"))
@@ -100,6 +105,7 @@ MUTANTS = (
     Mutant(forget_what_did_not_come, unit(planner.test_a_fetch_ends_if_somebody_honest_is_there_and_never_otherwise_hangs)),
     Mutant(ask_those_who_ask_others, unit(plan.test_who_may_only_get_it_from_others_is_asked_when_nobody_else_is_left)),
     Mutant(begin_all_at_the_front, unit(plan.test_each_peer_begins_with_a_slice_of_its_own_and_with_little)),
+    Mutant(bear_with_who_gives_nothing, unit(planner.test_members_that_give_next_to_nothing_keep_nobody_from_being_asked)),
     Mutant(hash_the_whole_as_pieces_come, corrupt_source, (BlobImpossibleError,)),
     Mutant(write_a_piece_twice, twice),
 )

@@ -63,6 +63,9 @@ class World:
 
     def run(self) -> None:
         while not self.plan.complete and self.now_ms < END_MS:
+            for request in self.plan.too_slow(self.now_ms):
+                self.happened["given up"] += 1
+                self.end(request)
             while (request := self.plan.next_request(self.now_ms)) is not None:
                 peer = self.peers[request.source]
                 self.asked_after_lie += peer.id in self.plan.liars
@@ -181,3 +184,16 @@ def test_a_slow_one_and_a_liar_cost_next_to_no_time_and_little_traffic(seed: int
     assert world.plan.liars == [PeerId(b"l" * 32)]
     assert world.now_ms <= layout.size / 10_000 * 1.2 + 1000
     assert world.travelled <= layout.size * 1.2 + 4 * MIB
+
+
+def test_members_that_give_next_to_nothing_keep_nobody_from_being_asked() -> None:
+    """However many there are, and though none of them ever fails."""
+    layout = Layout(30 * MIB, MIB)
+    drips = [Peer(PeerId(bytes([number]) * 32), 0.01, 5) for number in range(11)]
+    peers = [*drips, Peer(PeerId(b"f" * 32), 10_000, 5)]
+    world = World(FetchPlan(layout, [], [Way(peer.id, asks_others=False) for peer in peers]), layout, peers)
+    world.run()
+
+    assert world.plan.complete
+    assert world.happened["given up"] >= len(drips) - 3
+    assert world.now_ms <= 40_000

@@ -7,8 +7,10 @@ from peer.blobs.plan import (
     ASKED_MAX,
     DOUBLE_AFTER_MS,
     FIRST_PIECES,
+    PATIENCE_MS,
     PROVIDERS_MAX,
     REQUEST_PIECES_MAX,
+    SLOWEST_RATE,
     FetchPlan,
     Layout,
     PieceRequest,
@@ -182,7 +184,25 @@ def test_no_piece_is_asked_of_more_than_two() -> None:
     plan = FetchPlan(Layout(MIB, MIB), [], [way(ALICE), way(BOB), way(CAROL)])
     assert len(asked(plan)) == 1
 
-    assert len(asked(plan, 10_000)) == ASKED_MAX - 1
+    assert len(asked(plan, DOUBLE_AFTER_MS)) == ASKED_MAX - 1
+
+
+def test_who_gives_next_to_nothing_makes_room_for_who_was_not_asked_yet() -> None:
+    """Only then: who is alone with it may be slow."""
+    peers = [PeerId(bytes([number]) * 32) for number in range(PROVIDERS_MAX + 1)]
+    plan = FetchPlan(Layout(300 * MIB, MIB), [], [way(peer) for peer in peers])
+    slow = asked(plan)
+    plan.came(slow[1], SLOWEST_RATE * PATIENCE_MS, PATIENCE_MS)
+
+    assert plan.too_slow(PATIENCE_MS - 1) == []
+    assert plan.too_slow(PATIENCE_MS) == [slow[0]]
+    plan.ended(slow[0])
+    (instead,) = asked(plan, PATIENCE_MS)
+    assert instead.source == PROVIDERS_MAX
+    assert plan.too_slow(PATIENCE_MS) == [], "nobody is left who was not asked"
+    alone = FetchPlan(Layout(300 * MIB, MIB), [], [way(ALICE)])
+    assert len(asked(alone)) == 1
+    assert alone.too_slow(10 * PATIENCE_MS, is_full=True) == []
 
 
 def test_what_a_request_did_not_bring_is_asked_for_again_and_nothing_else() -> None:
