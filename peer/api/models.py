@@ -19,13 +19,13 @@ TIMEOUT_MS_MAX = 24 * 3600 * 1000
 class Request(BaseModel):
     """A body that somebody sends: what is not known is refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class Answer(BaseModel):
     """A body that is sent back."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class GroupCreate(Request):

@@ -49,7 +49,7 @@ async def test_the_description_is_valid_and_names_every_route(peer: RunningPeer)
     for path, methods in document["paths"].items():
         for method in methods:
             answer = await peer.http.request(method, peer.url + path.replace("{id}", "nothing-of-this-name").replace("{index}", "0"))
-            problem = await answer.json(content_type=None)
+            problem = {} if answer.content_type == "text/plain" else await answer.json(content_type=None)
             assert answer.status not in {405, 500}, f"{method} {path}"
             assert answer.status < 300 or "fix" in problem, f"{method} {path}"
 
