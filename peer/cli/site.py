@@ -10,6 +10,7 @@ import typer
 from peer.cli import options
 from peer.cli.client import connect
 from peer.cli.output import hint, line, ms_time, pairs, short, show, size, table
+from peer.cli.transfers import progress
 
 OBJECTS_PER_COLLECTION = 20_000
 
@@ -130,7 +131,7 @@ def _print_status(answer: dict[str, Any]) -> None:
     for each in answer["pending_peers"]:
         line(f"knocked: {each['name']} ({each['peer_id']}) from {each['address']}")
     for each in answer["transfers"]:
-        line(f"transfer {short(each['id'])}: {size(each['bytes_done'])} of {size(each['bytes_total'])}, {each['state']}")
+        line(f"transfer {progress(each)}")
     for each in answer["problems"]:
         line(f"problem: {each['text']}; {each['fix']} [{each['code']}]")
 

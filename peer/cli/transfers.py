@@ -134,12 +134,18 @@ def _print_all(answer: list[dict[str, Any]]) -> None:
             hint(f"{short(each['id'])} was given up: {each['text']} [{each['code']}]; `recmesh transfers retry {short(each['id'])}`")
 
 
+def progress(each: dict[str, Any]) -> str:
+    """How far a transfer is, in one line."""
+    fast = f", {size(each['rate'])}/s, {_remaining(each)} left" if each["rate"] else ""
+    source = f", from {', '.join(short(peer) for peer in each['from'])}" if each["from"] else ""
+    return f"{short(each['id'])}  {size(each['bytes_done'])} of {size(each['bytes_total'])}  {each['state'].replace('_', ' ')}{fast}{source}"
+
+
 def _print_one(each: dict[str, Any]) -> None:
     if options.current.json:
         print_json_line(each)
     else:
-        fast = f", {size(each['rate'])}/s, {_remaining(each)} left" if each["rate"] else ""
-        line(f"{short(each['id'])}  {size(each['bytes_done'])} of {size(each['bytes_total'])}  {each['state'].replace('_', ' ')}{fast}")
+        line(progress(each))
 
 
 def _remaining(each: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What people say about transfers on the command line, and what it answers."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,19 +54,24 @@ def test_a_recording_on_its_way_is_cancelled_tried_again_and_followed_to_its_end
             site.start()
         found(giver)
         join(giver, taker)
-        taker.command("transfers", "limit", "off:50k")
+        taker.command("transfers", "limit", "off:400k")
         path = tmp_path / "long.mcap"
-        write_sample(path, 2_000_000, 1)
+        write_sample(path, 8_000_000, 1)
         added = giver.add(path)
         wait_until(lambda: [each["state"] for each in taker.ask("GET", "transfers")] == ["receiving"], "it is on its way")
         (shown,) = taker.json("transfers")
         assert (shown["why"], shown["recording"]) == ("policy", added["id"])
         assert "receiving" in taker.command("transfers").stdout
+        wait_until(lambda: taker.ask("GET", "transfers")[0]["rate"], "it is known how fast it comes")
+        (told,) = [row for row in taker.command("status").stdout.splitlines() if row.startswith("transfer ")]
+        assert re.fullmatch(
+            rf"transfer {shown['id'][:12]}  .+ of 7\.\d MiB  receiving, .+/s, \d+:\d\d:\d\d left, from {giver.json('id')['peer_id'][:12]}", told
+        ), told
         cancelled = taker.command("transfers", "cancel", "long").stdout.split()
         assert cancelled == [shown["id"][:12]]
         wait_until(lambda: [each["state"] for each in taker.ask("GET", "transfers")] == ["cancelled"], "it is cancelled")
         assert "cancelled" in taker.command("transfers", "--follow").stdout
-        taker.command("transfers", "limit", "off:2M")
+        taker.command("transfers", "limit", "off:8M")
         taker.command("transfers", "retry", shown["id"][:10])
         lines = [json.loads(row) for row in taker.command("--json", "transfers", "--follow").stdout.splitlines()]
         assert all(row["id"] == shown["id"] for row in lines)
