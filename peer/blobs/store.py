@@ -124,7 +124,7 @@ class FileBlobStore:
 
     def is_damaged(self, blob: BlobId) -> bool:
         """True if there is a file with its name whose bytes were others when they were last looked at."""
-        return blob in self.soundness.damaged
+        return blob in self.soundness.damaged and self.path(blob).exists()
 
     async def is_sound(self, blob: BlobId) -> bool:
         """True if its bytes may be given: a file that is not as it was when it was verified is hashed again before this says so.

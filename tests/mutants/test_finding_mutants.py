@@ -97,7 +97,7 @@ def remember_for_ever_what_was_here(patch: pytest.MonkeyPatch) -> None:
 
 def call_what_is_damaged_local(patch: pytest.MonkeyPatch) -> None:
     """Bytes that verify found damaged are shown as if nothing were."""
-    change(patch, FileBlobStore.is_damaged, ("blob in self.soundness.damaged", "False"))
+    change(patch, FileBlobStore.is_damaged, ("blob in self.soundness.damaged and", "False and"))
 
 
 def count_copies_once(patch: pytest.MonkeyPatch) -> None:
