@@ -11,12 +11,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from contextlib import suppress
 from typing import NamedTuple
 
-from materializer.receipts import BLOBS_MAX, blob_release
 from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.custody import Subject, Unproven
 from peer.core.dropping import ROUND_SIZE
-from peer.core.event import REFS_MAX
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import EventStore, WantedBlob
 from peer.core.possession import Question, prove
@@ -34,6 +32,7 @@ from peer.errors import (
 )
 from peer.failpoints import failpoint
 from peer.operations.custody import Custody, CustodyParts, piece_count, read_piece
+from peer.operations.releasing import release_drafts
 from peer.operations.rules import rules_of
 from peer.sync.blob_messages import PossessionWant
 from peer.sync.limits import PROOFS_MAX
@@ -48,6 +47,8 @@ FALSE = "possession_false"
 """A proof that is wrong."""
 PAUSE_S = 1.0
 """After who is asked said that it was asked too much."""
+REVIEW_S = 30.0
+"""How often it is looked whether whoever could not prove something still says so."""
 SHOWN_MAX = 5
 SHORT_DIGITS = 12
 
@@ -131,6 +132,23 @@ class Dropping:
             lifting = asyncio.create_task(self._lift(Subject(group, recording)))
             self._lifting.add(lifting)
             lifting.add_done_callback(self._lifting.discard)
+
+    async def run(self) -> None:
+        """Forget whose word was worth nothing once it says something else, or is a member no more; until cancelled."""
+        while True:
+            await asyncio.sleep(REVIEW_S)
+            for each in list(self._unproven.values()):
+                if not await self._still_says(each):
+                    self._unproven.pop((each.subject, each.peer), None)
+                    await self._parts.memory.note_proven(each.subject, each.peer)
+
+    async def _still_says(self, unproven: Unproven) -> bool:
+        subject, peer = unproven.subject, unproven.peer
+        view = self._parts.replica.groups.get(subject.group)
+        if view is None or view.roster.role(peer) is Role.NONE:
+            return False
+        blobs = {file.blob for file in await self._parts.views.wanted_blobs(*_one(subject))}
+        return any(peer in holders for holders in (await self._parts.views.holders(subject.group, blobs)).values())
 
     @property
     def unproven(self) -> Collection[Unproven]:
@@ -361,25 +379,6 @@ class Dropping:
 
 
 _FIX = "wait until more sites have it and are linked, or lower `min_copies` of the group"
-
-
-def release_drafts(receipts: Mapping[BlobId, Sequence[EventId]]) -> list[Draft]:
-    """Events that take back these receipts of blobs: up to so many receipts and so many blobs in each."""
-    drafts: list[Draft] = []
-    blobs: list[BlobId] = []
-    refs: list[EventId] = []
-    for blob in sorted(receipts):
-        its = list(receipts[blob])
-        for start in range(0, max(1, len(its)), REFS_MAX):
-            part = its[start : start + REFS_MAX]
-            if len(blobs) == BLOBS_MAX or len({*refs, *part}) > REFS_MAX or (blobs and blobs[-1] == blob):
-                drafts.append(blob_release(blobs, refs))
-                blobs, refs = [], []
-            blobs.append(blob)
-            refs += [each for each in part if each not in refs]
-    if blobs:
-        drafts.append(blob_release(blobs, refs))
-    return drafts
 
 
 async def _nobody(_group: GroupId, _recording: EventId) -> None:

@@ -19,7 +19,7 @@ from peer.core.interfaces import EventStore, Replica, WantedBlob
 from peer.core.run import Draft
 from peer.core.views import Views
 from peer.errors import DiskFullError, MeshError, StoreError
-from peer.operations.dropping import release_drafts
+from peer.operations.releasing import release_drafts
 
 RETRY_S = 30.0
 """After the log could not be written."""
@@ -27,6 +27,8 @@ LOOK_S = 30.0
 """How often it is looked whether files were lost, or found damaged: nobody says so."""
 QUIET_MAX = 12
 """How often in a row what changes may put off what is to be said."""
+TOUCHED_MAX = 4096
+"""Recordings that are remembered to be looked at; more of them are all."""
 BATCH = 256
 """Recordings that are looked at together."""
 EVENTS_MAX = 64
@@ -75,8 +77,8 @@ class Receipting:
 
     def touched(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
         """These recordings changed, or bytes of theirs came or went; all of them if the set is empty."""
-        self._touched |= {Subject(*each) for each in recordings}
-        self._everything = self._everything or not recordings
+        self._everything = self._everything or not recordings or len(self._touched) + len(recordings) > TOUCHED_MAX
+        self._touched = set() if self._everything else self._touched | {Subject(*each) for each in recordings}
         self._wake.set()
 
     async def run(self) -> None:

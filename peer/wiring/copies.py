@@ -38,7 +38,7 @@ class CopyKeeping(NamedTuple):
 
     def work(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         """What goes on for as long as the peer runs."""
-        return [self.custody.run, self.receipting.run, self.room.run, self.collecting.run]
+        return [self.custody.run, self.dropping.run, self.receipting.run, self.room.run, self.collecting.run]
 
     def arrived(self, group: GroupId, recording: EventId) -> None:
         """Bytes of a recording came."""
