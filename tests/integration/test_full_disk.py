@@ -19,6 +19,11 @@ import pytest
 
 from peer.api.models import Group, InvitationMade
 from peer.cli.sample import write_sample
+from peer.core.byte_store import FileNote
+from peer.core.identity import BlobId
+from peer.errors import DiskFullError
+from peer.one_error import one_error
+from peer.store.ledger import open_ledger
 from tests.conftest import LONG
 from tests.integration.running_peer import RunningPeer, running_peer
 from tests.patience import PATIENCE_S
@@ -266,3 +271,42 @@ async def test_the_floor_and_the_quota_stop_bytes_and_nothing_else(tmp_path: Pat
         if fits:
             assert 256 * 1024 <= shown["used_bytes"] <= 600 * 1024
         await peer.call("PATCH", f"{GROUPS}/lab/settings", json={"key": "description", "value": "goes on"})
+
+
+def test_what_the_ledger_of_bytes_could_not_write_it_writes_later(small_disk: Path) -> None:
+    """Else what went while the disk was full would be missed."""
+    disk, blobs = Disk(small_disk), [BlobId(number.to_bytes(32, "big")) for number in range(200)]
+    ledger = open_ledger(small_disk / "ledger.db")
+    for blob in blobs[::2]:
+        ledger.note(blob, FileNote(1, 2, 3, 4, is_sound=True))
+    disk.fill(0)
+    for blob in blobs[1::2]:
+        ledger.note(blob, FileNote(1, 2, 3, 4, is_sound=True))
+    for blob in blobs[::2]:
+        ledger.forget(blob)
+    known = list(ledger.blobs())
+    disk.free()
+    assert list(ledger.blobs()) == blobs[1::2]
+    assert known != blobs[1::2], "the disk was not full"
+    ledger.close()
+    later = open_ledger(small_disk / "ledger.db")
+    assert list(later.blobs()) == blobs[1::2]
+    later.close()
+
+
+async def test_a_peer_that_cannot_even_open_its_files_says_why_and_starts_when_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+    async with joined(small_disk, tmp_path, fetch="none") as pair:
+        await pair.small.post(RECORDINGS, {"paths": [pair.bag("first")]}, status=201)
+        await recovered(pair)
+    disk = Disk(small_disk)
+    disk.fill(0)
+    with pytest.raises(DiskFullError) as told, one_error():
+        async with running_peer(small_disk / "small", "small", **SETTINGS, fetch="none"):
+            pass
+    assert "no space left" in told.value.text
+    assert told.value.fix
+    disk.free()
+    async with running_peer(small_disk / "small", "small", **SETTINGS, fetch="none") as small:
+        assert (await small.get(f"{RECORDINGS}/first"))["state"] == "local"
+        verified = await small.post("/api/v1/verify", {"deep": True})
+        assert verified["ok"], verified["problems"]
