@@ -13,6 +13,8 @@ from peer.sync.possession import Custody, PossessionArrived, PossessionRead, Rea
 
 BLOB_TIMEOUT_S = 60.0
 POSSESSION_TIMEOUT_S = 60.0
+ANSWER_TIMEOUTS = 15
+"""While others are answered, one answer may take so many times as long: the other side may have a limit, and gives one after the other."""
 
 T = TypeVar("T")
 
@@ -25,6 +27,8 @@ class Asked(Generic[T]):
         self._what = what
         self._count = 0
         self._waiting: dict[int, asyncio.Future[T]] = {}
+        self._heard_s = 0.0
+        """When an answer came last."""
 
     async def ask(self, send: Callable[[int], None], timeout_s: float) -> T:
         """The answer to what `send` asks under a number. Raises `TransportError` if it does not come."""
@@ -34,15 +38,27 @@ class Asked(Generic[T]):
         self._waiting[number] = answer
         try:
             send(number)
-            async with asyncio.timeout(timeout_s):
-                return await answer
+            return await self._awaited(answer, timeout_s)
         except TimeoutError as error:
             raise TransportError(f"the {self._what} do not come") from error
         finally:
             del self._waiting[number]
 
+    async def _awaited(self, answer: "asyncio.Future[T]", timeout_s: float) -> T:
+        """It, once it is there. Raises `TimeoutError` after a silence, or after far too long."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:
+            silent_s = loop.time() - max(begun, self._heard_s)
+            if silent_s >= timeout_s or loop.time() - begun >= ANSWER_TIMEOUTS * timeout_s:
+                raise TimeoutError
+            await asyncio.wait([answer], timeout=timeout_s - silent_s)
+            if answer.done():
+                return answer.result()
+
     def answered(self, number: int, answer: T | TransportError) -> None:
         """It has come, or what stands against it; nobody may wait for it any more."""
+        self._heard_s = asyncio.get_running_loop().time()
         waiting = self._waiting.get(number)
         if waiting is None or waiting.done():
             return

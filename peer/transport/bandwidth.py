@@ -97,9 +97,7 @@ class Bandwidth:
         """What was let through, and how much may be."""
         for way, limit in ((Way.UP, self.now.up), (Way.DOWN, self.now.down)):
             label = {"way": way.name.lower()}
-            yield Count(
-                "recording_bytes", "Bytes of recordings that were given or asked for.", self._passed[way], label, only_grows=True
-            )
+            yield Count("recording_bytes", "Bytes of recordings that were given or asked for.", self._passed[way], label, only_grows=True)
             if limit is not None:
                 yield Count("limit_bytes_per_second", "How fast bytes of recordings may travel now.", limit, label)
 
