@@ -19,6 +19,7 @@ from peer.core.frontier import Tip
 from peer.core.group import INVITATION_CONTEXT, Genesis, Invitation, join_bytes
 from peer.core.hashing import EVENT_CONTEXT, hash_bytes, sha256
 from peer.core.identity import BlobId, EventId, GroupId, KeyPair
+from peer.core.possession import POSSESSION_CONTEXT, Question, prove
 from peer.core.run import RUN_CONTEXT, Draft, Run, signed_bytes, write_run
 from peer.sync import messages
 from peer.sync.handshake import HANDSHAKE_CONTEXT, NO_CHANNEL_KEY, Handshake, LocalSide
@@ -351,6 +352,22 @@ def _handshake_shown(what: str, dialler_versions: tuple[int, ...], listener_vers
     }
 
 
+def possession() -> object:
+    """Proofs that a site holds a piece, of some bytes and of none."""
+    question = Question(GROUP, EventId(sha256(b"recording")), sha256(b"round"), ALICE.peer_id, BOB.peer_id)
+    return [
+        {
+            "context": POSSESSION_CONTEXT.hex(),
+            **{name: value.hex() for name, value in question._asdict().items()},
+            "blob": sha256(b"blob").hex(),
+            "piece": piece,
+            "data": data.hex(),
+            "proof": prove(question, BlobId(sha256(b"blob")), piece, data).hex(),
+        }
+        for piece, data in ((0, b"the bytes of a piece"), (2047, bytes(1025)), (0, b""))
+    ]
+
+
 def files() -> dict[str, str]:
     """All vectors, by file name."""
     vectors = {
@@ -361,6 +378,7 @@ def files() -> dict[str, str]:
         "clock": clocks(),
         "messages": wire(),
         "handshake": handshake(),
+        "possession": possession(),
     }
     return {f"{name}.json": json.dumps(value, indent=1, ensure_ascii=True) + "\n" for name, value in vectors.items()}
 
