@@ -191,7 +191,7 @@ class Fetching:
                 await self._until_woken()
                 if self._is_link_new:
                     self._is_link_new = False
-                    await self.release([blob for blob, held in self.held.items() if held.code == BlobMismatchError.code])
+                    await self._try_wrong_ones_again()
                 await self._look()
                 step = self.queue.step(_now_ms(), lambda group, site: bool(self._around.sources(group, site, 0)))
                 for blob in step.stop:
@@ -212,6 +212,12 @@ class Fetching:
         self._wake.clear()
         if alarm is not None:
             alarm.cancel()
+
+    async def _try_wrong_ones_again(self) -> None:
+        try:
+            await self.release([blob for blob, held in self.held.items() if held.code == BlobMismatchError.code])
+        except DiskFullError as error:
+            self.problem = error  # With the next link, then.
 
     async def _look(self) -> None:
         look_at, look_at_all = self._look_at, self._look_at_all

@@ -1,11 +1,13 @@
 """The reason for which bytes come here that needs no rules: a person asked."""
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.views import Views
 from peer.core.wishes import PRIORITIES, Why, Wish
+from peer.errors import DiskFullError
 
 
 class KeptWishes(Protocol):
@@ -40,7 +42,8 @@ class Asked:
         files = await self._views.wanted_blobs(group, asked) if asked else []
         missing = {file.recording for file in files if not self._is_here(file.blob)}
         had = [recording for recording in {file.recording for file in files} - missing if await self._is_complete(group, recording)]
-        await self.forget(group, had)
+        with contextlib.suppress(DiskFullError):  # Then at a later look.
+            await self.forget(group, had)
         return [Wish(file, Why.ASKED, PRIORITIES[Why.ASKED], "asked for") for file in files]
 
     async def ask(self, group: GroupId, recording: EventId) -> None:

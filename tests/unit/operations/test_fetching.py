@@ -283,3 +283,21 @@ async def test_a_liar_alone_makes_nobody_give_up_for_good(scene: Scene) -> None:
         fetching.links_changed()
         await until(lambda: blob in scene.bytes.here)
         assert not fetching.held
+
+
+async def test_a_full_disk_ends_nothing_when_a_link_comes_up(scene: Scene) -> None:
+    blob = wish(2).file.blob
+    scene.wishes.all = [wish(2), wish(3)]
+    async with scene.running() as fetching:
+        await until(lambda: blob in scene.bytes.here)
+        await fetching.hold([wish(9)], Hold.GIVEN_UP, BlobMismatchError("wrong"))
+
+        async def full(_: object) -> None:
+            raise DiskFullError("full")
+
+        fetching.kept.release = full  # type: ignore[method-assign, assignment]
+        fetching.links_changed()
+        await until(lambda: isinstance(fetching.problem, DiskFullError))
+        scene.wishes.all.append(wish(4))
+        fetching.touched(frozenset())
+        await until(lambda: wish(4).file.blob in scene.bytes.here)
