@@ -18,6 +18,7 @@ from peer.transport.blob_routes import BlobRoutes
 from tests.blob_site import Site, serving
 from tests.integration import test_doubted_blobs as doubted
 from tests.integration import test_reconciling as whole
+from tests.integration.reconcile_lab import Lab, a_lab
 from tests.mutants.planting import Check, Mutant, assert_caught, change, name_of
 from tests.unit.blobs import test_soundness as sound
 from tests.unit.core import test_reconciling as cases
@@ -150,9 +151,9 @@ async def doubted_often(folder: Path) -> None:
             await doubted.test_a_blob_is_hashed_again_once_in_a_while_however_often_somebody_doubts_it(site, folder, patch)
 
 
-def with_pair(test: Callable[[whole.Lab], Awaitable[None]]) -> Check:
+def with_pair(test: Callable[[Lab], Awaitable[None]]) -> Check:
     async def check(folder: Path) -> None:
-        async with whole.a_lab(folder) as lab:
+        async with a_lab(folder) as lab:
             await lab.start_bob()
             await test(lab)
 
