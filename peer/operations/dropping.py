@@ -21,6 +21,7 @@ from peer.core.possession import Question, prove
 from peer.core.run import Draft
 from peer.errors import (
     BytesDamagedError,
+    CopyPromisedError,
     LimitExceededError,
     MeshError,
     NoChangeError,
@@ -244,7 +245,7 @@ class Dropping:
     async def _round(self, subject: Subject, files: Sequence[WantedBlob], going: Sequence[WantedBlob]) -> list[PeerId]:
         """Ask, release and remove. Raises what stands against it; then nothing has gone."""
         members, needed, round_id = self._members(subject.group), await self._wanted(subject), secrets.token_bytes(ROUND_SIZE)
-        await self._custody.begin(subject, round_id, needed)
+        await self._begin(subject, round_id, needed)
         try:
             reasons = await self._ask_all(subject, round_id, members, files)
             failpoint("drop.after_proofs")
@@ -264,6 +265,14 @@ class Dropping:
         await self._custody.end(subject, members)
         await self.dropped(*subject)
         return [peer for peer in members if peer not in reasons]
+
+    async def _begin(self, subject: Subject, round_id: bytes, needed: int) -> None:
+        try:
+            await self._custody.begin(subject, round_id, needed)
+        except CopyPromisedError as error:
+            names = ", ".join(sorted(self._around.name_of(subject.group, each.peer) for each in self._custody.of(subject).promises))
+            fix = "try again when that is over; a site that never comes back is to be removed from the group"
+            raise CopyPromisedError(f"{names}: drops its own copy, and counts on the one here", fix=fix) from error
 
     async def _check_kept(self, subject: Subject) -> None:
         stop = await self._around.may_drop(*subject)

@@ -150,7 +150,8 @@ async def test_whoever_proved_does_not_drop_while_the_other_is_at_it_not_even_af
             async with asyncio.timeout(PATIENCE_S):
                 await proofs_are_there.wait()
 
-            assert (await drop(gamma))[1]["code"] == "copy_promised"
+            _, refused = await drop(gamma)
+            assert (refused["code"], refused["detail"].partition(":")[0]) == ("copy_promised", "alpha")
         async with running_peer(tmp_path / "gamma", "gamma", receipt_delay=0.05) as gamma:
             await gamma.until("/api/v1/status", lambda status: len([link for link in status["links"] if link["state"] == "up_to_date"]) == 2)
             assert (await drop(gamma))[1]["code"] == "copy_promised"
