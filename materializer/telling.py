@@ -12,7 +12,7 @@ from peer.core.identity import EventId, GroupId
 
 TOLD_AT_ONCE_MAX = 256
 """Events of which nobody waits for more."""
-QUIET_S = 0.2
+QUIET_S = 0.5
 """So long nothing comes after many events before they are told of."""
 TELL_AFTER_S = 15.0
 """They are told of then, whatever comes."""
