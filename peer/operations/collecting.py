@@ -6,9 +6,10 @@ somebody is adding again at this moment.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from peer.core.counts import Count
 from peer.core.finding import Finder, PlaceInOrder, RecordingQuery
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import Replica, WantedBlob
@@ -68,6 +69,11 @@ class Collecting:
         """Does nothing yet."""
         self._parts = parts
         self._report = report
+        self._collected = 0
+
+    def counts(self) -> Iterator[Count]:
+        """What went."""
+        yield Count("collected_files", "Files of deleted recordings that went, piece lists among them.", self._collected, only_grows=True)
 
     async def run(self) -> None:
         """Look now and then, until cancelled. Raises `StoreError` when the disk fails."""
@@ -89,6 +95,7 @@ class Collecting:
             for recording, blobs in await self._deleted(group):
                 if await self._may_go(group, recording):
                     count += await self._collect(group, recording, blobs)
+        self._collected += count
         return count
 
     async def _deleted(self, group: GroupId) -> list[tuple[EventId, list[BlobId]]]:

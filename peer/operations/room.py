@@ -7,10 +7,11 @@ never lets go of anything younger than itself.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from peer.core.counts import Count
 from peer.core.finding import Finder, PlaceInOrder, RecordingQuery
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobSource, Replica, WantedBlob
@@ -96,6 +97,11 @@ class Room:
         self._report = report
         self._turn = asyncio.Lock()
         self._refused: dict[EventId, float] = {}
+        self._dropped = 0
+
+    def counts(self) -> Iterator[Count]:
+        """What went to make room."""
+        yield Count("room_made_recordings", "Recordings that were dropped to make room.", self._dropped, only_grows=True)
 
     async def run(self) -> None:
         """Look now and then, until cancelled. Raises `StoreError` when the disk fails."""
@@ -128,6 +134,7 @@ class Room:
         if outcome.error is not None:
             self._refuse(recording)
             return False
+        self._dropped += 1
         self._report("a recording was dropped to make room", {"group": group.hex(), "recording": recording.hex()})
         return True
 

@@ -105,7 +105,7 @@ def make_services(
         *_bags(directory, core, adding, recordings, config.disk.floor_bytes),
         Reconciling(surroundings, recordings.find),
         drops,
-        Counting(site.status, (fetching, serving.bandwidth)),
+        Counting(site.status, (fetching, serving.bandwidth, copies.room, copies.collecting)),
         Streaming(store, lambda: store.position, events.describe, {"transfers": transfers.shown, "links": lambda: list(links.links())}),
     )
 

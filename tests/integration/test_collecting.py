@@ -89,6 +89,7 @@ async def test_bytes_go_when_the_grace_is_over_and_come_to_no_harm_before(tmp_pa
         assert (lab_.here(gone_facts), lab_.here(kept_facts)) == ((False, False), (True, True))
         assert await lab_.collecting.now() == 0
         assert kept != gone
+        assert [each.value for each in lab_.collecting.counts()] == [2]
 
 
 @pytest.mark.parametrize(

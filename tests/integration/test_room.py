@@ -47,6 +47,8 @@ async def test_the_oldest_go_that_others_hold_when_new_ones_come(tmp_path: Path)
         assert await states(small) == {"one": "remote", "two": "local", "three": "local"}
         used = (await small.get("/api/v1/status"))["disk"]["used_bytes"]
         assert used <= QUOTA
+        async with small.http.get(f"{small.url}/metrics") as answer:
+            assert "room_made_recordings_total 1.0" in await answer.text()
         await add(large, tmp_path, "four")
         await small.until(f"{RECORDINGS}/four", lambda each: each["state"] == "local")
         assert await states(small) == {"one": "remote", "two": "remote", "three": "local", "four": "local"}
