@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from peer.core.control import Point, Role
 from peer.core.encoding import encode
-from peer.core.event import UINT64_MAX
+from peer.core.event import UINT64_MAX, Event
 from peer.core.identity import EventId, LogId, PeerId
 from peer.core.roster import Roster
 from peer.core.standing import Place, Seal, Standing, stand
@@ -121,6 +121,12 @@ class Judgement:
             return Role.NONE
         verdict = self.verdicts.get((author, log)) if self.verdicts else None
         return self.roster.role(author) if verdict is None else verdict.role_at(line, height)
+
+    def roles(self, author: PeerId, log: LogId, line: int, events: Sequence[Event]) -> Sequence[Role]:
+        """As `role` at each of these events of one line."""
+        if not self.voided and (author, log) not in self.verdicts:
+            return [self.roster.role(author)] * len(events)
+        return [self.role(author, log, line, event.height, event.id) for event in events]
 
     def reach(self, author: PeerId, log: LogId, *, unsealed: bool = False) -> int | None:
         """The height above which nothing of `log` counts, held or not, or would if it was not sealed; None if there is none, 0 if nothing of it."""

@@ -6,14 +6,12 @@ earlier otherwise, and all that it is behind would be read and decoded once more
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import NamedTuple
 
-from peer.core.control import Role
-from peer.core.event import Event
 from peer.core.interfaces import StoredEvent
 from peer.core.run import Run
 from peer.store.rows import READ_BYTES_MAX, BranchLookup
@@ -28,28 +26,43 @@ FOLLOWS_S = 1.0
 
 
 class _Placed(NamedTuple):
-    position: int
+    """A run, or the end of one, that was committed."""
+
+    start: int
+    """The position of its first event."""
     branch: int
-    event: Event
+    run: Run
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The position of its last event."""
+        return self.start + len(self.run.events) - 1
 
 
 class Newest:
-    """Committed events without gaps, up to the last one, as long as they have not been read."""
+    """Committed runs without gaps, up to the last one, as long as they have not been read."""
 
     def __init__(self) -> None:
         """Knows none yet."""
         self.waiting = 0
         """Events that wait for their commit."""
-        self._events: deque[_Placed] = deque()
+        self._runs: deque[_Placed] = deque()
         self._size = 0
+        self._seen = 0
         self._asked_s = 0.0
         self._asked = asyncio.Event()
         self._has_all = False
 
     def _is_ahead(self, events: int) -> bool:
         """True if the follower is so far behind, and follows."""
-        is_ahead = self.waiting + len(self._events) >= events
+        is_ahead = self.waiting + self._unseen >= events
         return is_ahead and (self._has_all or time.monotonic() < self._asked_s + FOLLOWS_S)
+
+    @property
+    def _unseen(self) -> int:
+        """How many events are here that the follower has not seen."""
+        return self._runs[-1].end - max(self._seen, self._runs[0].start - 1) if self._runs else 0
 
     async def taken(self) -> None:
         """Where it is far behind: wait until it has taken half, or does not seem to follow any more."""
@@ -65,39 +78,48 @@ class Newest:
         """Take the events of a commit; `position` is that of the last."""
         if self._has_all:
             self._has_all, self._asked_s = False, time.monotonic()
-        start = position - len(run.events) + 1
-        if self._events and self._events[-1].position != start - 1:
-            self._events.clear()
+        placed = _Placed(position - len(run.events) + 1, branch, run, run.size)
+        if self._runs and self._runs[-1].end != placed.start - 1:
+            self._runs.clear()
             self._size = 0
-        for at, event in enumerate(run.events, start):
-            self._events.append(_Placed(at, branch, event))
-            self._size += event.size
-        while self._events and (len(self._events) > NEWEST_EVENTS_MAX or self._size > NEWEST_BYTES_MAX):
+        self._runs.append(placed)
+        self._size += placed.size
+        while self._runs and (self._runs[-1].end - self._runs[0].start >= NEWEST_EVENTS_MAX or self._size > NEWEST_BYTES_MAX):
             self._drop()
 
     def after(self, position: int, count_max: int, of_branch: BranchLookup) -> Sequence[StoredEvent] | None:
         """As `EventStore.events_after`; None if the next one is not here. Who asks has no use for those up to `position` any more."""
         self.asked(position, has_all=False)
-        if not self._events or self._events[0].position != position + 1:
+        if not self._runs or self._runs[0].start > position + 1:
             return None
         events: list[StoredEvent] = []
         size = 0
-        for at, branch, event in islice(self._events, count_max):
-            group, log = of_branch(branch)
-            certificate = log.certificate
-            role: Role = group.judgement.role(certificate.peer, certificate.log, branch, event.height, event.id)
-            events.append(StoredEvent(at, group.group, certificate.kind, certificate.peer, event, role))
-            size += event.size
-            if size >= READ_BYTES_MAX:
+        for placed in self._runs:
+            events += _stored(placed, position, count_max - len(events), of_branch)
+            size += placed.size
+            if len(events) >= count_max or size >= READ_BYTES_MAX:
                 break
         return events
 
     def asked(self, position: int, *, has_all: bool) -> None:
         """The follower has seen all up to `position`, which may be all there is."""
-        while self._events and self._events[0].position <= position:
+        while self._runs and self._runs[0].end <= position:
             self._drop()
-        self._asked_s, self._has_all = time.monotonic(), has_all
+        self._seen, self._asked_s, self._has_all = position, time.monotonic(), has_all
         self._asked.set()
 
     def _drop(self) -> None:
-        self._size -= self._events.popleft().event.size
+        self._size -= self._runs.popleft().size
+
+
+def _stored(placed: _Placed, position: int, count_max: int, of_branch: BranchLookup) -> list[StoredEvent]:
+    """The first events of a run that are above `position`."""
+    group, log = of_branch(placed.branch)
+    certificate = log.certificate
+    skipped = max(0, position + 1 - placed.start)
+    events = placed.run.events[skipped : skipped + count_max]
+    roles = group.judgement.roles(certificate.peer, certificate.log, placed.branch, events)
+    return [
+        StoredEvent(at, group.group, certificate.kind, certificate.peer, event, role)
+        for at, event, role in zip(itertools.count(placed.start + skipped), events, roles, strict=False)
+    ]

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from peer.core.control import Point, Role
 from peer.core.identity import EventId, LogId, PeerId
 from peer.core.judging import ENDLESS, HeldLog, Judgement, Span, Verdict, counted, counting_clips, cover, judge, marks, tops_of
-from peer.core.roster import Roster
+from peer.core.roster import Member, Roster
 from peer.core.standing import Decision, Seal, Standing, owner_rank
+from tests.samples import SampleLog
 
 LOG = LogId(bytes([1]) * 32)
 OWNER, ADMIN = owner_rank(0), (1, 0, 5, b"admin")
@@ -144,3 +145,22 @@ def test_a_judgement_names_whose_past_has_changed_though_they_are_what_they_were
     assert before.changes_since(Judgement(roster)).authors == {author}, "nothing is said of a log in which all counts alike"
     assert before.reach(author, LOG) == 7
     assert before.reach(author, LogId(bytes(32))) == 0
+
+
+def test_the_roles_of_events_together_are_those_of_each() -> None:
+    """Where something is said of the log, or of one of them, as well as where nothing is."""
+    log = SampleLog("alice")
+    events, author = log.write_notes(6).events, log.certificate.peer
+    roster = Roster({author: Member(author, "alice", Role.WRITER)}, {})
+    said = verdict(removed(at(TRUNK, 4)))
+    judgements = [
+        Judgement(roster),
+        Judgement(roster, {(author, LOG): said}),
+        Judgement(roster, {}, frozenset({events[2].id})),
+        Judgement(roster, {(author, LOG): said}, frozenset({events[2].id})),
+    ]
+
+    for judgement in judgements:
+        each = [judgement.role(author, LOG, TRUNK.number, event.height, event.id) for event in events]
+        assert list(judgement.roles(author, LOG, TRUNK.number, events)) == each
+    assert len({judgement.roles(author, LOG, TRUNK.number, events)[2] for judgement in judgements}) > 1, "they do not agree"

@@ -1,10 +1,12 @@
 """What was committed just now is given as it was read from the disk, or not at all."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 
 from peer.core.control import Role
+from peer.core.event import Event
 from peer.core.identity import GroupId
 from peer.core.run import Run
 from peer.store import newest
@@ -16,8 +18,8 @@ LOG = SampleLog("alice")
 
 
 class _Judgement:
-    def role(self, *_place: object) -> Role:
-        return Role.WRITER
+    def roles(self, _author: object, _log: object, _line: object, events: Sequence[Event]) -> list[Role]:
+        return [Role.WRITER] * len(events)
 
 
 class _Group:
@@ -53,7 +55,8 @@ def test_events_follow_the_one_that_was_seen_last() -> None:
     assert [stored.position for stored in found] == [1, 2, 3, 4, 5]
     assert {(stored.group, stored.author, stored.role) for stored in found} == {(GROUP, LOG.certificate.peer, Role.WRITER)}
     assert positions(known, 0, 2) == [1, 2], "who asks again for the same gets it"
-    assert positions(known, 2) == [3, 4, 5]
+    assert positions(known, 2) == [3, 4, 5], "from the middle of a run"
+    assert positions(known, 2, 2) == [3, 4]
 
 
 def test_who_asks_for_what_is_not_here_goes_to_the_disk() -> None:
@@ -78,8 +81,8 @@ def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Newest()
     known.add(7, run(3), 3)
     known.add(7, run(3), 6)
-    assert positions(known, 1) is None
-    assert positions(known, 2) == [3, 4, 5, 6]
+    assert positions(known, 2) is None
+    assert positions(known, 3) == [4, 5, 6]
     monkeypatch.setattr(newest, "NEWEST_BYTES_MAX", 1)
     known.add(7, run(3), 9)
     assert positions(known, 8) is None
