@@ -4,6 +4,7 @@ Whatever could not be written was not acknowledged; whoever asked is told; and e
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import sqlite3
@@ -32,6 +33,7 @@ GROUPS, RECORDINGS = "/api/v1/sync/groups", "/api/v1/recordings"
 ROUNDS = 24 if LONG else 8
 LEVELS = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 1024)
 """KiB that are left."""
+TRIES = 20
 SETTINGS: dict[str, Any] = {"disk": {"floor_bytes": 0}, "cache_bytes": 0, "receipt_delay": 3600}
 """Nothing is written that was not asked for."""
 
@@ -47,11 +49,13 @@ class Disk(NamedTuple):
 
     def fill(self, left: int) -> None:
         """Take all but so many bytes."""
-        state = os.statvfs(self.folder)
         with self.filler.open("wb") as file:
-            size = state.f_bavail * state.f_frsize - left
-            if size > 0:
-                os.posix_fallocate(file.fileno(), 0, size)
+            for _ in range(TRIES):  # A peer may write between the look and the deed.
+                state = os.statvfs(self.folder)
+                size = os.fstat(file.fileno()).st_size + state.f_bavail * state.f_frsize - left
+                with contextlib.suppress(OSError):
+                    return os.posix_fallocate(file.fileno(), 0, max(size, 1))
+        raise AssertionError("this disk cannot be filled")
 
     def free(self) -> None:
         """Give it back."""
