@@ -45,9 +45,9 @@ def reserve(descriptor: int, folder: Path, size: int, floor: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
 
 
-def holds_data(descriptor: int, start: int, stop: int) -> bool:
-    """False if the bytes from `start` to `stop` were reserved and never written."""
+def first_data(descriptor: int, start: int) -> int | None:
+    """Where, from `start` on, something was written and not only reserved; None if nowhere. What a file system does not tell was written."""
     try:
-        return os.lseek(descriptor, start, os.SEEK_DATA) < stop
+        return os.lseek(descriptor, start, os.SEEK_DATA)
     except OSError as error:
-        return error.errno != errno.ENXIO
+        return None if error.errno == errno.ENXIO else start

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from peer.blobs.digest import BUFFER_SIZE, StoppedError, fill
 from peer.blobs.direct import DirectFile
-from peer.blobs.disk import BLOB_MODE, disk_errors, holds_data, reserve
+from peer.blobs.disk import BLOB_MODE, disk_errors, first_data, reserve
 from peer.blobs.plan import Layout
 from peer.core.hashing import Hasher, hash_bytes, new_blake3, new_sha256
 
@@ -69,9 +69,15 @@ class PartialFile:
     def recheck(self, stop: threading.Event) -> list[int]:
         """The pieces that are here already, hashed again."""
         buffer = memoryview(bytearray(min(BUFFER_SIZE, max(1, self._layout.size))))
+        # Where something was written next. It is asked once for each gap: in memory the system looks through all that is reserved each time.
+        written: int | None = -1
         for piece in range(self._layout.piece_count):
             start, end = self._layout.start(piece), self._layout.stop(piece)
-            if holds_data(self._descriptor, start, end) and self._is_whole(piece, start, end, buffer, stop):
+            if written is not None and written < start:
+                written = first_data(self._descriptor, start)
+            if written is None:
+                break
+            if written < end and self._is_whole(piece, start, end, buffer, stop):
                 self._held[piece] = 1
         return [piece for piece, held in enumerate(self._held) if held]
 

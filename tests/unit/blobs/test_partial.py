@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from peer.blobs import partial
 from peer.blobs.partial import PartialFile
 from peer.blobs.plan import Layout
 from peer.core.hashing import hash_bytes
@@ -85,4 +86,23 @@ def test_what_is_here_after_a_restart_is_found_out_by_its_hash(tmp_path: Path) -
     for piece in range(2, 9):
         assert take(file, piece)
     assert file.finish(GO_ON) == DIGESTS
+    file.close()
+
+
+def test_what_is_only_reserved_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system in memory goes through all of it each time it is asked: a piece at a time that took longer than the transfer."""
+    asked = []
+    ask = partial.first_data
+    monkeypatch.setattr(partial, "first_data", lambda descriptor, start: asked.append(start) or ask(descriptor, start))
+    first = opened(tmp_path / "partial")
+    assert first.recheck(GO_ON) == []
+    assert asked == [0]
+    assert take(first, 8)
+    first.close()
+    asked.clear()
+
+    file = opened(tmp_path / "partial")
+    assert file.recheck(GO_ON) == [8]
+    assert asked[0] == 0
+    assert len(asked) <= 3
     file.close()
