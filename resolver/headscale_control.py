@@ -6,9 +6,9 @@ It knows no If-Match: before a policy is written it is read again and compared, 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from peer.core.mesh_provider import Device, Policy, SiteKey
 from peer.errors import NetworkProviderError, PolicyChangedError, PolicyRefusedError
 from resolver.network_calls import OK, Answer, Asked, Calls, objects_of, refused, text_of, texts_of
-from resolver.network_provider import Device, Policy, SiteKey
 
 BASE = "/api/v1"
 REFUSALS = (400, 422, 500)

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 
+from peer.core.mesh_provider import Device, Policy, SiteKey
 from peer.errors import NetworkProviderError, PolicyChangedError, PolicyRefusedError
 from resolver.network_calls import OK, Answer, Asked, Calls, objects_of, refused, text_of, texts_of
-from resolver.network_provider import Device, Policy, SiteKey
 
 URL = "https://api.tailscale.com"
 CLIENT_PREFIX = "tskey-client-"

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from peer.core.mesh import MeshStatus
 from peer.errors import MeshAbsentError, MeshAnswerInvalidError, MeshRefusedError, MeshUnreachableError
-from resolver.tailscale_answers import MeshStatus, read_status
+from resolver.tailscale_answers import read_status
 
 if TYPE_CHECKING:
     import httpx

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from resolver.policy_text import read_policy
+from peer.core.mesh_policy import read_policy
 
 DESCRIPTION = Path(__file__).parents[2] / "shared" / "design" / "headscale_openapi.json"
 POLICY = '{\n  // Who may talk to whom.\n  "acls": [{"action": "accept", "src": ["tag:arm"], "dst": ["tag:arm:22"]},],\n}\n'

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Protocol
 
+from peer.core.mesh import Mesh, MeshNode, MeshStatus
 from peer.errors import MeshAbsentError, MeshError
 from peer.operations.json_form import Json
-from resolver.tailscale_answers import Mesh, MeshNode, MeshStatus
 
 EXPIRES_SOON = timedelta(days=7)
 """How long before its end the key of this machine is worth a word."""

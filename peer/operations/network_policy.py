@@ -9,10 +9,10 @@ from typing import NamedTuple
 from peer.core.endpoint import read_ip
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import GroupView, Replica
+from peer.core.mesh_policy import Grant, with_grants
+from peer.core.mesh_provider import Device, NetworkProvider, Policy
 from peer.errors import NetworkUnconfiguredError
 from peer.operations.json_form import Json
-from resolver.network_provider import Device, NetworkProvider, Policy
-from resolver.policy_text import Grant, with_grants
 
 KEY_EXPIRES_S = 24 * 3600
 KEY_EXPIRES_MAX_S = 90 * 24 * 3600

@@ -7,6 +7,8 @@ from peer.config import Config
 from peer.core.endpoint import read_endpoint
 from peer.core.identity import PeerId
 from peer.core.interfaces import Replica
+from peer.core.mesh import Mesh
+from peer.core.mesh_provider import NetworkProvider
 from peer.errors import MeshCredentialError, MeshError, NetworkCredentialError
 from peer.operations.network import Network, utc_now
 from peer.operations.network_policy import NetworkPolicy, Place
@@ -14,8 +16,6 @@ from peer.transport.links import PeerLinks
 from peer.wiring.credentials import Credential, read_credential
 from resolver.base import PeerResolver
 from resolver.headscale_control import HeadscaleControl
-from resolver.network_provider import NetworkProvider
-from resolver.tailscale_answers import Mesh
 from resolver.tailscale_control import TailscaleControl
 from resolver.tailscale_local import Daemon, LocalApi
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from resolver.policy_text import read_policy
+from peer.core.mesh_policy import read_policy
 from tests.end_to_end.processes import Site
 from tests.fake_control import API_KEY, POLICY, SITE_KEY, FakeTailscale
 from tests.fake_tailscaled import FakeDaemon

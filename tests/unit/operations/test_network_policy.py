@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from peer.core.identity import PeerId
+from peer.core.mesh_provider import Device
 from peer.operations.network_policy import Place, Placed, grants_for
-from resolver.network_provider import Device
 
 
 def member(number: int, *addresses: str, port: int = 7850) -> Placed:

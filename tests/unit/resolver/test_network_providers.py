@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from peer.core.mesh_provider import NetworkProvider
 from peer.errors import MeshError, NetworkProviderError, NetworkRefusedError, NetworkUnreachableError, PolicyChangedError, PolicyRefusedError
 from resolver import network_calls
 from resolver.headscale_control import HeadscaleControl
-from resolver.network_provider import NetworkProvider
 from resolver.tailscale_control import TailscaleControl
 from tests.fake_control import (
     API_KEY,

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from peer.core.mesh import Mesh
 from peer.errors import MeshAnswerInvalidError
-from resolver.tailscale_answers import PEERS_MAX, TEXT_MAX, Mesh, read_status
+from resolver.tailscale_answers import PEERS_MAX, TEXT_MAX, read_status
 from tests.fake_tailscaled import LOGGED_OUT, RUNNING, node
 
 SAMPLES = Path(__file__).parents[4] / "shared" / "design" / "tailscale_samples.json"

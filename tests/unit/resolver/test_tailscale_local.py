@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from peer.core.mesh import Mesh
 from peer.errors import MeshAbsentError, MeshAnswerInvalidError, MeshRefusedError, MeshUnreachableError
 from resolver import tailscale_local
-from resolver.tailscale_answers import Mesh
 from resolver.tailscale_local import Daemon, LocalApi
 from tests.fake_tailscaled import TOKEN, FakeDaemon
 

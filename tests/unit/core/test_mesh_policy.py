@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer.core.mesh_policy import BEGIN, END, our_grants, read_policy, with_grants
 from peer.errors import PolicyTextError
-from resolver.policy_text import BEGIN, END, our_grants, read_policy, with_grants
 
 OURS = [{"src": ["100.64.0.1"], "dst": ["100.64.0.2"], "ip": ["tcp:7850"]}, {"src": ["a"], "dst": ["b // no comment"], "ip": ["tcp:1"]}]
 WRITTEN = """// Who may talk to whom.
