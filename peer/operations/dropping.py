@@ -15,7 +15,7 @@ from peer.core.certificate import LogKind
 from peer.core.control import Role
 from peer.core.custody import Subject, Unproven
 from peer.core.dropping import ROUND_SIZE
-from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import EventStore, WantedBlob
 from peer.core.possession import Question, prove
 from peer.core.run import Draft
@@ -35,6 +35,7 @@ from peer.failpoints import failpoint
 from peer.operations.custody import Custody, CustodyParts, piece_count, read_piece
 from peer.operations.releasing import release_drafts
 from peer.operations.rules import rules_of
+from peer.operations.sharing import Sharing
 from peer.sync.blob_messages import PossessionWant
 from peer.sync.limits import PROOFS_MAX
 
@@ -87,6 +88,7 @@ class Dropping:
         self._store = store
         self._position = position
         self._around = around
+        self._sharing = Sharing(parts)
         self._held_back: set[Subject] = set()
         self._unproven: dict[tuple[Subject, PeerId], Unproven] = {}
         self._lost_until = 0.0
@@ -128,11 +130,15 @@ class Dropping:
             await self._lift(Subject(group, recording))
 
     def arrived(self, group: GroupId, recording: EventId) -> None:
-        """Bytes of it came: it is not dropped any more."""
+        """Bytes of it came. What is whole again is dropped no more; a file that was on its way when the others went stays alone."""
         if self.is_held_back(group, recording) and not self._custody.is_releasing(Subject(group, recording)):
-            lifting = asyncio.create_task(self._lift(Subject(group, recording)))
+            lifting = asyncio.create_task(self._lift_if_whole(Subject(group, recording)))
             self._lifting.add(lifting)
             lifting.add_done_callback(self._lifting.discard)
+
+    async def _lift_if_whole(self, subject: Subject) -> None:
+        if await self._sharing.is_whole(subject):
+            await self._lift(subject)
 
     async def run(self) -> None:
         """Forget whose word was worth nothing once it says something else, or is a member no more; until cancelled."""
@@ -213,17 +219,7 @@ class Dropping:
         return files, going
 
     async def _unshared(self, subject: Subject, files: Sequence[WantedBlob]) -> list[WantedBlob]:
-        found = []
-        for file in files:
-            others = [
-                other.recording
-                for group in list(self._parts.replica.groups)
-                for other in await self._parts.files.files_with(group, file.blob)
-                if Subject(group, other.recording) != subject and not self.is_held_back(group, other.recording)
-            ]
-            if not others:
-                found.append(file)
-        return found
+        return [file for file in files if not await self._sharing.others_with(subject, file.blob, self._held_back)]
 
     async def _wanted(self, subject: Subject) -> int:
         return max(1, rules_of(await self._parts.views.settings(subject.group)).copies_wanted)
@@ -299,16 +295,8 @@ class Dropping:
         for file in files:
             await self._parts.blobs.remove(file.blob)
             failpoint("drop.between_files")
-            if not await self._is_used(subject, file.pieces):
+            if not await self._sharing.is_file_elsewhere(subject, file.pieces):
                 await self._parts.blobs.remove(file.pieces)
-
-    async def _is_used(self, subject: Subject, pieces: BlobId) -> bool:
-        """Whether the file of a piece list is itself a file of another recording, however unlikely."""
-        for group in list(self._parts.replica.groups):
-            for file in await self._parts.files.files_with(group, pieces):
-                if Subject(group, file.recording) != subject and self._parts.blobs.has(file.blob):
-                    return True
-        return False
 
     async def _releases(self, group: GroupId, files: Sequence[WantedBlob]) -> list[Draft]:
         """The events that take back all that this site said of these files."""

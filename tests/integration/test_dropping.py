@@ -252,3 +252,24 @@ async def test_after_promises_were_lost_nothing_is_dropped_for_a_while(tmp_path:
                 while (answer := await drop(alpha))[0] != 200:
                     assert answer[1]["code"] in {"promises_lost", "too_few_copies"}, answer
                     await asyncio.sleep(0.1)
+
+
+async def test_a_copy_that_came_back_is_not_taken_for_one_that_was_dropped(peers: Peers, tmp_path: Path) -> None:
+    """Two recordings share a file. The first was dropped and is here again: what goes with the second must not be missing from it."""
+    alpha, *others = peers.values()
+    both = [str(tmp_path / "run_0.mcap"), str(write_mcap(tmp_path / "own.mcap", payload=b"own"))]
+    await alpha.post(RECORDINGS, {"paths": both, "name": "second"}, status=201)
+    for peer in peers.values():
+        await peer.until(f"{RECORDINGS}/second", lambda shown: shown["copies"] == 3)
+    assert (await drop(alpha))[0] == 200
+    await alpha.post(f"{RUN}/fetch")
+    await alpha.until(RUN, lambda shown: shown["state"] == "local" and shown["copies"] == 3)
+
+    dropped = await alpha.post(f"{RECORDINGS}/second/drop", {})
+
+    assert dropped["shared_bytes"] > 0
+    assert (await alpha.get(RUN))["state"] == "local"
+    assert (await drop(alpha))[0] == 200
+    assert not blobs(alpha), "the file that both had goes with the last of them"
+    for peer in others:
+        await peer.until(RUN, lambda shown: shown["copies"] == 2)
