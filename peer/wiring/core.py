@@ -74,7 +74,7 @@ async def opened_core(
         async with asyncio.TaskGroup() as tasks:
             projecting = tasks.create_task(materializer.run())
             ahead = Summarizing(Summaries(views), lambda: list(store.replica.groups), may_make=lambda: materializer.follows)
-            giving_back = tasks.create_task(_give_back(store, views))
+            giving_back = tasks.create_task(_give_back(store, materializer, views))
             summarizing = tasks.create_task(lasting(partial(ahead.run, materializer.subscribe), _full))
             try:
                 if materializer.follows:
@@ -90,11 +90,11 @@ async def opened_core(
                 giving_back.cancel()
 
 
-async def _give_back(store: SqliteEventStore, views: ViewsFiles) -> None:
-    """While there is no room for the log, let the projections take none that they do not need."""
+async def _give_back(store: SqliteEventStore, materializer: SideBySide, views: ViewsFiles) -> None:
+    """While there is no room for the log or the projections, let these take none that they do not need."""
     while True:
         await asyncio.sleep(LOOK_FOR_ROOM_S)
-        if isinstance(store.failure, DiskFullError):
+        if isinstance(store.failure, DiskFullError) or materializer.problem is not None:
             with suppress(DiskFullError):
                 await views.checkpoint()
 

@@ -203,7 +203,7 @@ async def test_a_fetch_that_meets_a_full_disk_goes_on_by_itself(small_disk: Path
     """At each of its writes: that it was asked for, the space of the file, the piece list, the name."""
     seen = Counter[str]()
     async with joined(small_disk, tmp_path, fetch="none") as pair:
-        for number, kib in enumerate(range(0, 160, 20 if not LONG else 4)):
+        for number, kib in enumerate(range(0, 160, 20 if not LONG else 8)):
             made = await pair.large.post(RECORDINGS, {"paths": [pair.bag(f"large-{number}")]}, status=201)
             by_id = f"{RECORDINGS}/{made['id']}"
             await pair.small.until(by_id, lambda found: found["finalized"])
