@@ -37,7 +37,7 @@ async def secrets_by_tier(peer: RunningPeer) -> dict[str, str]:
 async def ask(peer: RunningPeer, method: str, path: str, **headers: str) -> tuple[int, str | None]:
     """Status and error code of an answer."""
     async with aiohttp.ClientSession() as stranger, stranger.request(method, peer.url + path, headers=headers, allow_redirects=False) as answer:
-        data = await answer.read()
+        data = b"" if answer.content_type == "text/event-stream" else await answer.read()  # A stream does not end.
         return answer.status, json.loads(data).get("code") if data and answer.content_type == "application/problem+json" else None
 
 
