@@ -131,9 +131,9 @@ class Projections:
         """True if a recording of the group has a file with these bytes, or with this piece list."""
         return await self._views.read(lambda connection: any(_files_with(connection, group, blob)))
 
-    async def files_with(self, group: GroupId, blob: BlobId) -> list[WantedBlob]:
-        """The files of recordings of the group that have these bytes, or this piece list; a few of each kind where many claim to."""
-        return await self._views.read(lambda connection: list(_files_with(connection, group, blob)))
+    async def files_with(self, group: GroupId, blob: BlobId, most: int = FILES_OF_BLOB_MAX) -> list[WantedBlob]:
+        """The files of recordings of the group that have these bytes, or this piece list; `most` of each kind where more claim to."""
+        return await self._views.read(lambda connection: list(_files_with(connection, group, blob, most)))
 
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> list[WantedBlob]:
         """The files of all recordings of a group, or of some, that are not deleted: chunks and attachments, listed or not."""
@@ -338,7 +338,7 @@ def _ids(connection: Connection, group: GroupId) -> list[EventId]:
     return [EventId(row[0]) for row in projected_rows(connection, "recordings", place.group_no)] if place else []
 
 
-def _files_with(connection: Connection, group: GroupId, blob: BlobId) -> Iterator[WantedBlob]:
+def _files_with(connection: Connection, group: GroupId, blob: BlobId, most: int = FILES_OF_BLOB_MAX) -> Iterator[WantedBlob]:
     """Those of which this peer heard first come first: who claims something else of a blob has to know of it."""
     for table in ("chunks", "attachments"):
         for column in ("blob", "pieces"):
@@ -347,7 +347,7 @@ def _files_with(connection: Connection, group: GroupId, blob: BlobId) -> Iterato
                 f"FROM {table} f JOIN recordings r USING (recording_no) JOIN groups USING (group_no) "
                 f"WHERE substr(f.{column}, 1, 8) = ? AND f.{column} = ? AND f.counts AND group_id = ? ORDER BY f.rowid LIMIT ?"
             )
-            for row in connection.execute(sql, (blob[:8], blob, group, FILES_OF_BLOB_MAX)):
+            for row in connection.execute(sql, (blob[:8], blob, group, most)):
                 yield WantedBlob(group, *row)
 
 

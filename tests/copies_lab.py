@@ -180,7 +180,7 @@ class Process:
     async def wanted_blobs(self, *_: object) -> list[WantedBlob]:
         return WANTED
 
-    async def files_with(self, _: GroupId, blob: BlobId) -> list[WantedBlob]:
+    async def files_with(self, _: GroupId, blob: BlobId, _most: int = 0) -> list[WantedBlob]:
         return [file for file in WANTED if blob in {file.blob, file.pieces}]
 
     async def settings(self, _: GroupId) -> Any:

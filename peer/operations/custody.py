@@ -18,7 +18,6 @@ from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import Replica, WantedBlob
 from peer.core.possession import Question, prove
-from peer.core.relaying import GroupFiles
 from peer.core.views import Views
 from peer.errors import CopyPromisedError, NotFoundError
 from peer.sync.blob_messages import PossessionWant, RoundsEnded, RoundsWant
@@ -54,13 +53,21 @@ class MayGive(Protocol):
         ...
 
 
+class ClaimedFiles(Protocol):
+    """Which recordings have a file."""
+
+    async def files_with(self, group: GroupId, blob: BlobId, most: int = ..., /) -> Sequence[WantedBlob]:
+        """The files of recordings of a group, deleted or not, that have these bytes, or this piece list; up to `most` of each kind."""
+        ...
+
+
 class CustodyParts(NamedTuple):
     """What is asked."""
 
     me: PeerId
     replica: Replica
     views: Views
-    files: GroupFiles
+    files: ClaimedFiles
     said: Said
     blobs: ByteStore
     provenance: MayGive

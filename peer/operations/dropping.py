@@ -219,7 +219,7 @@ class Dropping:
         return files, going
 
     async def _unshared(self, subject: Subject, files: Sequence[WantedBlob]) -> list[WantedBlob]:
-        return [file for file in files if not await self._sharing.others_with(subject, file.blob, self._held_back)]
+        return [file for file in files if not await self._sharing.is_shared(subject, file.blob, self._held_back)]
 
     async def _wanted(self, subject: Subject) -> int:
         return max(1, rules_of(await self._parts.views.settings(subject.group)).copies_wanted)

@@ -6,6 +6,9 @@ from peer.core.custody import Subject
 from peer.core.identity import BlobId
 from peer.operations.custody import CustodyParts
 
+CLAIMS_MAX = 4096
+"""Recordings of a group that are looked at for one file. Where more claim to have it, one of them may be here."""
+
 
 class Sharing:
     """The recordings of all groups of this site, by their files."""
@@ -14,15 +17,17 @@ class Sharing:
         """Remembers nothing."""
         self._parts = parts
 
-    async def others_with(self, subject: Subject, blob: BlobId, held_back: Collection[Subject]) -> list[Subject]:
-        """Other recordings with this file, but for those that were dropped here and are not whole: they are no copies."""
-        found = []
+    async def is_shared(self, subject: Subject, blob: BlobId, held_back: Collection[Subject]) -> bool:
+        """Whether another recording may need this file: all do but those that were dropped here and are not whole, which are no copies."""
         for group in list(self._parts.replica.groups):
-            for file in await self._parts.files.files_with(group, blob):
-                other = Subject(group, file.recording)
-                if other != subject and not (other in held_back and not await self.is_whole(other)):
-                    found.append(other)
-        return found
+            files = await self._parts.files.files_with(group, blob, CLAIMS_MAX)
+            others = {Subject(group, file.recording) for file in files} - {subject}
+            if len(files) >= CLAIMS_MAX or others - set(held_back):
+                return True
+            for other in others:
+                if await self.is_whole(other):
+                    return True
+        return False
 
     async def is_whole(self, subject: Subject) -> bool:
         """Whether all files of a recording are here."""

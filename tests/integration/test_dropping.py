@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from materializer.queries import FILES_OF_BLOB_MAX
 from peer.api.drop_models import RecordingDropped
 from peer.core.identity import PeerId
 from peer.errors import RequestError
@@ -273,3 +274,19 @@ async def test_a_copy_that_came_back_is_not_taken_for_one_that_was_dropped(peers
     assert not blobs(alpha), "the file that both had goes with the last of them"
     for peer in others:
         await peer.until(RUN, lambda shown: shown["copies"] == 2)
+
+
+async def test_a_file_of_many_recordings_stays_with_the_last_that_was_not_dropped(peers: Peers, tmp_path: Path) -> None:
+    """As the one calibration of a week: more recordings have it than are looked at where it is only asked whether any does."""
+    alpha = peers["alpha"]
+    shared, names = tmp_path / "run_0.mcap", [f"day-{number}" for number in range(FILES_OF_BLOB_MAX + 1)]
+    for name in names:
+        own = write_mcap(tmp_path / f"{name}.mcap", payload=name.encode())
+        await alpha.post(RECORDINGS, {"paths": [str(shared), str(own)], "name": name}, status=201)
+    for name in names:
+        await alpha.until(f"{RECORDINGS}/{name}", lambda shown: shown["copies"] == 3)
+
+    for name in ("run", *names[:-1]):
+        assert (await alpha.post(f"{RECORDINGS}/{name}/drop", {}))["shared_bytes"] > 0, name
+
+    assert (await alpha.get(f"{RECORDINGS}/{names[-1]}"))["state"] == "local"
