@@ -6,6 +6,7 @@ show. What no look can show either, bits that the disk itself lost, is found by 
 was given such bytes and says so.
 """
 
+import errno
 import os
 import threading
 from collections import OrderedDict
@@ -21,6 +22,11 @@ from peer.errors import BytesDamagedError, MeshError
 
 REMEMBERED_MAX = 4096
 """Blobs whose note is kept in memory."""
+
+LOST = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
+"""What a disk says of bytes that it cannot give back any more."""
+
+NOT_TO_BE_READ = (errno.ENOENT, *LOST)
 
 
 class Ledger(Protocol):
@@ -168,14 +174,22 @@ class Soundness:
 
 
 def hash_file(path: Path, stop: threading.Event) -> tuple[bytes, os.stat_result | None]:
-    """BLAKE3 of a file, and how it was meanwhile; None if it was changed while it was read. Raises `OSError` or `StoppedError`."""
+    """BLAKE3 of a file, and how it was meanwhile; None if it was changed while it was read. Raises `OSError` or `StoppedError`.
+
+    An empty hash where the disk has lost some of it.
+    """
     hasher, buffer = new_blake3(), memoryview(bytearray(BUFFER_SIZE))
     with path.open("rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        while filled := fill(lambda view: file.readinto(view) or 0, buffer):
-            if stop.is_set():
-                raise StoppedError
-            hasher.update(buffer[:filled])
+        try:
+            while filled := fill(lambda view: file.readinto(view) or 0, buffer):
+                if stop.is_set():
+                    raise StoppedError
+                hasher.update(buffer[:filled])
+        except OSError as error:
+            if error.errno not in LOST:
+                raise
+            return b"", before
         after = os.fstat(file.fileno())
     return hasher.digest(), after if _seen(before, is_sound=True) == _seen(after, is_sound=True) else None
 

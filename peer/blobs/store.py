@@ -19,7 +19,7 @@ from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
 from peer.blobs.files import blob_of, copy_if_new, files_below, keep_aside, usage_of, write_file
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
 from peer.blobs.pins import Pins
-from peer.blobs.soundness import Ledger, NoLedger, Soundness, hash_file
+from peer.blobs.soundness import NOT_TO_BE_READ, Ledger, NoLedger, Soundness, hash_file
 from peer.blobs.space import Space
 from peer.blobs.streaming import StreamTaker
 from peer.blobs.threads import in_thread
@@ -346,7 +346,9 @@ class FileBlobStore:
                     return b""  # Others choose the number: it may be one that no file can be as long as.
                 file.seek(start)
                 return file.read(size)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in NOT_TO_BE_READ:
+                raise
             return None
 
     async def _check_within(self, blob: BlobId, wait_s: float | None = CHECK_WAIT_S) -> bool:
@@ -384,15 +386,13 @@ class FileBlobStore:
         was_damaged = self.is_damaged(blob)
         try:
             found, state = hash_file(path, stop)
-        except FileNotFoundError:
-            return BlobCheck(blob, path, "blob_missing")
-        except OSError:
-            return BlobCheck(blob, path, "blob_unreadable")
+        except OSError as error:
+            return BlobCheck(blob, path, "blob_missing" if isinstance(error, FileNotFoundError) else "blob_unreadable")
         if state is not None:
             self.soundness.note(blob, state, is_sound=found == blob)
         if was_damaged != self.is_damaged(blob):
             self.removed += 1  # What is remembered of it holds no more.
-        return BlobCheck(blob, path, "" if found == blob else "blob_corrupt")
+        return BlobCheck(blob, path, "" if found == blob else "blob_corrupt" if found else "blob_unreadable")
 
 
 async def _in_one_part(data: bytes) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ group, 404 for all that is not to be had in it. Whether there is such a group, o
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import time
@@ -183,6 +184,11 @@ class BlobRoutes:
                     await _send_file((request, response), file, start, stop - start, let)
                 except TimeoutError:
                     _cut_off(request)  # It does not read: it would not read an ending either.
+                except OSError as error:
+                    if error.errno != errno.EIO:
+                        raise
+                    _cut_off(request)
+                    await self._blobs.check(blob)  # The disk has lost some of it.
         return response
 
     async def _pass_on(self, request: web.Request, what: tuple[GroupId, BlobId], fresh: dict[str, str], let: Let) -> web.StreamResponse:
@@ -290,7 +296,7 @@ def _open(path: Path) -> tuple[BinaryIO, int] | None:
         file = path.open("rb", buffering=0)
     except FileNotFoundError:
         return None
-    return file, path.stat().st_size
+    return file, os.fstat(file.fileno()).st_size
 
 
 def _signed(request: web.Request) -> Request:

@@ -143,6 +143,41 @@ async def test_bits_that_the_disk_lost_are_found_by_who_doubts_them(tmp_path: Pa
     assert await store.read(facts.blob, 0, 10) is None
 
 
+async def test_a_file_that_the_disk_cannot_read_is_damaged(tmp_path: Path, store: FileBlobStore) -> None:
+    """Memory at the address 0 is an input/output error, like a sector that is gone."""
+    facts = await store.ingest(write_file(tmp_path / "source", 1000), take="copy")
+    found: list[BlobId] = []
+    store.found_damaged = found.append
+    store.path(facts.blob).unlink()
+    store.path(facts.blob).symlink_to("/proc/self/mem")
+
+    assert not await store.check(facts.blob)
+
+    assert found == [facts.blob]
+    assert store.is_damaged(facts.blob)
+    assert not store.has(facts.blob), "it would never be fetched again"
+    assert [(each.blob, each.code) async for each in store.verify() if each.code] == [(facts.blob, "blob_unreadable")]
+
+
+async def test_who_reads_what_the_disk_has_lost_finds_it(tmp_path: Path, store: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_file(tmp_path / "source", 1000)
+    facts = await store.ingest(source, take="copy")
+    lost = store.path(facts.blob)
+    real = Path.open
+
+    def opened_lost(path: Path, *args: object, **kwargs: object) -> object:
+        return real(Path("/proc/self/mem") if path == lost else path, *args, **kwargs)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", opened_lost)
+        patch.setattr(os, "fstat", lambda _: lost.stat())
+        assert await store.read(facts.blob, 0, 10) is None
+        assert store.is_damaged(facts.blob)
+
+    await store.ingest(source, take="copy")
+    assert await store.read(facts.blob, 0, 1000) == source.read_bytes()
+
+
 async def test_the_right_bytes_take_the_place_of_damaged_ones_which_are_kept(tmp_path: Path, store: FileBlobStore) -> None:
     source = write_file(tmp_path / "source", 1000)
     facts = await store.ingest(source, take="copy")
