@@ -36,11 +36,16 @@ def make_folders(folder: Path, root: Path) -> None:
     sync_folder(folder.parent)
 
 
-def reserve(descriptor: int, folder: Path, size: int, floor: int) -> None:
-    """Reserve `size` bytes for an open file, leaving `floor` bytes free on the disk. Raises `OSError` if there is no room."""
+def check_room(folder: Path, size: int, floor: int) -> None:
+    """Raise `OSError` if `size` bytes would leave less than `floor` bytes free on the disk."""
     state = os.statvfs(folder)
     if size + floor > state.f_bavail * state.f_frsize:
         raise OSError(errno.ENOSPC, f"{size} bytes do not fit: the free-space floor, or the quota of this site, is reached")
+
+
+def reserve(descriptor: int, folder: Path, size: int, floor: int) -> None:
+    """Reserve `size` bytes for an open file, leaving `floor` bytes free on the disk. Raises `OSError` if there is no room."""
+    check_room(folder, size, floor)
     if size:
         os.posix_fallocate(descriptor, 0, size)
 

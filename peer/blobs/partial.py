@@ -14,7 +14,7 @@ from pathlib import Path
 
 from peer.blobs.digest import BUFFER_SIZE, StoppedError, fill
 from peer.blobs.direct import DirectFile
-from peer.blobs.disk import BLOB_MODE, disk_errors, first_data, reserve
+from peer.blobs.disk import BLOB_MODE, check_room, disk_errors, first_data, reserve
 from peer.blobs.plan import Layout
 from peer.core.hashing import Hasher, hash_bytes, new_blake3, new_sha256
 
@@ -170,6 +170,13 @@ class PartialFile:
             for hasher in hashers:
                 hasher.update(buffer[:filled])
             position += filled
+
+
+def check_partial_room(path: Path, size: int, floor: int) -> None:
+    """Raise `DiskFullError` if what is not reserved yet of a partial file of `size` bytes does not fit."""
+    with disk_errors(path.name):
+        if not path.exists() or path.stat().st_blocks * _BLOCK_SIZE < size:
+            check_room(path.parent, size, floor)
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from peer.blobs.buffers import IncomingPieces, PieceBuffers
 from peer.blobs.kept import KeptPieces, take_kept
-from peer.blobs.partial import PartialFile
+from peer.blobs.partial import PartialFile, check_partial_room
 from peer.blobs.piece_list import PieceListAsking, nobody_has
 from peer.blobs.plan import FetchPlan, Layout, PieceRequest, Way, check_layout, split_piece_list
 from peer.blobs.store import FileBlobStore
@@ -207,19 +207,20 @@ class _Fetch:
         hashes = await self._piece_list()
         self._transfer.state = "checking"
         path = await self._thread(lambda _: self._store.begin(self._wanted.blob))
+        opened: list[PartialFile] = []  # To be closed also where the thread that opens it is not waited for any more.
         try:
-            file = await self._thread(lambda _: PartialFile(path, self._layout, hashes, self._store.free_floor))
             try:
-                await self._fill(file, hashes)
-                await self._finish(file)
+                await self._thread(lambda _: opened.append(PartialFile(path, self._layout, hashes, self._store.free_floor)))
+                await self._fill(opened[0], hashes)
+                await self._finish(opened[0])
             finally:
-                await self._thread(lambda _: file.close())
+                await self._thread(lambda _: _close(opened))
         except DiskFullError:
             await self._thread(lambda _: self._store.discard(self._wanted.blob))
             raise
 
     async def _piece_list(self) -> list[bytes]:
-        """The hashes of all pieces, from the store or else from the first source that has the right ones."""
+        """The hashes of all pieces, from the store or else from the first source that has the right ones. Nobody is asked if there is no room."""
         pieces = self._wanted.pieces
         data = await self._store.read(pieces, 0, self._layout.list_size + 1)
         if data is not None:
@@ -232,6 +233,7 @@ class _Fetch:
                 await self._thread(lambda _: self._store.put(data))
                 return split_piece_list(data)
             raise BlobImpossibleError(f"the piece list of blob {self._wanted.blob.hex()} is not that of its only piece")
+        await self._thread(lambda _: check_partial_room(self._store.partial(self._wanted.blob), self._layout.size, self._store.free_floor))
         return await self._ask_piece_list()
 
     async def _ask_piece_list(self) -> list[bytes]:
@@ -356,11 +358,17 @@ class _Fetch:
         if await self._thread(file.finish) != (wanted.blob, wanted.sha256):
             await self._thread(lambda _: self._store.discard(wanted.blob))
             raise BlobImpossibleError(f"the pieces of blob {wanted.blob.hex()} are right and the whole is not: its event contradicts itself")
-        await self._thread(lambda _: self._store.adopt(wanted.blob, file.path, "fetch"))
+        # First who gave it: what has its name already does not come once more.
         await self._thread(lambda _: self._store.note_came(wanted.group, wanted.blob, wanted.pieces))
+        await self._thread(lambda _: self._store.adopt(wanted.blob, file.path, "fetch"))
 
     async def _thread(self, work: Callable[[threading.Event], T]) -> T:
         return await in_thread(self._means.threads, work)
+
+
+def _close(files: Sequence[PartialFile]) -> None:
+    for file in files:
+        file.close()
 
 
 def _now_ms() -> int:
