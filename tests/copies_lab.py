@@ -50,6 +50,10 @@ class Lab:
         self.chance = random.Random(seed)
         self.min_copies = min_copies
         self.faulty = faulty
+        self.crash_in = 0
+        """The process dies that is the one to remember so many more things."""
+        self.says_late = False
+        """Whether nobody says again what it holds, for now."""
         self.faults: Counter[str] = Counter()
         self.wrong: list[str] = []
         """What must never be: tasks that find it have nobody to tell."""
@@ -143,9 +147,16 @@ class Process:
         self.custody = Custody(parts, await self.memory.all())
         self.dropping = Dropping(parts, self.custody, self, lambda: 0, Around(_nothing_stops, lambda _, peer: peer.hex()[:4]))  # type: ignore[arg-type]
         await self.dropping.load(promises_lost=False)
+        self.dropping.ended = lambda *_: self.say()
         await self.dropping.resume()
+        self.say()
         self.is_up = True
         self.spawn(self.custody.run)
+
+    def say(self) -> None:
+        """What `Receipting` does, some seconds later."""
+        if not self.lab.says_late and not self.is_dead and self.site.is_whole and not self.lab.standing(self.me):
+            self.lab.receipt(self.me)
 
     def spawn(self, work: Callable[[], Awaitable[object]]) -> None:
         task = asyncio.get_running_loop().create_task(self._until_crash(work))
@@ -309,6 +320,10 @@ class Memory:
         if self._site.lab.happens("crash before something is remembered", 0.02):
             raise CrashError
         change()
+        self._site.lab.crash_in -= 1
+        if self._site.lab.crash_in == 0:
+            self._process.is_dead = True
+            raise CrashError
         if self._site.lab.happens("crash after something is remembered", 0.02):
             raise CrashError
 

@@ -96,6 +96,8 @@ class Dropping:
         self._lifting: set[asyncio.Task[None]] = set()
         self.dropped: Callable[[GroupId, EventId], Awaitable[None]] = _nobody
         """Is told of each recording whose bytes went, or were to stay after all."""
+        self.ended: Callable[[GroupId, EventId], None] = lambda _group, _recording: None
+        """Hears of each round that is over, however it went: meanwhile nothing was said of what is here."""
         self.writing = asyncio.Lock()
         """Held while something is read of own receipts and written about them."""
 
@@ -243,15 +245,16 @@ class Dropping:
         members, needed, round_id = self._members(subject.group), await self._wanted(subject), secrets.token_bytes(ROUND_SIZE)
         await self._begin(subject, round_id, needed)
         try:
+            if subject in self._held_back:  # By an earlier release, which says nothing about this round after a crash.
+                await self._parts.memory.lift(subject)
             reasons = await self._ask_all(subject, round_id, members, files)
             failpoint("drop.after_proofs")
-            await self._parts.memory.hold_back(subject, time.time_ns() // 1_000_000)
-            self._held_back.add(subject)
             async with self.writing:
                 drafts = await self._releases(subject.group, going)
                 await self._check_kept(subject)
                 self._release(subject, needed, reasons)
                 await self._store.write(subject.group, LogKind.DATA, drafts)
+            await self._hold_back(subject)
         except BaseException:
             await self._gave_up(subject, members)
             raise
@@ -259,6 +262,7 @@ class Dropping:
         await self._remove(subject, going)
         failpoint("drop.before_end")
         await self._custody.end(subject, members)
+        self.ended(*subject)
         await self.dropped(*subject)
         return [peer for peer in members if peer not in reasons]
 
@@ -283,8 +287,15 @@ class Dropping:
 
     async def _gave_up(self, subject: Subject, members: Iterable[PeerId]) -> None:
         with suppress(MeshError):  # What went wrong first is told; the memory is looked at again at the next start.
-            await self._lift(subject)
-        await self._custody.end(subject, members)
+            await self._custody.end(subject, members)
+            if subject in self._held_back:
+                await self._hold_back(subject)
+        self.ended(*subject)
+
+    async def _hold_back(self, subject: Subject) -> None:
+        """It is not to come back by itself. While a round is remembered this says after a crash that its release is in the log."""
+        await self._parts.memory.hold_back(subject, time.time_ns() // 1_000_000)
+        self._held_back.add(subject)
 
     async def _lift(self, subject: Subject) -> None:
         self._held_back.discard(subject)

@@ -84,5 +84,6 @@ async def make_copies(
         lambda event, fields: _log.warning(event, **fields),
     )
     receipting = Receipting(receipts, config.receipt_delay)
+    dropping.ended = lambda group, recording: receipting.touched({(group, recording)})
     stack.callback(core.materializer.subscribe(receipting.touched))
     return local, CopyKeeping(custody, dropping, receipting, make_room(core, dropping), make_collecting(core, retention))
