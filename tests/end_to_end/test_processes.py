@@ -174,7 +174,7 @@ def test_verify_without_a_peer_changes_nothing(copied: Path) -> None:
 
     after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in copied.rglob("*") if path.is_file()}
     changed = {path.name for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    assert changed <= {"lock", "log.db-shm", "log.db-wal", "views.db-shm", "views.db-wal"}
+    assert changed <= {"lock", *(f"{name}.db-{part}" for name in ("log", "views", "ledger") for part in ("shm", "wal"))}
 
 
 def test_verify_tells_what_is_wrong_and_where(copied: Path) -> None:
