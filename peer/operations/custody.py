@@ -86,7 +86,9 @@ class Custody:
             self._set(subject, dropping.promise(self.of(subject), peer, round_id))
         for subject in remembered.releases:
             self._set(subject, dropping.resumed(self.of(subject)))
-        self._looked_up: OrderedDict[tuple[PeerId, bytes], Mapping[BlobId, WantedBlob]] = OrderedDict()
+        self._looked_up: OrderedDict[tuple[PeerId, bytes, Subject], Mapping[BlobId, WantedBlob]] = OrderedDict()
+        self._unwritten: dict[tuple[Subject, PeerId], bytes] = {}
+        """Promises, by their rounds, that bind already and may not outlast a restart yet: nothing is proven by them."""
         self._heard: list[tuple[PeerId, GroupId, tuple[bytes, ...]]] = []
         self._wake = asyncio.Event()
 
@@ -214,18 +216,23 @@ class Custody:
         keeping = dropping.promise(before, peer, round_id)
         if keeping != before:
             self._set(subject, keeping)
+            self._unwritten[subject, peer] = round_id
+        if self._unwritten.get((subject, peer)) == round_id:  # Perhaps from an earlier question, whose promise could not be written.
             await self._parts.memory.promise(subject, peer, round_id)
+            if self._unwritten.get((subject, peer)) == round_id:
+                del self._unwritten[subject, peer]
 
     async def _forget(self, promises: Iterable[tuple[Subject, Promise]]) -> None:
         over = list(promises)
         for subject, each in over:
+            self._unwritten.pop((subject, each.peer), None)
             self._set(subject, dropping.ended(self.of(subject), each.peer, each.round_id))
         if over:
             await self._parts.memory.forget_promises({(subject, each.peer) for subject, each in over})
 
     async def _files(self, peer: PeerId, want: PossessionWant) -> Mapping[BlobId, WantedBlob]:
         """The files of a recording. Raises `NotFoundError` unless all of them are here, and may be spoken of in the group."""
-        key = (peer, want.round_id)
+        key = (peer, want.round_id, Subject(want.group, want.recording))
         if key not in self._looked_up:
             files = {file.blob: file for file in await self._parts.views.wanted_blobs(want.group, [want.recording])}
             for blob in files:
