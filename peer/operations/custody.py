@@ -223,7 +223,7 @@ class Custody:
                 del self._unwritten[subject, peer]
 
     async def _forget(self, promises: Iterable[tuple[Subject, Promise]]) -> None:
-        over = list(promises)
+        over = [(subject, each) for subject, each in promises if each in self.of(subject).promises]
         for subject, each in over:
             self._unwritten.pop((subject, each.peer), None)
             self._set(subject, dropping.ended(self.of(subject), each.peer, each.round_id))

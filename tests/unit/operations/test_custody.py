@@ -62,3 +62,19 @@ async def test_a_round_for_one_recording_brings_no_promise_for_others(monkeypatc
 
     assert [subject for subject, _ in process.custody.promises] == [Subject(GROUP, RECORDING)]
     process.crash()
+
+
+async def test_the_end_of_an_older_round_forgets_no_newer_promise_that_was_given_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, newer = await prover(), b"n" * 32
+    await process.custody.prove(ASKER, question())
+
+    async def released(_: object, blobs: set[Any]) -> dict[Any, set[PeerId]]:
+        await process.custody.prove(ASKER, question()._replace(round_id=newer))
+        return {blob: {ASKER} for blob in blobs}
+
+    monkeypatch.setattr(process, "released", released)
+    await process.custody.settle([SUBJECT])
+
+    assert [each.round_id for _, each in process.custody.promises] == [newer]
+    assert process.site.promises == {(SUBJECT, ASKER): newer}
+    process.crash()
