@@ -43,8 +43,27 @@ class Wishing(Protocol):
         ...
 
 
-def strongest(wishes: Iterable[Wish], is_here: Callable[[BlobId], bool]) -> dict[BlobId, Wish]:
-    """The most urgent wish for each blob that is not here; of equal ones the first."""
+class Claim(NamedTuple):
+    """What an event says of a blob. Another one may say something else, and only one of them is right."""
+
+    blob: BlobId
+    size: int
+    piece_size: int
+    pieces: BlobId
+    sha256: bytes
+
+
+def claim_of(file: WantedBlob) -> Claim:
+    """What is said of a file's bytes."""
+    return Claim(file.blob, file.size, file.piece_size, file.pieces, file.sha256)
+
+
+Failures = Mapping[Claim, int]
+"""How often it led to nothing to believe something. What is not there never did."""
+
+
+def strongest(wishes: Iterable[Wish], is_here: Callable[[BlobId], bool], failures: Failures | None = None) -> dict[BlobId, Wish]:
+    """The wish for each blob that is not here: of those that believe what failed least the most urgent one; of equal ones the first."""
     found: dict[BlobId, Wish] = {}
     for wish in wishes:
         blob = wish.file.blob
@@ -52,6 +71,23 @@ def strongest(wishes: Iterable[Wish], is_here: Callable[[BlobId], bool]) -> dict
         if standing is None:
             if not is_here(blob):
                 found[blob] = wish
-        elif wish.priority > standing.priority:
+        elif is_stronger(wish, standing, failures or {}):
             found[blob] = wish
+    return found
+
+
+def is_stronger(wish: Wish, other: Wish, failures: Failures) -> bool:
+    """Whether a wish for the same blob takes the place of the other one."""
+    failed, of_other = failures.get(claim_of(wish.file), 0) if failures else 0, failures.get(claim_of(other.file), 0) if failures else 0
+    return (-failed, wish.priority) > (-of_other, other.priority)
+
+
+def rivals(wishes: Iterable[Wish]) -> dict[BlobId, set[Wish]]:
+    """All wishes for blobs of which different things are said."""
+    first: dict[BlobId, Wish] = {}
+    found: dict[BlobId, set[Wish]] = {}
+    for wish in wishes:
+        before = first.setdefault(wish.file.blob, wish)
+        if before is not wish and claim_of(before.file) != claim_of(wish.file):
+            found.setdefault(wish.file.blob, {before}).add(wish)
     return found

@@ -15,9 +15,9 @@ from typing import NamedTuple, Protocol
 from peer.core.counts import Count
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, Replica, WantedBlob
-from peer.core.transfer_queue import TransferQueue, fault_of
+from peer.core.transfer_queue import Fault, TransferQueue, fault_of
 from peer.core.transfers import Held, Hold
-from peer.core.wishes import Why, Wish, Wishing, strongest
+from peer.core.wishes import Claim, Why, Wish, Wishing, claim_of, is_stronger, rivals, strongest
 from peer.errors import BlobMismatchError, DiskFullError, MeshError, StoreError
 
 LOOK_BATCH = 256
@@ -25,6 +25,9 @@ LOOK_BATCH = 256
 
 RUNNING_MAX = 4
 """Blobs that arrive at once."""
+
+REFUTED = 1_000_000
+"""As good as so many failures: what is said of a blob cannot be true."""
 
 PAUSED_SETTING = "paused"
 Touched = AbstractSet[tuple[GroupId, EventId]]
@@ -97,6 +100,10 @@ class Fetching:
         self._is_link_new = False
         self._tasks: dict[BlobId, asyncio.Task[None]] = {}
         self._ended_how: Counter[str] = Counter()
+        self._rivals: dict[BlobId, set[Wish]] = {}
+        """Wishes for blobs of which different things are said: who lies about a blob keeps nobody from it."""
+        self._failures: Counter[Claim] = Counter()
+        """Of what is said of those."""
 
     async def load(self) -> None:
         """Take up what people decided before."""
@@ -160,6 +167,8 @@ class Fetching:
         for blob in found:
             self.held.pop(blob, None)
             self.queue.release(blob)
+            for each in self._rivals.get(blob, ()):
+                self._failures.pop(claim_of(each.file), None)
         self._open_all()
 
     # What is going on
@@ -191,7 +200,7 @@ class Fetching:
                 await self._until_woken()
                 if self._is_link_new:
                     self._is_link_new = False
-                    await self._try_wrong_ones_again()
+                    await self._release_if_room([blob for blob, held in self.held.items() if held.code == BlobMismatchError.code])
                 await self._look()
                 step = self.queue.step(_now_ms(), lambda group, site: bool(self._around.sources(group, site, 0)))
                 for blob in step.stop:
@@ -213,18 +222,25 @@ class Fetching:
         if alarm is not None:
             alarm.cancel()
 
-    async def _try_wrong_ones_again(self) -> None:
+    async def _release_if_room(self, blobs: Collection[BlobId]) -> None:
         try:
-            await self.release([blob for blob, held in self.held.items() if held.code == BlobMismatchError.code])
+            if blobs:
+                await self.release(blobs)
         except DiskFullError as error:
-            self.problem = error  # With the next link, then.
+            self.problem = error  # Another time, then.
 
     async def _look(self) -> None:
+        await self._look_at_what_changed()
+        await self._reconsider()
+
+    async def _look_at_what_changed(self) -> None:
         look_at, look_at_all = self._look_at, self._look_at_all
         self._look_at, self._look_at_all = set(), False
         if look_at_all:
             wishes = [wish for group in list(self._replica.groups) for wish in await self._ask(group, None)]
-            self.queue.want_only(strongest(wishes, self._blobs.has).values())
+            self._rivals = rivals(wishes)
+            self._failures = Counter({claim: count for claim, count in self._failures.items() if claim.blob in self._rivals})
+            self.queue.want_only(strongest(wishes, self._blobs.has, self._failures).values())
             return
         by_group: defaultdict[GroupId, list[EventId]] = defaultdict(list)
         for group, recording in look_at:
@@ -238,11 +254,24 @@ class Fetching:
         wished = {wish.file.blob for wish in wishes}
         if any(self.queue.blobs_of(recording) - wished for recording in recordings):
             self.touched(frozenset())  # Something is wanted no more, or for another recording: what is missing is found anew.
-        for blob, wish in strongest(wishes, self._blobs.has).items():
+        standing_ones = [self.queue.wanted[blob] for blob in wished if blob in self.queue.wanted]
+        for blob, found in rivals([*standing_ones, *wishes]).items():
+            self._rivals.setdefault(blob, set()).update(found)
+        for blob, wish in strongest(wishes, self._blobs.has, self._failures).items():
             standing = self.queue.wanted.get(blob)
-            if standing is None or standing.file.recording == wish.file.recording or wish.priority > standing.priority:
+            if standing is None or self._is_for_the_same(wish, standing) or is_stronger(wish, standing, self._failures):
                 self.queue.want(wish)
             self.queue.hint(blob)
+
+    def _is_for_the_same(self, wish: Wish, standing: Wish) -> bool:
+        """Whether a wish only says anew what another one said of a file, or says something that did not fail more often."""
+        is_same = standing.file.recording == wish.file.recording
+        return is_same and self._failures[claim_of(wish.file)] <= self._failures[claim_of(standing.file)]
+
+    async def _reconsider(self) -> None:
+        """Do not give up blobs of which something else is said than what was given up."""
+        given_up = [blob for blob in self._rivals if blob in self.held and self.held[blob].hold is Hold.GIVEN_UP and blob in self.queue.wanted]
+        await self._release_if_room([blob for blob in given_up if self._failures[claim_of(self.queue.wanted[blob].file)] < REFUTED])
 
     async def _ask(self, group: GroupId, recordings: Collection[EventId] | None) -> list[Wish]:
         return [wish for wishing in self._wishings for wish in await wishing.wishes(group, recordings)]
@@ -273,11 +302,20 @@ class Fetching:
                     self._around.discard(blob)
         self._wake.set()
 
+    def _fault(self, wish: Wish, error: MeshError) -> Fault:
+        """What an error means. Where something else is said of the blob, too, that is believed next, and nothing is given up before."""
+        fault, found = fault_of(error), self._rivals.get(wish.file.blob)
+        if not found or fault is Fault.PAUSE_ALL:
+            return fault
+        self._failures[claim_of(wish.file)] += REFUTED if fault is Fault.TERMINAL else 1
+        self.touched({(each.file.group, each.file.recording) for each in found} if fault is not Fault.TERMINAL else frozenset())
+        return fault if all(self._failures[claim_of(each.file)] >= REFUTED for each in found) else Fault.RETRY
+
     async def _failed(self, wish: Wish, error: MeshError) -> None:
         blob = wish.file.blob
         fields = {"blob": blob.hex(), "code": error.code, "error": error.text}
         self.problem = error if isinstance(error, DiskFullError) else self.problem
-        if not self.queue.failed(blob, fault_of(error), _now_ms()):
+        if not self.queue.failed(blob, self._fault(wish, error), _now_ms()):
             self._ended_how["failed"] += 1
             self._around.report("a blob did not arrive", fields)
             return

@@ -38,6 +38,7 @@ class Bytes:
 
     here: set[BlobId] = field(default_factory=set)
     errors: dict[BlobId, MeshError] = field(default_factory=dict)
+    """By blob, or by piece list."""
     held_up: set[BlobId] = field(default_factory=set)
     tries: Counter[BlobId] = field(default_factory=Counter)
     running: set[BlobId] = field(default_factory=set)
@@ -56,8 +57,9 @@ class Bytes:
                 await self.changed.wait()
         finally:
             self.running.remove(wanted.blob)
-        if wanted.blob in self.errors:
-            raise self.errors[wanted.blob]
+        for wrong in (wanted.blob, wanted.pieces):
+            if wrong in self.errors:
+                raise self.errors[wrong]
         self.here.add(wanted.blob)
 
     def let(self, *wishes: Wish) -> None:
@@ -152,6 +154,36 @@ async def test_what_is_given_up_is_told_kept_on_disk_and_tried_again_when_somebo
         await until(lambda: bad.file.blob in scene.bytes.here)
     async with scene.running() as fetching:
         assert not fetching.held
+
+
+@pytest.mark.parametrize("error", [BlobImpossibleError("never"), BlobMismatchError("wrong"), TransportError("nobody")])
+@pytest.mark.parametrize("lie_comes", ["first", "last", "alone, before"])
+async def test_who_lies_about_a_blob_keeps_nobody_from_it(scene: Scene, error: MeshError, lie_comes: str) -> None:
+    """Another recording says of the same blob that it has another list of pieces, which leads to nothing."""
+    honest = wish(1, recording=7)
+    lie = honest._replace(file=honest.file._replace(recording=EventId(b"l" * 32), pieces=BlobId(b"l" * 32)))
+    scene.bytes.errors[lie.file.pieces] = error
+    scene.wishes.all = [honest, lie] if lie_comes == "last" else [lie, honest] if lie_comes == "first" else [lie]
+    async with scene.running() as fetching:
+        if lie_comes == "alone, before":
+            await until(lambda: scene.bytes.tries[lie.file.blob])
+            scene.wishes.all = [lie, honest]
+            fetching.touched({(GROUP, honest.file.recording)})
+
+        await until(lambda: scene.bytes.here)
+
+        assert not fetching.held
+
+
+async def test_where_all_lie_about_a_blob_it_is_given_up(scene: Scene) -> None:
+    one = wish(1, recording=7)
+    other = one._replace(file=one.file._replace(recording=EventId(b"l" * 32), pieces=BlobId(b"l" * 32)))
+    scene.wishes.all = [one, other]
+    scene.bytes.errors[one.file.blob] = BlobImpossibleError("never")
+    async with scene.running() as fetching:
+        await until(lambda: fetching.held)
+
+        assert scene.bytes.tries[one.file.blob] == 2
 
 
 async def test_who_asks_for_a_recording_has_it_tried_whatever_became_of_it(scene: Scene) -> None:
