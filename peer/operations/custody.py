@@ -5,7 +5,7 @@ What binds is decided by `core.dropping`; here it is remembered, durably before 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -15,11 +15,11 @@ from peer.core.control import Role
 from peer.core.custody import CustodyMemory, Remembered, Said, Subject
 from peer.core.dropping import NOTHING, Keeping, Promise
 from peer.core.hashing import HASH_SIZE, hash_bytes
-from peer.core.identity import BlobId, GroupId, PeerId
+from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import Replica, WantedBlob
 from peer.core.possession import Question, prove
 from peer.core.views import Views
-from peer.errors import CopyPromisedError, NotFoundError
+from peer.errors import CopyPromisedError, MeshError, NotFoundError
 from peer.sync.blob_messages import PossessionWant, RoundsEnded, RoundsWant
 from peer.sync.limits import ROUNDS_MAX
 
@@ -27,6 +27,9 @@ ASK_AFTER_S = 15.0
 """How often it is asked whether rounds go on for which something was promised."""
 LOOKED_UP_MAX = 8
 """Rounds of others whose recordings are remembered, to answer many questions about one with one look."""
+
+
+MayDrop = Callable[[GroupId, EventId], Awaitable[MeshError | None]]
 
 
 class Asking(Protocol):
@@ -51,6 +54,15 @@ class MayGive(Protocol):
     async def may_give(self, group: GroupId, blob: BlobId) -> bool:
         """Whether they came here in it."""
         ...
+
+
+class Around(NamedTuple):
+    """Who else has to do with it."""
+
+    may_drop: MayDrop
+    """Why nothing of a recording may go, None if nothing stops it."""
+    name_of: Callable[[GroupId, PeerId], str]
+    """What a peer is called in a group."""
 
 
 class ClaimedFiles(Protocol):

@@ -22,17 +22,19 @@ from peer.core.run import Draft
 from peer.errors import (
     BytesDamagedError,
     CopyPromisedError,
+    DiskFullError,
     LimitExceededError,
     MeshError,
     NoChangeError,
     NotFoundError,
     PromisesLostError,
     RequestError,
+    StoreError,
     TooFewCopiesError,
     TransportError,
 )
 from peer.failpoints import failpoint
-from peer.operations.custody import Custody, CustodyParts, piece_count, read_piece
+from peer.operations.custody import Around, Custody, CustodyParts, piece_count, read_piece
 from peer.operations.releasing import release_drafts
 from peer.operations.rules import rules_of
 from peer.operations.sharing import Sharing
@@ -54,8 +56,6 @@ REVIEW_S = 30.0
 SHOWN_MAX = 5
 SHORT_DIGITS = 12
 
-MayDrop = Callable[[GroupId, EventId], Awaitable[MeshError | None]]
-
 
 class Outcome(NamedTuple):
     """What became of one recording."""
@@ -67,15 +67,6 @@ class Outcome(NamedTuple):
     proven: Sequence[PeerId] = ()
     """Who proved to hold it, or of whom it is said where it was only tried."""
     error: MeshError | None = None
-
-
-class Around(NamedTuple):
-    """Who else has to do with it."""
-
-    may_drop: MayDrop
-    """Why nothing of a recording may go, None if nothing stops it."""
-    name_of: Callable[[GroupId, PeerId], str]
-    """What a peer is called in a group."""
 
 
 class Dropping:
@@ -91,6 +82,8 @@ class Dropping:
         self._sharing = Sharing(parts)
         self._held_back: set[Subject] = set()
         self._unproven: dict[tuple[Subject, PeerId], Unproven] = {}
+        self._unfinished: dict[Subject, tuple[Sequence[WantedBlob], Sequence[PeerId]]] = {}
+        """Released, and the disk did not let go of all of it yet."""
         self._lost_until = 0.0
         self._running: set[asyncio.Task[Outcome]] = set()
         self._lifting: set[asyncio.Task[None]] = set()
@@ -115,12 +108,11 @@ class Dropping:
             files = await self._parts.views.wanted_blobs(*_one(subject))
             going = await self._unshared(subject, files)
             released = await self._parts.views.released(subject.group, {file.blob for file in going})
-            if self.is_held_back(*subject) and going and all(self._parts.me in released.get(file.blob, ()) for file in going):
-                await self._remove(subject, going)
-            else:
+            if not (self.is_held_back(*subject) and going and all(self._parts.me in released.get(file.blob, ()) for file in going)):
                 await self._lift(subject)
-            await self._custody.end(subject)
-            await self.dropped(*subject)
+                going = []
+            with suppress(DiskFullError):  # A full disk keeps nobody from starting: it is tried again.
+                await self._finish(subject, going, [])
 
     def is_held_back(self, group: GroupId, recording: EventId) -> bool:
         """True if it was dropped here and is not to come back before somebody asks."""
@@ -143,9 +135,12 @@ class Dropping:
             await self._lift(subject)
 
     async def run(self) -> None:
-        """Forget whose word was worth nothing once it says something else, or is a member no more; until cancelled."""
+        """Let go what could not go, and forget whose word was worth nothing once it says something else, or is a member no more; until cancelled."""
         while True:
             await asyncio.sleep(REVIEW_S)
+            for subject in list(self._unfinished):
+                going, members = self._unfinished.pop(subject)
+                await self._finish(subject, going if subject in self._held_back else [], members)
             for each in list(self._unproven.values()):
                 if not await self._still_says(each):
                     self._unproven.pop((each.subject, each.peer), None)
@@ -252,19 +247,28 @@ class Dropping:
             async with self.writing:
                 drafts = await self._releases(subject.group, going)
                 await self._check_kept(subject)
-                self._release(subject, needed, reasons)
+                self._check_enough(subject, needed, reasons)
+                self._custody.release(subject)
                 await self._store.write(subject.group, LogKind.DATA, drafts)
             await self._hold_back(subject)
         except BaseException:
             await self._gave_up(subject, members)
             raise
         failpoint("drop.after_release")
-        await self._remove(subject, going)
-        failpoint("drop.before_end")
-        await self._custody.end(subject, members)
+        await self._finish(subject, going, members)
+        return [peer for peer in members if peer not in reasons]
+
+    async def _finish(self, subject: Subject, going: Sequence[WantedBlob], members: Sequence[PeerId]) -> None:
+        """Let go what is released. Raises `StoreError`; then it is tried again, as long as nobody asks for it back."""
+        try:
+            await self._remove(subject, going)
+            failpoint("drop.before_end")
+            await self._custody.end(subject, members)
+        except StoreError:
+            self._unfinished[subject] = (going, members)
+            raise
         self.ended(*subject)
         await self.dropped(*subject)
-        return [peer for peer in members if peer not in reasons]
 
     async def _begin(self, subject: Subject, round_id: bytes, needed: int) -> None:
         try:
@@ -278,12 +282,6 @@ class Dropping:
         stop = await self._around.may_drop(*subject)
         if stop is not None:
             raise stop
-
-    def _release(self, subject: Subject, needed: int, reasons: Mapping[PeerId, str]) -> None:
-        """Say that the copy here is none any more, if that may be: by who is a member now."""
-        if not self._custody.may_release(subject):
-            raise self._too_few(subject, needed, reasons)
-        self._custody.release(subject)
 
     async def _gave_up(self, subject: Subject, members: Iterable[PeerId]) -> None:
         with suppress(MeshError):  # What went wrong first is told; the memory is looked at again at the next start.
@@ -301,9 +299,9 @@ class Dropping:
         self._held_back.discard(subject)
         await self._parts.memory.lift(subject)
 
-    async def _remove(self, subject: Subject, files: Iterable[WantedBlob]) -> None:
-        """Let the bytes go, with their piece lists. Raises `StoreError`; then the next start goes on with it."""
-        for file in files:
+    async def _remove(self, subject: Subject, files: Sequence[WantedBlob]) -> None:
+        """Let the bytes go, with their piece lists, but for what another recording has meanwhile. Raises `StoreError`."""
+        for file in await self._unshared(subject, files):
             await self._parts.blobs.remove(file.blob)
             failpoint("drop.between_files")
             if not await self._sharing.is_file_elsewhere(subject, file.pieces):
@@ -379,11 +377,14 @@ class Dropping:
                 self._unproven[subject, peer] = noted
                 await self._parts.memory.note_unproven(noted)
 
-    def _too_few(self, subject: Subject, needed: int, reasons: Mapping[PeerId, str]) -> TooFewCopiesError:
+    def _check_enough(self, subject: Subject, needed: int, reasons: Mapping[PeerId, str]) -> None:
+        """Raises `TooFewCopiesError` unless enough of those that are members now have proved it."""
+        if self._custody.may_release(subject):
+            return
         proven = len([peer for peer in self._members(subject.group) if peer not in reasons])
         shown = [f"{self._around.name_of(subject.group, peer)}: {code}" for peer, code in list(reasons.items())[:SHOWN_MAX]]
         others = f" ({', '.join(shown)})" if shown else ""
-        return TooFewCopiesError(f"{proven} other sites proved that they hold it, and {needed} are needed{others}", fix=_FIX)
+        raise TooFewCopiesError(f"{proven} other sites proved that they hold it, and {needed} are needed{others}", fix=_FIX)
 
 
 _FIX = "wait until more sites have it and are linked, or lower `min_copies` of the group"

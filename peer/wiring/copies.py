@@ -9,8 +9,8 @@ from peer.config import Config
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.logs import get_log
 from peer.operations.collecting import Collecting
-from peer.operations.custody import Asking, Custody, CustodyParts
-from peer.operations.dropping import Around, Dropping
+from peer.operations.custody import Around, Asking, Custody, CustodyParts
+from peer.operations.dropping import Dropping
 from peer.operations.provenance import Provenance
 from peer.operations.receipting import Receipting, ReceiptParts
 from peer.operations.retention import Retention, SteadyClock

@@ -12,7 +12,8 @@ from peer.core.identity import PeerId
 from peer.operations import custody
 from peer.operations.custody import Custody
 from peer.operations.dropping import Dropping
-from tests.copies_lab import BYTES, one_history
+from tests.copies_histories import one_history
+from tests.copies_lab import BYTES
 from tests.dropping_world import World, world
 from tests.mutants.planting import change
 from tests.unit.core.test_dropping import explore, wander
