@@ -6,7 +6,8 @@ keeps the others. A more urgent reason goes first everywhere, and has a site's b
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
@@ -159,13 +160,10 @@ class TransferQueue:
         self.bytes_wanted += wish.file.size
         self._place(blob)
 
-    def want_only(self, wishes: Iterable[Wish]) -> None:
-        """These, and nothing else any more."""
-        wanted = {wish.file.blob: wish for wish in wishes}
-        for blob in self._wishes.keys() - wanted.keys():
+    def keep_only(self, blobs: AbstractSet[BlobId]) -> None:
+        """Nothing else is wanted any more."""
+        for blob in self._wishes.keys() - blobs:
             self.forget(blob)
-        for wish in wanted.values():
-            self.want(wish)
 
     def forget(self, blob: BlobId) -> None:
         """It is not to come any more, or it is here."""

@@ -21,7 +21,7 @@ from peer.core.wishes import Claim, Why, Wish, Wishing, claim_of, is_stronger, r
 from peer.errors import BlobMismatchError, DiskFullError, MeshError, StoreError
 
 LOOK_BATCH = 256
-"""Recordings that are looked at together."""
+"""Recordings, or files, that are looked at together."""
 
 RUNNING_MAX = 4
 """Blobs that arrive at once."""
@@ -237,10 +237,7 @@ class Fetching:
         look_at, look_at_all = self._look_at, self._look_at_all
         self._look_at, self._look_at_all = set(), False
         if look_at_all:
-            wishes = [wish for group in list(self._replica.groups) for wish in await self._ask(group, None)]
-            self._rivals = rivals(wishes)
-            self._failures = Counter({claim: count for claim, count in self._failures.items() if claim.blob in self._rivals})
-            self.queue.want_only(strongest(wishes, self._blobs.has, self._failures).values())
+            await self._look_at_all_of_it()
             return
         by_group: defaultdict[GroupId, list[EventId]] = defaultdict(list)
         for group, recording in look_at:
@@ -248,6 +245,24 @@ class Fetching:
         for group, recordings in by_group.items():
             for start in range(0, len(recordings), LOOK_BATCH):
                 await self._look_at_some(group, recordings[start : start + LOOK_BATCH])
+
+    async def _look_at_all_of_it(self) -> None:
+        """A batch at a time: there may be very many files, and events have their turn in between."""
+        running = set(self.queue.running)  # What may be here before this is through.
+        wishes = [wish for group in list(self._replica.groups) for wish in await self._ask(group, None)]
+        self._rivals = rivals(wishes)
+        self._failures = Counter({claim: count for claim, count in self._failures.items() if claim.blob in self._rivals})
+        missing: list[Wish] = []
+        for batch in _batches(wishes):
+            missing += [wish for wish in batch if not self._blobs.has(wish.file.blob)]
+            await asyncio.sleep(0)
+        found = strongest(missing, lambda _: False, self._failures)
+        self.queue.keep_only(found.keys())
+        for batch in _batches(list(found.values())):
+            for wish in batch:
+                if wish.file.blob not in running or not self._blobs.has(wish.file.blob):
+                    self.queue.want(wish)
+            await asyncio.sleep(0)
 
     async def _look_at_some(self, group: GroupId, recordings: Sequence[EventId]) -> None:
         wishes = await self._ask(group, recordings)
@@ -325,6 +340,10 @@ class Fetching:
             await self.hold([wish], Hold.GIVEN_UP, error)
         except DiskFullError as full:
             self.problem = full  # After a restart it is tried, and given up, once more.
+
+
+def _batches(wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:
+    return (wishes[start : start + LOOK_BATCH] for start in range(0, len(wishes), LOOK_BATCH))
 
 
 def _now_ms() -> int:

@@ -214,7 +214,8 @@ def test_what_is_held_or_wanted_no_more_stops_and_does_not_begin() -> None:
         queue.want(wish(number))
     started(queue)
     queue.hold(blob(1))
-    queue.want_only([wish(1), wish(3), wish(4)])
+    queue.keep_only({wish(1).file.blob, wish(3).file.blob})
+    queue.want(wish(4))
     queue.hold(blob(3))
     assert sorted(stopped(queue)) == [1, 2]
     assert started(queue) == [4]

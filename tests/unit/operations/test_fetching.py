@@ -16,7 +16,7 @@ from peer.core.transfer_queue import WRONG_TRIES_MAX
 from peer.core.transfers import Hold
 from peer.core.wishes import PRIORITIES, Why, Wish
 from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError, StoreError, TransportError
-from peer.operations.fetching import Around, Fetching, KeptTransfers
+from peer.operations.fetching import LOOK_BATCH, Around, Fetching, KeptTransfers
 from peer.store.database import open_database
 from peer.store.transfers import TransferStore
 from tests.patience import PATIENCE_S
@@ -43,8 +43,11 @@ class Bytes:
     tries: Counter[BlobId] = field(default_factory=Counter)
     running: set[BlobId] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    looked: int = 0
+    """How often it was asked what is here."""
 
     def has(self, blob: BlobId) -> bool:
+        self.looked += 1
         return blob in self.here
 
     async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
@@ -154,6 +157,20 @@ async def test_what_is_given_up_is_told_kept_on_disk_and_tried_again_when_somebo
         await until(lambda: bad.file.blob in scene.bytes.here)
     async with scene.running() as fetching:
         assert not fetching.held
+
+
+async def test_looking_at_very_many_files_holds_up_nobody_for_long(scene: Scene) -> None:
+    """Each file is looked for on the disk: events have their turn every few hundred of them."""
+    scene.wishes.all = [wish(number) for number in range(20 * LOOK_BATCH)]
+    scene.sources = []
+    async with scene.running() as fetching:
+        longest = before = 0
+        async with asyncio.timeout(PATIENCE_S):
+            while len(fetching.queue.wanted) < len(scene.wishes.all):
+                await asyncio.sleep(0)
+                longest, before = max(longest, scene.bytes.looked - before), scene.bytes.looked
+
+        assert 0 < longest <= 2 * LOOK_BATCH
 
 
 @pytest.mark.parametrize("error", [BlobImpossibleError("never"), BlobMismatchError("wrong"), TransportError("nobody")])
