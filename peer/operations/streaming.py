@@ -46,7 +46,8 @@ class Streaming:
         news = asyncio.Event()
         end = self._store.subscribe(lambda _: news.set())
         seen: dict[str, object] = {}
-        quiet = 0
+        quiet, time = 0, asyncio.get_running_loop().time
+        look_s = time()
         try:
             while True:
                 news.clear()
@@ -55,14 +56,17 @@ class Streaming:
                     for event in events:
                         told, position = told + 1, event.position
                         yield Told("event", event.position, self._describe(event))
-                for each in self._changed(seen):
-                    told += 1
-                    yield each
-                quiet = 0 if told else quiet + 1
+                if time() >= look_s:  # However many events come: a look costs more than they do.
+                    look_s = time() + LOOK_S
+                    for each in self._changed(seen):
+                        told += 1
+                        yield each
+                    quiet += 1
+                quiet = 0 if told else quiet
                 if quiet >= KEEP_ALIVE_LOOKS:
                     quiet = 0
                     yield None
-                await _until(news)
+                await _until(news, look_s)
         finally:
             end()
 
@@ -75,9 +79,9 @@ class Streaming:
                 yield Told(name, None, found)
 
 
-async def _until(news: asyncio.Event) -> None:
+async def _until(news: asyncio.Event, look_s: float) -> None:
     try:
-        async with asyncio.timeout(LOOK_S):
+        async with asyncio.timeout_at(look_s):
             await news.wait()
     except TimeoutError:
         return

@@ -1,16 +1,21 @@
 """Everything that changes at a site, as somebody hears it who may come back later."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 import pytest
 
+from peer.core.interfaces import EventStore
 from peer.operations import streaming
+from peer.operations.streaming import Streaming, Told
 from tests.integration.running_peer import RunningPeer
 from tests.integration.test_transfers import GROUPS, Scene, limit, made_scene
 from tests.patience import PATIENCE_S
@@ -98,6 +103,43 @@ async def test_who_hears_nothing_new_is_told_that_this_is_so(scene: Scene, monke
     monkeypatch.setattr(streaming, "LOOK_S", 0.01)
     async with listening(scene.recorder) as stream:
         assert await stream.next("comment") == Heard("comment", None, None)
+
+
+class Log:
+    """Events of which each is there only after somebody waited for it."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._tell: Callable[[object], None] = lambda _: None
+
+    def subscribe(self, listener: Callable[[object], None]) -> Callable[[], None]:
+        self._tell = listener
+        return lambda: None
+
+    async def events_after(self, position: int, _: int) -> list[SimpleNamespace]:
+        if position == self._size:
+            asyncio.get_running_loop().call_soon(self._grow)
+            return []
+        return [SimpleNamespace(position=position + 1)]
+
+    def _grow(self) -> None:
+        self._size += 1
+        self._tell(None)
+
+
+async def test_what_is_looked_at_is_told_at_most_once_a_second_however_many_events_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "LOOK_S", 10 * PATIENCE_S)
+    looks = count()
+    stream = Streaming(cast("EventStore", Log()), lambda: 0, lambda event: {"position": event.position}, {"links": lambda: next(looks)}).follow(None)
+    async with contextlib.aclosing(stream), asyncio.timeout(PATIENCE_S):
+        told = [each.kind async for each in limited(stream, 20) if each is not None]
+
+    assert sorted(told) == ["event"] * 19 + ["links"]
+
+
+async def limited(stream: AsyncGenerator[Told | None, None], size: int) -> AsyncIterator[Told | None]:
+    for _ in range(size):
+        yield await anext(stream)
 
 
 async def test_a_position_that_is_none_is_refused(scene: Scene) -> None:
