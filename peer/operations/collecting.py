@@ -121,11 +121,9 @@ class Collecting:
     async def _collect(self, group: GroupId, recording: EventId, blobs: Sequence[BlobId]) -> int:
         count = 0
         for blob in blobs:
+            await self._parts.retention.caught_up()  # Somebody may have held or restored it meanwhile, or have another recording with it.
             claims = await self._claims(blob)
-            if claims is None or not self._parts.blobs.has(blob):
-                continue
-            await self._parts.retention.caught_up()  # Somebody may have held or restored it meanwhile.
-            if not await self._all_may_go(claims):
+            if claims is None or not self._parts.blobs.has(blob) or not await self._all_may_go(claims):
                 continue
             pieces = {claim.pieces for claim in claims if claim.blob == blob}
             failpoint("collect.before_remove")

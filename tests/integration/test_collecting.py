@@ -182,3 +182,22 @@ async def test_it_looks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 await asyncio.sleep(0.01)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_bytes_stay_that_a_recording_has_of_which_events_come_at_this_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with lab(tmp_path) as lab_:
+        recording, facts = await lab_.recording("run", b"run" * 1000)
+        await lab_.write(recording_delete(recording))
+        caught_up, calls = Retention.caught_up, 0
+
+        async def come_before_the_last_look(self: Retention) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                await lab_.recording("again", b"run" * 1000)
+            await caught_up(self)
+
+        monkeypatch.setattr(Retention, "caught_up", come_before_the_last_look)
+        assert await lab_.collecting.now() == 0
+        assert calls == 2
+        assert lab_.here(facts) == (True, True)
