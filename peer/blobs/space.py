@@ -32,6 +32,10 @@ class Space(NamedTuple):
         above_quota = used_bytes(folder) + size - self.quota if self.quota else 0
         return max(0, below_floor, above_quota)
 
+    def has_place(self, folder: Path, size: int) -> bool:
+        """False if `size` bytes would not even fit if nothing else were below `folder`."""
+        return self.missing(folder, size) <= used_bytes(folder)
+
 
 def used_bytes(folder: Path) -> int:
     """What all files below `folder` take of the disk."""

@@ -54,6 +54,10 @@ class Space(Protocol):
         """How many bytes must go before `size` more fit."""
         ...
 
+    def has_place(self, folder: Path, size: int) -> bool:
+        """False if they would not even fit if nothing else were there."""
+        ...
+
 
 class Places(Protocol):
     """Where bytes are."""
@@ -113,7 +117,7 @@ class Room:
         """Let go what is needed for `size` more bytes; with `for_recording` nothing that is younger. True if they fit."""
         async with self._turn:
             with contextlib.suppress(DiskFullError):  # Not even what is to go can be looked for, or written down.
-                return await self._fits(size) or await self._make(size, for_recording)
+                return await self._fits(size) or (await self._has_place(size) and await self._make(size, for_recording))
             return False
 
     async def _make(self, size: int, for_recording: tuple[GroupId, EventId] | None) -> bool:
@@ -141,6 +145,11 @@ class Room:
     async def _fits(self, size: int) -> bool:
         blobs = self._parts.blobs
         return await asyncio.to_thread(blobs.space.missing, blobs.folder, size) == 0
+
+    async def _has_place(self, size: int) -> bool:
+        """Whether it helps to let anything go: not for what is larger than the disk, or than the quota."""
+        blobs = self._parts.blobs
+        return await asyncio.to_thread(blobs.space.has_place, blobs.folder, size)
 
     async def _made_ns(self, for_recording: tuple[GroupId, EventId] | None) -> int | None:
         view = await self._parts.views.recording(*for_recording) if for_recording is not None else None

@@ -28,8 +28,8 @@ async def pair(folder: Path, *, wants: str = "all") -> AsyncIterator[tuple[Runni
         yield large, small
 
 
-async def add(peer: RunningPeer, folder: Path, name: str) -> str:
-    write_sample(folder / f"{name}.mcap", SIZE, time.time_ns())
+async def add(peer: RunningPeer, folder: Path, name: str, size: int = SIZE) -> str:
+    write_sample(folder / f"{name}.mcap", size, time.time_ns())
     return str((await peer.post(RECORDINGS, {"paths": [str(folder / f"{name}.mcap")]}, status=201))["id"])
 
 
@@ -53,6 +53,17 @@ async def test_the_oldest_go_that_others_hold_when_new_ones_come(tmp_path: Path)
         await small.until(f"{RECORDINGS}/four", lambda each: each["state"] == "local")
         assert await states(small) == {"one": "remote", "two": "remote", "three": "local", "four": "local"}
         assert set((await states(large)).values()) == {"local"}
+
+
+async def test_nothing_goes_for_what_is_larger_than_the_quota(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (large, small):
+        for name in ("one", "two"):
+            found = await add(large, tmp_path, name)
+            await small.until(f"{RECORDINGS}/{found}", lambda each: each["state"] == "local")
+            await large.until(f"{RECORDINGS}/{found}", lambda each: each["copies"] == 2)
+        await add(large, tmp_path, "huge", 2 * QUOTA)
+        await small.until("/api/v1/status", lambda each: "disk_full" in [problem["code"] for problem in each["problems"]])
+        assert await states(small) == {"one": "local", "two": "local", "huge": "remote"}
 
 
 async def test_what_is_held_stays_and_the_new_one_waits_with_a_reason(tmp_path: Path) -> None:

@@ -25,5 +25,7 @@ def test_a_quota_leaves_what_is_not_used_of_it(tmp_path: Path) -> None:
     assert abs(free(tmp_path) - allowed.floor_of(tmp_path) - 2 * MIB) < 64 * MIB, "others write to this disk, too"
     assert allowed.missing(tmp_path, 2 * MIB) == 0
     assert allowed.missing(tmp_path, 2 * MIB + 1) == 1
+    assert allowed.has_place(tmp_path, 3 * MIB)
+    assert not allowed.has_place(tmp_path, 3 * MIB + 1), "more than the quota"
     assert allowed.missing(tmp_path, 4 * MIB) == 2 * MIB
     assert Space(0, MIB // 2).missing(tmp_path, 0) == MIB // 2, "a quota may become smaller than what is there"
