@@ -122,6 +122,8 @@ class Surroundings(NamedTuple):
     touched: Callable[[AbstractSet[tuple[GroupId, EventId]]], None]
     """Hears of recordings of which bytes are wished for."""
     name_of: Callable[[GroupId, PeerId], str]
+    may_give: Callable[[GroupId, BlobId], Awaitable[bool]]
+    """Whether bytes that are here came here in this group: of others nothing is said in it."""
 
 
 class _Found(NamedTuple):
@@ -131,6 +133,7 @@ class _Found(NamedTuple):
     row: Row
     here: Here
     is_said: bool
+    is_to_be_said: bool
     proofs: Mapping[PeerId, Proof]
     list_is_sound: bool
 
@@ -186,7 +189,7 @@ class _Run:
         files = await self._with.views.wanted_blobs(group, recordings)
         claims = await self._claims(group, files)
         found = [await self._look(file, claims.get(file.blob, set())) for file in files]
-        await self._say(group, [each for each in found if says_so(each.row, each.here, is_said=each.is_said)])
+        await self._say(group, [each for each in found if each.is_to_be_said])
         for each in found:
             await self._take_up(each)
         folders = await self._with.tree.wrong(group, recordings)
@@ -239,7 +242,9 @@ class _Run:
         proofs = dict(zip(others, await asyncio.gather(*(self._probe(peer, file) for peer in others)), strict=True))
         is_said = self._with.peer in claims
         list_is_sound = here is not Here.SOUND or await self._with.mending.check(file.pieces)
-        return _Found(file, row_of(here, proofs.values(), is_said=is_said), here, is_said, proofs, list_is_sound)
+        row = row_of(here, proofs.values(), is_said=is_said)
+        is_to_be_said = says_so(row, here, is_said=is_said) and await self._with.may_give(file.group, file.blob)
+        return _Found(file, row, here, is_said, is_to_be_said, proofs, list_is_sound)
 
     async def _here(self, blob: BlobId) -> Here:
         if await self._with.mending.check(blob):
@@ -262,7 +267,7 @@ class _Run:
 
     async def _take_up(self, found: _Found) -> None:
         file, blobs, mending = found.file, self._with.blobs, self._with.mending
-        action = "said" if says_so(found.row, found.here, is_said=found.is_said) else ""
+        action = "said" if found.is_to_be_said else ""
         more: Json = {}
         if not found.list_is_sound:
             self._lists_wrong += 1

@@ -6,6 +6,7 @@ from peer.blobs.probing import Prober
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.operations.fetching import Fetching
 from peer.operations.finding import SHORT_DIGITS
+from peer.operations.provenance import Provenance
 from peer.operations.reconciling import Surroundings
 from peer.operations.repairing import Repairing
 from peer.operations.showing import Showing
@@ -28,6 +29,6 @@ def make_surroundings(core: Core, tree: RecordingTree, sources: BlobSources, rep
 
     core.blobs.found_damaged = look_again
     prober = Prober(core.blobs, sources.holders, sources.doubt)
-    return Surroundings(
-        core.key.peer_id, core.store, replica, core.views, core.blobs, Mending(core.blobs), tree, prober, repairing, fetching.touched, name_of
-    )
+    may_give = Provenance(core.key.peer_id, replica, core.views, core.blobs).may_give
+    bytes_here = (core.blobs, Mending(core.blobs))
+    return Surroundings(core.key.peer_id, core.store, replica, core.views, *bytes_here, tree, prober, repairing, fetching.touched, name_of, may_give)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from materializer.receipts import blob_receipt
+from peer.cli.sample import write_sample
 from peer.core.certificate import LogKind
 from peer.core.identity import BlobId
 from peer.store.directory import DataDirectory
@@ -289,3 +290,18 @@ async def test_what_had_come_and_is_lost_is_found_and_comes_anew(pair: Lab) -> N
     await pair.reconcile(None, restore=True)
     await pair.restored()
     assert await pair.problems() == []
+
+
+async def test_of_bytes_that_came_in_another_group_nothing_is_said(pair: Lab) -> None:
+    """A name is no reason to tell that they are here, nor could this site prove it to anybody in that group."""
+    path = pair.folder / "secret.mcap"
+    write_sample(path, SIZE, 1)
+    await pair.alice.post(GROUPS, {"name": "own"})
+    await pair.alice.post(RECORDINGS, {"paths": [str(path)], "name": "secret", "group": "own"})
+    await pair.bob.post(RECORDINGS, {"paths": [str(path)], "name": "guess"})
+    await until(pair.alice, f"{RECORDINGS}/guess", lambda recording: recording["state"] == "local")
+
+    found = await pair.reconcile("guess")
+
+    assert [(each["row"], each["action"]) for each in found["files"]] == [("unsaid", "")]
+    assert [each["name"] for each in (await pair.bob.get(f"{RECORDINGS}/guess"))["replicas"]] == ["bob"]
