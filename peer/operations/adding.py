@@ -147,7 +147,11 @@ class Adding:
     async def keep(self, selection: Selection, take: str, *, check: bool = False) -> Contents:
         """Read all files, and only if none is wrong keep them. With `check` all that they hold is unpacked, and its checksums are looked at."""
         indexes = await asyncio.gather(*(self._index(path, check=check) for path in selection.chunks))
-        kept = [await self._ingest(path, take) for path in (*selection.chunks, *selection.attachments)]
+        paths = (*selection.chunks, *selection.attachments)
+        kept = [await self._ingest(path, take) for path in paths]
+        for path, facts in zip(paths, kept, strict=True):
+            if not self._blobs.has(facts.blob):  # Of another recording, which went to make room for the rest of this one.
+                await self._ingest(path, take)
         chunks = [NewChunk(path.name, index, facts) for path, index, facts in zip(selection.chunks, indexes, kept, strict=False)]
         attachments = [(path.name, facts) for path, facts in zip(selection.attachments, kept[len(chunks) :], strict=True)]
         return Contents(chunks, attachments, time.time_ns())

@@ -118,3 +118,18 @@ async def test_nothing_goes_that_nobody_else_holds(tmp_path: Path) -> None:
         assert await states(small) == {"one": "local", "two": "local", "three": "remote"}
         write_sample(tmp_path / "four.mcap", SIZE, time.time_ns())
         assert (await small.post(RECORDINGS, {"paths": [str(tmp_path / "four.mcap")]}, status=503))["code"] == "disk_full"
+
+
+async def test_what_went_to_make_room_for_the_rest_of_a_recording_is_kept_with_it(tmp_path: Path) -> None:
+    """A file of it was here already, as that of the oldest recording."""
+    async with pair(tmp_path) as (large, small):
+        for name, size in (("one", SIZE), ("two", 100 * 1024)):
+            found = await add(large, tmp_path, name, size)
+            await small.until(f"{RECORDINGS}/{found}", lambda each: each["state"] == "local")
+        write_sample(tmp_path / "rest.mcap", 400 * 1024, time.time_ns())
+
+        paths = [str(tmp_path / "one.mcap"), str(tmp_path / "rest.mcap")]
+        await small.post(RECORDINGS, {"paths": paths, "name": "both"}, status=201)
+
+        assert (await small.get(f"{RECORDINGS}/both"))["state"] == "local"
+        assert (await small.get("/api/v1/status"))["disk"]["used_bytes"] <= QUOTA
