@@ -6,7 +6,7 @@ keeps the others. A more urgent reason goes first everywhere, and has a site's b
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -36,7 +36,7 @@ class Fault(Enum):
     TERMINAL = auto()
     """It can never arrive."""
     PAUSE_ALL = auto()
-    """Nothing can arrive here for now."""
+    """It does not fit here for now, nor does anything that is as large."""
 
 
 def fault_of(error: MeshError) -> Fault:
@@ -82,6 +82,7 @@ class _Entry(NamedTuple):
 class _Running(NamedTuple):
     lane: Lane
     started_ms: int
+    size: int
 
 
 @dataclass
@@ -122,7 +123,8 @@ class TransferQueue:
         """Heaps; an entry that is not that of its blob any more is passed over."""
         self._gates: defaultdict[Lane, _Gate] = defaultdict(_Gate)
         self._all = _Gate()
-        """For faults that keep everything from coming."""
+        """For faults that keep everything from coming that is not smaller than `_too_large`."""
+        self._too_large = 0
         self._number = 0
         self._numbers: dict[BlobId, int] = {}
         """In which order they were wanted; what made room has its place back."""
@@ -214,7 +216,7 @@ class TransferQueue:
         stop = [blob for blob in self._running if self.paused or blob in self._held or blob not in self._wishes]
         start: list[Wish] = []
         asked: dict[tuple[GroupId, PeerId], bool] = {}
-        while not self.paused and now_ms >= self._all.opens_ms:
+        while not self.paused:
             found = self._first(now_ms, asked, may_ask)
             if found is None:
                 break
@@ -223,10 +225,10 @@ class TransferQueue:
                 stop += self._least_urgent(entry)
                 break
             stop += self._beside(lane)
-            heapq.heappop(self._lanes[lane])
             del self._entries[entry.blob]
-            self._running[entry.blob] = _Running(lane, now_ms)
-            start.append(self._wishes[entry.blob])
+            wish = self._wishes[entry.blob]
+            self._running[entry.blob] = _Running(lane, now_ms, wish.file.size)
+            start.append(wish)
         new = [blob for blob in dict.fromkeys(stop) if blob not in self._stopping]
         self._stopping.update(new)
         return Step(start, new)
@@ -235,7 +237,8 @@ class TransferQueue:
         """It is here."""
         running = self._end(blob)
         self._gates.pop(running.lane, None)
-        self._all = _Gate()
+        if running.size >= self._too_large:
+            self._all = _Gate()
         self.forget(blob)
 
     def failed(self, blob: BlobId, fault: Fault, now_ms: int) -> bool:
@@ -247,6 +250,8 @@ class TransferQueue:
         if fault is Fault.TERMINAL or (fault is Fault.WRONG and failures >= WRONG_TRIES_MAX):
             self.hold(blob)
             return True
+        if fault is Fault.PAUSE_ALL:
+            self._too_large = min(running.size, self._too_large) if now_ms < self._all.opens_ms else running.size
         gate = self._all if fault is Fault.PAUSE_ALL else self._gates[running.lane]
         gate.close(running.started_ms, now_ms)
         if blob in self._wishes:
@@ -304,13 +309,21 @@ class TransferQueue:
             key = lane.group, lane.site
             gate = self._gates.get(lane)
             is_shut = (gate is not None and now_ms < gate.opens_ms) or PRIORITIES[lane.why] < urgent.get(key, 0)
-            if is_shut or (found is not None and found[1] < entries[0]):
+            first = None if is_shut else self._first_that_fits(entries, now_ms)
+            if first is None or (found is not None and found[1] < first):
                 continue
             if key not in asked:
                 asked[key] = may_ask(*key)
             if asked[key]:
-                found = lane, entries[0]
+                found = lane, first
         return found
+
+    def _first_that_fits(self, entries: Sequence[_Entry], now_ms: int) -> _Entry | None:
+        """The first of a lane, or while that does not fit the first of those that may."""
+        if now_ms >= self._all.opens_ms or self._wishes[entries[0].blob].file.size < self._too_large:
+            return entries[0]
+        waiting = (entry for entry in entries if self._entries.get(entry.blob) == entry)
+        return min((entry for entry in waiting if self._wishes[entry.blob].file.size < self._too_large), default=None)
 
     def _least_urgent(self, entry: _Entry) -> list[BlobId]:
         """The one that makes room for `entry`, if any is less urgent."""
@@ -321,7 +334,7 @@ class TransferQueue:
     def _beside(self, lane: Lane) -> list[BlobId]:
         """Less urgent ones of the same site."""
         running = self._running.items()
-        return [blob for blob, (other, _) in running if other[:2] == lane[:2] and PRIORITIES[other.why] < PRIORITIES[lane.why]]
+        return [blob for blob, (other, *_) in running if other[:2] == lane[:2] and PRIORITIES[other.why] < PRIORITIES[lane.why]]
 
 
 def _lane(wish: Wish) -> Lane:

@@ -120,6 +120,30 @@ def test_a_full_disk_lets_everything_wait_until_something_fits() -> None:
     assert sorted(started(queue, 1)) == [1, 3]
 
 
+def test_what_is_too_large_for_the_disk_holds_up_nothing_that_is_smaller() -> None:
+    queue = TransferQueue(1)
+    large = wish(1, Why.ASKED)
+    queue.want(large._replace(file=large.file._replace(size=10_000)))
+    other = wish(2, site=1)
+    queue.want(other._replace(file=other.file._replace(size=20_000)))
+    for number in (3, 4, 5):
+        queue.want(wish(number, site=1))
+    assert started(queue) == [1]
+    queue.failed(blob(1), Fault.PAUSE_ALL, 0)
+    assert started(queue) == [1], "once more at once: somebody may have made room"
+    queue.failed(blob(1), Fault.PAUSE_ALL, 0)
+    for number in (3, 4, 5):
+        assert started(queue, 10) == [number]
+        queue.arrived(blob(number))
+    assert started(queue, 4_999) == [], "that something small fitted says nothing of what is large"
+    assert started(queue, 5_000) == [1]
+    queue.failed(blob(1), Fault.PAUSE_ALL, 5_000)
+    queue.want(wish(6, site=1))
+    assert started(queue, 5_001) == [6]
+    queue.failed(blob(6), Fault.PAUSE_ALL, 5_002)
+    assert started(queue, 5_003) == [], "now not even that fits"
+
+
 def test_what_can_never_arrive_is_given_up_at_once_and_what_comes_wrong_after_some_tries() -> None:
     queue, now = TransferQueue(1), 0
     queue.want(wish(1))
