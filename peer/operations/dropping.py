@@ -1,7 +1,8 @@
 """Dropping the copy of a recording that is here, once enough other sites have proved that they hold theirs, and promised to keep it.
 
 The order is what keeps copies: a round is remembered, then others are asked; the release is in the log before the first byte goes; and meanwhile this
-site proves nothing to anybody. A crash in between leaves either a copy that counts, or a release whose bytes still go at the next start.
+site proves nothing to anybody. A crash in between leaves a copy that counts, perhaps once that is said again, or a release whose bytes go at the next
+start.
 """
 
 import asyncio
