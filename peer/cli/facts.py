@@ -31,7 +31,7 @@ def fact_pairs(answer: dict[str, Any]) -> list[tuple[str, object]]:
 
 def held(answer: dict[str, Any]) -> str:
     """Why nothing of it may go, empty if nothing holds it."""
-    hold = answer["hold"]
+    hold = answer.get("hold")  # A peer of an earlier version knows no holds.
     if hold is None:
         return ""
     return f"{hold['reason']} ({' at '.join(part for part in (hold['by']['person'], hold['author_name']) if part)})"
@@ -39,8 +39,8 @@ def held(answer: dict[str, Any]) -> str:
 
 def kept(answer: dict[str, Any]) -> str:
     """How long it is to be kept, empty if nobody says."""
-    found = answer["retention"]
-    if found["class"] is None:
+    found = answer.get("retention")
+    if found is None or found["class"] is None:
         return ""
     until = "for ever" if found["until_ns"] is None else f"until {local_time(found['until'])}"
     why = "as the group says" if found["of_group"] else found["reason"]

@@ -48,8 +48,10 @@ class Session:
         """Ask the admin API, remember what it says."""
         given = secret if secret is not None else (site.folder / "admin.token").read_text().strip()
         arguments.setdefault("headers", {})["Authorization"] = f"Bearer {given}"
-        answer = self.http.request(method, f"http://127.0.0.1:{site.admin}{path}", **arguments)
-        self.said.append(Said(f"{site.name}: {method} {path[:40]}", repr(answer.headers).encode() + answer.content))
+        with self.http.stream(method, f"http://127.0.0.1:{site.admin}{path}", **arguments) as answer:
+            is_endless = answer.headers.get("content-type", "").startswith("text/event-stream")
+            data = next(answer.iter_bytes()) if is_endless else answer.read()
+        self.said.append(Said(f"{site.name}: {method} {path[:40]}", repr(answer.headers).encode() + data))
         return answer
 
     def make_token(self, site: Site, name: str, tier: str) -> str:

@@ -23,6 +23,9 @@ INPUT_SECONDS = 10
 GRACE_S = 60
 """How much longer than it was given a process may live: it has to start, and to end its last input."""
 
+NOISE = ("#", "INFO: Instrumenting")
+"""Lines of the engine that say nothing of what it found."""
+
 FOUND = Path("fuzz-found")
 """Where inputs are left that break a target."""
 
@@ -71,7 +74,7 @@ def fuzz(name: str, target: Target, seconds: int) -> bool:
     )
     if ended.returncode == 0:
         return True
-    sys.stdout.write("\n".join(line for line in said.splitlines() if not line.startswith("#"))[-6000:] + "\n")
+    sys.stdout.write("\n".join(line for line in said.splitlines() if not line.startswith(NOISE))[-6000:] + "\n")
     for path in sorted(FOUND.glob(f"{name}-*"), key=lambda each: each.stat().st_mtime)[-1:]:
         sys.stdout.write(f"the input: {path.read_bytes().hex()}\nsee it again: python -m tests.fuzz --target {name} --input {path}\n")
     return False

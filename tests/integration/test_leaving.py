@@ -31,7 +31,8 @@ async def test_who_leaves_is_off_every_roster_and_what_it_wrote_stays(sites: Sit
     assert (left["asked"], left["removed"], left["forgotten"]) == (True, True, True)
     assert await sites.writer.get(GROUPS) == []
     assert (await sites.writer.get("/api/v1/recordings"))["recordings"] == []
-    assert (await sites.writer.get("/api/v1/status", Status))["problems"] == []
+    problems = (await sites.writer.get("/api/v1/status", Status))["problems"]
+    assert {each["code"] for each in problems} <= {"peer_pending"}  # Who has not heard of it yet may still knock.
     for peer in (sites.owner, sites.admin):
         await peer.until(LAB, lambda group: role_of(group, "writer") == "none")
         assert await names(peer) == {"mine"}

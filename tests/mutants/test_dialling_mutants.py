@@ -71,7 +71,7 @@ def check_only_the_first_resolved_address(patch: pytest.MonkeyPatch) -> None:
 
 def follow_redirects(patch: pytest.MonkeyPatch) -> None:
     """Whoever is asked for bytes says who else is to be asked."""
-    change(patch, BlobClient._ask, ("allow_redirects=False", "allow_redirects=True"))
+    change(patch, BlobClient._send, ("allow_redirects=False", "allow_redirects=True"))
 
 
 def ignore_retry_after(patch: pytest.MonkeyPatch) -> None:
