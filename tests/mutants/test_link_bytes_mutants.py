@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from peer.blobs.store import FileBlobStore
 from peer.sync.blobs import BlobSide
 from tests.integration import test_dial_out_only as dial_out_only
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
@@ -46,7 +47,7 @@ def take_more_than_was_asked_for(patch: pytest.MonkeyPatch) -> None:
 
 def answer_with_the_start_of_the_blob(patch: pytest.MonkeyPatch) -> None:
     """Every part is the first one."""
-    patch.setattr("peer.blobs.store._read_part", lambda path, _start, size: path.read_bytes()[:size])
+    change(patch, FileBlobStore._read_part, ("file.seek(start)", "file.seek(0)"))
 
 
 MUTANTS = (
