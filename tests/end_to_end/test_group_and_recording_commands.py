@@ -30,6 +30,7 @@ def test_a_group_is_created_shown_and_not_created_twice(recmesh: Command) -> Non
     assert (created.json["role"], created.json["conflicts"]) == ("owner", [])
     assert recmesh("group", "create", "Workshop").code == "name_taken"
     assert recmesh("group", "show", created.json["group_id"][:6]).status == 0
+    assert recmesh("group", "leave", "workshop", "--yes").status == 0, "others use this site, too, and name no group"
 
 
 @pytest.mark.parametrize("name", ["a/b", ".a", "a" * 129, "a b", "..", ""])
