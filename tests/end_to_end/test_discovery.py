@@ -13,8 +13,6 @@ from tests.end_to_end.processes import Site, agree, found, join, wait_until
 ROUND_S = 20
 """Between two exchanges: three of them are longer than anything that is waited for here, so nothing depends on a fourth."""
 
-SLOWNESS_S = 30.0
-"""How much later than by the clock of exchanges alone it may be where four peers and other tests share two cores."""
 ROUNDS = 3
 SHORT_ROUND_S = 2
 
@@ -80,7 +78,7 @@ def test_three_introductions_make_a_full_mesh_of_four(mesh: Mesh, tmp_path: Path
     for one, other in ((a, b), (b, c), (c, d)):
         introduce(one, other)
 
-    wait_until(lambda: is_full(sites), "four sites have links to each other", timeout_s=ROUNDS * ROUND_S + SLOWNESS_S)
+    wait_until(lambda: is_full(sites), "four sites have links to each other", timeout_s=ROUNDS * ROUND_S)
 
     for site in sites:
         told = told_by(site, sites)
@@ -93,7 +91,8 @@ def test_three_introductions_make_a_full_mesh_of_four(mesh: Mesh, tmp_path: Path
                 assert source == "gossip"
                 assert informant in {each.name for each in sites} - {site.name}
                 assert ttl in {0, 1}
-    assert told_by(a, sites)["c"][1:] == ("b", 1) or told_by(a, sites)["c"][1] in {"c", "d"}
+    _, informant, ttl = told_by(a, sites)["c"]  # Asked once: who told last may change between two looks.
+    assert (informant, ttl) == ("b", 1) or informant in {"c", "d"}
     for site in sites:
         record(site, tmp_path, f"of-{site.name}")
     wait_until(lambda: agree(sites, 4), "all recordings are everywhere")
