@@ -239,10 +239,12 @@ def _fix_for_damage(path: Path) -> str:
 
 
 async def _connect(path: Path, connector: Callable[[], Connection]) -> aiosqlite.Connection:
+    """Open it before its thread is there: one that could not open it would answer to an event loop that may be closed by then."""
     try:
-        return await aiosqlite.Connection(connector, 64)
+        connection = await asyncio.to_thread(connector)
     except sqlite3.Error as error:
         raise as_store_error(error, path) from error
+    return await aiosqlite.Connection(lambda: connection, 64)
 
 
 def _open_writer(path: Path, synchronous: str) -> Connection:

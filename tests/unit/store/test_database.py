@@ -1,5 +1,6 @@
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,15 @@ async def test_a_garbage_file_is_a_corrupt_store_with_a_way_out(path: Path, sche
         assert "recmesh serve" in caught.value.fix
 
     assert path.read_bytes() == content
+
+
+async def test_what_cannot_be_opened_leaves_no_thread_behind(path: Path, schema: Path) -> None:
+    """It would answer to an event loop that may be closed by then."""
+    path.write_bytes(b"this is no database at all" * 1000)
+    for _ in range(20):
+        with pytest.raises(StoreCorruptError):
+            await open_read_only(path, schema)
+        assert not [thread.name for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
 
 
 async def test_a_database_of_something_else_is_refused(path: Path, schema: Path) -> None:
