@@ -70,8 +70,11 @@ class Lab:
         return BlobId(bytes.fromhex(added["chunks"][0]["blob_id"]))
 
     async def at_bob(self, name: str = "run") -> None:
-        """Bob has it, and says so."""
+        """Bob has it, shows it in his folders, which changes the file's own entry, and says so."""
         await until(self.bob, f"{RECORDINGS}/{name}", lambda recording: recording["state"] == "local")
+        async with asyncio.timeout(DEADLINE_S):
+            while not [*(self.folder / "bob/recordings").glob(f"lab-*/{name}/*.mcap")]:  # noqa: ASYNC110  (a folder has no event)
+                await asyncio.sleep(0.02)
         await self.reconcile(name, at=self.bob)
         await until(self.alice, f"{RECORDINGS}/{name}", lambda recording: len(recording["replicas"]) == 2)
 
