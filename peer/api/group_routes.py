@@ -1,19 +1,18 @@
 """Groups and their events over HTTP."""
 
-import json
 from collections.abc import Sequence
 
 from aiohttp import web
 
+from peer.api.event_streams import STREAM_TYPE, event_frame, send_events
 from peer.api.models import TIMEOUT_MS_MAX, EventPage, Group, GroupCreate, GroupJoin
 from peer.api.peer_models import GroupLeft, Resynced
 from peer.api.routes import JSON_TYPE, Query, Route, query_flag, query_number, read_body, whole_number
-from peer.api.services import Json, Services
+from peer.api.services import Services
 from peer.core.access import Tier
 from peer.errors import RequestError
 
 CBOR_TYPE = "application/cbor"
-STREAM_TYPE = "text/event-stream"
 GROUPS = "/api/v1/sync/groups"
 EVENTS_DEFAULT = 100
 LEAVE_TIMEOUT_MS = 10_000
@@ -114,26 +113,9 @@ class GroupRoutes:
 
     async def _follow(self, request: web.Request, reference: str, after: int) -> web.StreamResponse:
         stream = self._services.events.follow(reference, after)
-        response = web.StreamResponse(headers={"Content-Type": STREAM_TYPE, "Cache-Control": "no-store"})
-        try:
-            async for event in stream:
-                if not response.prepared:
-                    await response.prepare(request)
-                await response.write(_frame(event))
-        except (ConnectionResetError, ConnectionAbortedError):
-            pass  # They have seen enough.
-        finally:
-            await stream.aclose()
-        return response
+        return await send_events(request, stream, lambda event: event_frame(event, event["position"]))
 
 
 def wants_cbor(request: web.Request) -> bool:
     """True if the caller asks for CBOR rather than JSON."""
     return CBOR_TYPE in request.headers.get("Accept", "")
-
-
-def _frame(event: Json | None) -> bytes:
-    if event is None:
-        return b": still here\n\n"
-    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return f"id: {event['position']}\ndata: {text}\n\n".encode()

@@ -1,15 +1,13 @@
 """`/api/v1/stream`: everything that changes here, as server-sent events."""
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from aiohttp import web
 
+from peer.api.event_streams import STREAM_TYPE, event_frame, send_events
 from peer.api.routes import Query, Route, whole_number
 from peer.core.access import Tier
-
-STREAM_TYPE = "text/event-stream"
 
 
 class Told(Protocol):
@@ -55,22 +53,4 @@ class StreamRoutes:
         """Send what changes until they go away."""
         last = request.headers.get("Last-Event-ID") or request.query.get("after")
         stream = self._stream.follow(whole_number(last, "after") if last is not None else None)
-        response = web.StreamResponse(headers={"Content-Type": STREAM_TYPE, "Cache-Control": "no-store"})
-        try:
-            async for told in stream:
-                if not response.prepared:
-                    await response.prepare(request)
-                await response.write(_frame(told))
-        except (ConnectionResetError, ConnectionAbortedError):
-            pass  # They have seen enough.
-        finally:
-            await stream.aclose()
-        return response
-
-
-def _frame(told: Told | None) -> bytes:
-    if told is None:
-        return b": still here\n\n"
-    text = json.dumps(told.data, ensure_ascii=False, separators=(",", ":"))
-    identified = "" if told.position is None else f"id: {told.position}\n"
-    return f"{identified}event: {told.kind}\ndata: {text}\n\n".encode()
+        return await send_events(request, stream, lambda told: event_frame(told.data, told.position, told.kind))
