@@ -1,9 +1,9 @@
 """The sections of `config.toml`: how peers are found. `peer.config` reads them, together with all other settings."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from peer.core.endpoint import LOOPBACK_NAME, is_loopback, read_endpoint
 from peer.core.names import check_name
@@ -11,6 +11,23 @@ from peer.errors import NameInvalidError
 
 PEER_ID_DIGITS = 64
 STATIC_PEERS_MAX = 1024
+
+
+def _absolute(value: str) -> str:
+    if value and not Path(value).is_absolute():
+        raise ValueError(f"{value!r} is no absolute path")
+    return value
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+"""Of a file on this machine; empty for none."""
+
+
+def _check_protected(url: str, why: str) -> None:
+    """Raise `ValueError` for plain HTTP to another machine."""
+    found = read_endpoint(url)
+    if found.scheme == "http" and found.host != LOOPBACK_NAME and not is_loopback(found.host):
+        raise ValueError(f"{url!r}: {why}")
 
 
 class _Section(BaseModel):
@@ -44,7 +61,7 @@ class HubSourceSection(_Section):
     """The hub through which this peer finds others."""
 
     url: str = Field(default="", description="The URL of a hub, https://HOST:PORT, with #spki=... behind it where its key is pinned; empty for none.")
-    credential_file: str = Field(
+    credential_file: AbsolutePath = Field(
         default="", description="A file with the hub's key for this peer, readable by this user alone. Or set RECMESH_HUB_KEY."
     )
     interval: float = Field(default=30, ge=1, le=3600, description="Seconds between two heartbeats, and between two looks at who is there.")
@@ -54,36 +71,20 @@ class HubSourceSection(_Section):
     def _check_url(cls, value: str) -> str:
         if not value:
             return value
-        found = read_endpoint(value)
-        if found.scheme == "http" and found.host != LOOPBACK_NAME and not is_loopback(found.host):
-            raise ValueError(f"{value!r}: the key for the hub would travel in the clear; plain http is for a hub on this machine, write https")
-        return value
-
-    @field_validator("credential_file")
-    @classmethod
-    def _check_credential_file(cls, value: str) -> str:
-        if value and not Path(value).is_absolute():
-            raise ValueError(f"{value!r} is no absolute path")
+        _check_protected(value, "the key for the hub would travel in the clear; plain http is for a hub on this machine, write https")
         return value
 
 
 class TailscaleSection(_Section):
     """The daemon of a WireGuard mesh on this machine: Tailscale's, also with Headscale."""
 
-    socket: str = Field(default="", description="The path of its socket; empty for where it is on this system.")
+    socket: AbsolutePath = Field(default="", description="The path of its socket; empty for where it is on this system.")
     port: int = Field(
         default=0, ge=0, le=65_535, description="A port of loopback on which it listens instead, as the app for macOS does; 0 for none."
     )
-    token_file: str = Field(
+    token_file: AbsolutePath = Field(
         default="", description="A file with the token that it wants there, readable by this user alone. Or set RECMESH_TAILSCALE_TOKEN."
     )
-
-    @field_validator("socket", "token_file")
-    @classmethod
-    def _check_path(cls, value: str) -> str:
-        if value and not Path(value).is_absolute():
-            raise ValueError(f"{value!r} is no absolute path")
-        return value
 
 
 class DiskSection(_Section):
@@ -102,25 +103,16 @@ class NetworkSection(_Section):
     url: str = Field(default="", description="The URL of a Headscale; of Tailscale's API where it is another than https://api.tailscale.com.")
     tailnet: str = Field(default="-", description="The tailnet; - for the one that the key is of.")
     client_id: str = Field(default="", description="Of the OAuth client whose secret is used instead of an API key.")
-    credential_file: str = Field(
+    credential_file: AbsolutePath = Field(
         default="", description="A file with the API key or that secret, readable by this user alone. Or set RECMESH_NETWORK_KEY."
     )
-
-    @field_validator("credential_file")
-    @classmethod
-    def _check_credential_file(cls, value: str) -> str:
-        if value and not Path(value).is_absolute():
-            raise ValueError(f"{value!r} is no absolute path")
-        return value
 
     @model_validator(mode="after")
     def _check_url(self) -> Self:
         if self.provider == "headscale" and not self.url:
             raise ValueError("a headscale needs its url")
         if self.url:
-            found = read_endpoint(self.url)
-            if found.scheme == "http" and found.host != LOOPBACK_NAME and not is_loopback(found.host):
-                raise ValueError(f"{self.url!r}: the key would travel in the clear; plain http is for a server on this machine, write https")
+            _check_protected(self.url, "the key would travel in the clear; plain http is for a server on this machine, write https")
         return self
 
 
