@@ -8,7 +8,7 @@ import typer
 from peer import __version__
 from peer.cli.client import connect
 from peer.cli.output import hint, line, show, size, table
-from peer.cli.resources import recording_path
+from peer.cli.resources import Reference, recording_path
 from peer.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def add_commands(section: typer.Typer) -> None:
 
 
 def export(
-    recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")],
+    recording: Reference,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write: a new one, on the machine of the peer.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written, and how much.")] = False,

@@ -10,7 +10,7 @@ import typer
 from peer.cli.client import connect
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, short, show, table
-from peer.cli.resources import recording_path
+from peer.cli.resources import Person, Reference, recording_path
 from peer.cli.times import parse_moment_ns
 from peer.cli.values import TYPE_HELP, read_value, show_value
 from peer.errors import ConfigError
@@ -20,9 +20,7 @@ DEPTH_SHOWN_MAX = 8
 """Steps by which a reply is moved to the right."""
 NO_TIME = "none"
 OPINIONS = ("1", "2", "3", "4", "5", "none", "")
-Reference = Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]
 Annotation = Annotated[str, typer.Argument(metavar="A", help="The id of an annotation, or its start.")]
-Person = Annotated[str | None, typer.Option(metavar="NAME", help="Who says so. Default: the login name of whoever runs this.")]
 
 
 def add_commands(section: typer.Typer) -> None:

@@ -9,14 +9,12 @@ from peer.cli.client import connect
 from peer.cli.facts import held, kept
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, short, show
-from peer.cli.resources import recording_path
+from peer.cli.resources import Person, Reference, recording_path
 from peer.cli.times import NS_PER_S, parse_duration, parse_time_ns
 from peer.errors import ConfigError
 
 CLASSES = ("transient", "raw", "summary", "reference", "permanent", "default")
-Reference = Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]
 Reason = Annotated[str, typer.Option(metavar="R", help="Why. It is kept with the recording, for all to read.")]
-Person = Annotated[str | None, typer.Option(metavar="NAME", help="Who says so. Default: the login name of whoever runs this.")]
 
 
 def add_commands(section: typer.Typer) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from peer.cli.client import connect
 from peer.cli.output import hint, line, show, size
-from peer.cli.resources import recording_path
+from peer.cli.resources import Reference, recording_path
 
 
 def add_commands(section: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def append(
     show(answer, text)
 
 
-def finalize(recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]) -> None:
+def finalize(recording: Reference) -> None:
     """Say that an open recording is complete: nothing is added to it any more. Its site does that, or an admin where that site is gone."""
     with connect() as client:
         answer = client.post(recording_path(recording, "finalize"), patient=True)

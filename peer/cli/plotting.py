@@ -10,7 +10,7 @@ import typer
 from peer.cli.client import connect
 from peer.cli.output import hint, show
 from peer.cli.plot_data import BINS_DEFAULT, BINS_MIN, bins_for, make_plot_data
-from peer.cli.resources import recording_path
+from peer.cli.resources import Reference, recording_path
 from peer.errors import ConfigError, RecordingEmptyError
 
 FORMS: dict[str, Literal["png", "svg"]] = {".png": "png", ".svg": "svg"}
@@ -23,7 +23,7 @@ def add_commands(section: typer.Typer) -> None:
 
 
 def plot(
-    recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")],
+    recording: Reference,
     out: Annotated[Path, typer.Option(help="The picture to write: a file that ends in .png or .svg. One that is there is replaced.")],
     topic: Annotated[list[str] | None, typer.Option(help="Only this topic; may be repeated.")] = None,
     bins: Annotated[

@@ -12,7 +12,7 @@ import typer
 from peer.cli import options
 from peer.cli.client import connect, stream_problem
 from peer.cli.output import hint, line, size
-from peer.cli.resources import recording_path
+from peer.cli.resources import Reference, recording_path
 from peer.cli.times import parse_moment_ns
 from peer.errors import ConfigError
 
@@ -26,7 +26,7 @@ def add_commands(section: typer.Typer) -> None:
 
 
 def cat(  # noqa: PLR0913  (the options of the command)
-    recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")],
+    recording: Reference,
     topic: Annotated[list[str] | None, typer.Option(help="Messages on this topic; may be repeated. Default: all.")] = None,
     start: Annotated[
         str | None, typer.Option(metavar="T", help="From this time on: RFC 3339, a date, 2d (ago), +12.5s (into the recording).")

@@ -13,7 +13,7 @@ from peer.cli.client import AdminClient, connect
 from peer.cli.facts import fact_pairs, print_facts
 from peer.cli.login import login_name
 from peer.cli.output import hint, line, local_time, pairs, plain, print_json, short, show, size, table
-from peer.cli.resources import RECORDINGS, recording_path
+from peer.cli.resources import RECORDINGS, Reference, recording_path
 from peer.cli.timeline import print_timeline, show_timeline, timeline_length
 from peer.cli.times import parse_time_ns
 from peer.cli.values import show_value
@@ -146,7 +146,7 @@ def list_recordings(  # noqa: PLR0913, PLR0917  (the options of the command)
     )
 
 
-def show_recording(recording: Annotated[str, typer.Argument(metavar="REC", help="Name, id, or the start of its id.")]) -> None:
+def show_recording(recording: Reference) -> None:
     """One recording: files, topics, and when something happened, with a bar for each topic and what was said about which time."""
     with connect() as client:
         answer = client.get(recording_path(recording))
