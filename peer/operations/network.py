@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import Protocol
 
+from peer.core.endpoint import read_endpoint, read_ip
 from peer.core.mesh import Mesh, MeshNode, MeshStatus
 from peer.errors import MeshAbsentError, MeshError
 from peer.operations.json_form import Json
@@ -19,6 +19,8 @@ FIXES: Mapping[str, tuple[str, str]] = {
     "Starting": ("the mesh is starting", "nothing, if it runs in a minute"),
     "NoState": ("the mesh is starting", "nothing, if it runs in a minute"),
 }
+_NOTHING: Json = {"backend": "", "version": "", "tailnet": "", "own": None, "peers": [], "problems": []}
+"""What is known where no daemon answers."""
 
 
 class Daemon(Protocol):
@@ -43,10 +45,9 @@ class Network:
         try:
             found = await self._daemon.status()
         except MeshAbsentError:
-            return {"mesh": Mesh.ABSENT.value, "backend": "", "version": "", "tailnet": "", "own": None, "peers": [], "problems": []}
+            return {**_NOTHING, "mesh": Mesh.ABSENT.value}
         except MeshError as error:
-            problem = {"code": error.code, "text": error.text, "fix": error.fix}
-            return {"mesh": Mesh.STOPPED.value, "backend": "", "version": "", "tailnet": "", "own": None, "peers": [], "problems": [problem]}
+            return {**_NOTHING, "mesh": Mesh.STOPPED.value, "problems": [{"code": error.code, "text": error.text, "fix": error.fix}]}
         members = self._members()
         return {
             "mesh": found.mesh.value,
@@ -124,10 +125,5 @@ def _route(node: MeshNode) -> str:
 
 def _host(address: object) -> str | None:
     """The address of a link's other end without its port, None for a name or for none."""
-    if not isinstance(address, str):
-        return None
-    host = address.removeprefix("https://").removeprefix("http://").rsplit(":", 1)[0].strip("[]")
-    try:
-        return str(ip_address(host))
-    except ValueError:
-        return None
+    ip = read_ip(read_endpoint(address).host) if isinstance(address, str) else None
+    return None if ip is None else str(ip)
