@@ -144,8 +144,9 @@ class Lab:
         """Let links run and a listener bring more of them: where, and what ends both."""
         if self._polling:
             links.upgrades = _NoUpgrades()
-        listener = PeerListener(links, "127.0.0.1", 0, tls=tls, rules=rules)
-        heard = await listener.start(())
+        listener = PeerListener(links, tls=tls, rules=rules)
+        await listener.start(())
+        heard = await listener.listen("127.0.0.1", 0)
         running = asyncio.create_task(links.run())
 
         async def stop() -> None:

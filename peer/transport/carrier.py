@@ -21,6 +21,11 @@ class Carrier(Protocol):
         """Where the other end speaks from, empty if that is not known."""
         ...
 
+    @property
+    def own_address(self) -> str:
+        """Where this end speaks from; empty if that is not known, or may be another for each request."""
+        ...
+
     async def send(self, frame: bytes) -> None:
         """Send `frame` after what was sent before; waits while the other side does not read. Raises `MeshError` if that is broken."""
         ...

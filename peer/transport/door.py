@@ -65,7 +65,7 @@ class Door:
     """Accepts connections for one application."""
 
     def __init__(self, app: web.Application, context: ssl.SSLContext | None, *, stop_timeout_s: float, crowding: Crowding = NO_EXEMPTIONS) -> None:
-        """With a `context`, connections speak TLS."""
+        """With a `context`, connections speak TLS, unless they come in where they need not."""
         self._context = context
         self._crowding = crowding
         self._runner = web.AppRunner(
@@ -79,31 +79,40 @@ class Door:
             max_headers=HEADERS_MAX,
         )
         self._room = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-        self._listening: list[sockets.socket] = []
+        self._listening: dict[sockets.socket, ssl.SSLContext | None] = {}
         self._places: list[_Place] = []
 
-    async def open(self, host: str, port: int) -> int:
-        """Accept from now on; returns the port. Raises `OSError`."""
+    async def open(self) -> None:
+        """Get ready to accept."""
+        await self._runner.setup()
+
+    async def listen(self, host: str, port: int, *, plain: bool = False) -> int:
+        """Accept there from now on, without TLS where `plain`; returns the port. Raises `OSError`: then it is as if it had not been tried."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE)
-        await self._runner.setup()
+        opened: list[sockets.socket] = []
         try:
             for family, address in dict.fromkeys((each[0], each[4]) for each in found):
-                self._listening.append(sockets.create_server(address, family=family, backlog=BACKLOG))
+                opened.append(sockets.create_server(address, family=family, backlog=BACKLOG))
         except OSError:
-            await self.close()
+            for listening in opened:
+                listening.close()
             raise
-        for listening in self._listening:
+        for listening in opened:
             listening.settimeout(0)
+            self._listening[listening] = None if plain else self._context
             loop.add_reader(listening, self._accept, listening)
-        return int(self._listening[0].getsockname()[1])
+        return int(opened[0].getsockname()[1])
+
+    def leave(self, host: str, port: int) -> None:
+        """Accept there no more; who came in stays."""
+        for listening in [each for each in self._listening if each.getsockname()[:2] == (host, port)]:
+            self._stop(listening)
 
     async def close(self) -> None:
         """Accept no more, and end what is under way."""
-        for listening in self._listening:
-            asyncio.get_running_loop().remove_reader(listening)
-            listening.close()
-        self._listening.clear()
+        for listening in list(self._listening):
+            self._stop(listening)
         arriving = [place.arriving for place in self._places if place.arriving is not None]
         for task in arriving:
             task.cancel()
@@ -126,8 +135,13 @@ class Door:
             return
         arrived.settimeout(0)
         self._places.append(place)
-        place.arriving = loop.create_task(self._let_in(arrived, place))
+        place.arriving = loop.create_task(self._let_in(arrived, place, self._listening[listening]))
         place.arriving.add_done_callback(partial(_has_arrived, arrived, place))
+
+    def _stop(self, listening: sockets.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listening)
+        del self._listening[listening]
+        listening.close()
 
     def _go_on(self, listening: sockets.socket) -> None:
         if listening in self._listening:
@@ -141,13 +155,13 @@ class Door:
             return False
         return source is None or sum(place.source == source for place in self._places) < self._crowding.per_address
 
-    async def _let_in(self, arrived: sockets.socket, place: _Place) -> None:
+    async def _let_in(self, arrived: sockets.socket, place: _Place, context: ssl.SSLContext | None) -> None:
         """From here on it is the application's, until that forgets it."""
         assert self._runner.server is not None
-        timeout_s = SILENT_MAX_S if self._context is not None else None
+        timeout_s = SILENT_MAX_S if context is not None else None
         try:
             _, place.protocol = await asyncio.get_running_loop().connect_accepted_socket(
-                self._runner.server, arrived, ssl=self._context, ssl_handshake_timeout=timeout_s
+                self._runner.server, arrived, ssl=context, ssl_handshake_timeout=timeout_s
             )
         except OSError:
             arrived.close()  # Not our protocol, or gone already.

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from aiohttp import WSCloseCode, web
 
+from peer.core.endpoint import Endpoint, read_endpoint
 from peer.errors import PortInUseError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
@@ -27,31 +28,39 @@ ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 class PeerListener:
     """Where other peers reach this one."""
 
-    def __init__(
-        self, server: Server, host: str, port: int, *, tls: ServerTls | None, rules: ChannelRules = NO_RULES, crowding: Crowding = NO_EXEMPTIONS
-    ) -> None:
+    def __init__(self, server: Server, *, tls: ServerTls | None, rules: ChannelRules = NO_RULES, crowding: Crowding = NO_EXEMPTIONS) -> None:
         """Without `tls` only connections are served that `rules` allow to be plain."""
         self._server = server
-        self._host, self._port = host, port
         self._tls = tls
         self._rules = rules
         self._crowding = crowding
         self._polling = PollRoutes(server, crowding)
         self._door: Door | None = None
 
-    async def start(self, routes: Iterable[web.RouteDef]) -> str:
-        """Listen; returns the URL under which others dial. Raises `PortInUseError`."""
+    async def start(self, routes: Iterable[web.RouteDef]) -> None:
+        """Get ready to listen."""
         own_key = self._tls.channel_key if self._tls else NO_CHANNEL_KEY
         bodies = limited_bodies(self._crowding, {POLL_PATH: POLL_BODY_SIZE_MAX})
         app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), bodies])
         app.add_routes([web.get(LINK_PATH, self._link), *self._polling.routes(), *routes])
         self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S, crowding=self._crowding)
+        await self._door.open()
+
+    async def listen(self, host: str, port: int, *, plain: bool = False) -> str:
+        """Listen there, too, without TLS where `plain`; returns the URL under which others dial. Raises `PortInUseError`."""
+        assert self._door is not None
         try:
-            port = await self._door.open(self._host, self._port)
+            port = await self._door.listen(host, port, plain=plain)
         except OSError as error:
             what = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {_reason(error)}"
-            raise PortInUseError(f"{self._host}:{self._port} {what}", fix="choose another with `listen` in config.toml") from error
-        return f"{'https' if self._tls else 'http'}://{_bracketed(_dialable(self._host))}:{port}"
+            raise PortInUseError(f"{host}:{port} {what}", fix="choose another with `listen` in config.toml") from error
+        return str(Endpoint("https" if self._tls and not plain else "http", _dialable(host), port))
+
+    def leave(self, url: str) -> None:
+        """Listen there no more, where `url` is what `listen` returned; links that came in there stay."""
+        endpoint = read_endpoint(url)
+        if self._door is not None and endpoint.port is not None:
+            self._door.leave(endpoint.host, endpoint.port)
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -92,7 +101,3 @@ def _dialable(host: str) -> str:
         except OSError:
             return sockets.gethostname()
         return str(probe.getsockname()[0])
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

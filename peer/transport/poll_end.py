@@ -38,6 +38,11 @@ class PollEnd:
         """Where the other end spoke from at first."""
         return self._address
 
+    @property
+    def own_address(self) -> str:
+        """Each request has its own."""
+        return ""
+
     async def send(self, frame: bytes) -> None:
         """Let `frame` leave with one of the next requests or answers. Raises what broke."""
         await self._changes.until(lambda: self.is_cut or self._leaving_bytes < BATCH_BYTES_MAX)

@@ -24,7 +24,15 @@ class WebSocketCarrier:
     @property
     def address(self) -> str:
         """Where the other end speaks from, empty if that is not known."""
-        name = self._socket.get_extra_info("peername")
+        return self._host("peername")
+
+    @property
+    def own_address(self) -> str:
+        """Where this end speaks from, empty if that is not known."""
+        return self._host("sockname")
+
+    def _host(self, which: str) -> str:
+        name = self._socket.get_extra_info(which)
         return str(name[0]) if isinstance(name, tuple) and name else ""
 
     async def send(self, frame: bytes) -> None:

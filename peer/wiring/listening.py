@@ -29,15 +29,16 @@ async def start_listener(stack: AsyncExitStack, serving: Serving, config: Config
     core = serving.core
     tls = _listener_tls(core.key, config)
     crowding = _crowding(config)
-    listener = PeerListener(links, address.host, address.port, tls=tls, rules=links.channel_rules, crowding=crowding)
+    listener = PeerListener(links, tls=tls, rules=links.channel_rules, crowding=crowding)
     verifier = RequestVerifier(core.key.peer_id)
     blobs = BlobRoutes(
         core.store.replica, core.blobs, (core.views.has_blob, serving.provenance.may_give), verifier, (serving.bandwidth, serving.relay)
     )
     forms = FormRoutes(links, lambda group, peer: services.membership.remove(group.hex(), peer.hex(), since_ms=None, dry_run=False), verifier)
     of_hub = make_hub_routes(hub, crowding, services.tokens, services.audit)
-    url = await listener.start([*blobs.routes(), *forms.routes(), *(of_hub.routes() if of_hub is not None else [])])
+    await listener.start([*blobs.routes(), *forms.routes(), *(of_hub.routes() if of_hub is not None else [])])
     stack.push_async_callback(listener.stop)
+    url = await listener.listen(*address)
     if of_hub is not None:
         stack.callback(of_hub.sockets.close)
     shown = tls.channel_key if tls else next(iter(config.proxy_keys), None)

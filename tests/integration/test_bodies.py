@@ -50,8 +50,9 @@ class Behind:
 @pytest.fixture
 async def behind() -> AsyncIterator[Behind]:
     made = Behind()
-    listener = PeerListener(NoLinks(), "127.0.0.1", 0, tls=None)  # type: ignore[arg-type]
-    made.port = int((await listener.start([web.post("/take", made.take)])).rpartition(":")[2])
+    listener = PeerListener(NoLinks(), tls=None)  # type: ignore[arg-type]
+    await listener.start([web.post("/take", made.take)])
+    made.port = int((await listener.listen("127.0.0.1", 0)).rpartition(":")[2])
     try:
         yield made
     finally:

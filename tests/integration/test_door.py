@@ -31,7 +31,8 @@ async def opened(*, tls: bool = False, crowding: door.Crowding = door.NO_EXEMPTI
     app.add_routes([web.get("/here", here)])
     opened = door.Door(app, server_context(SERVER) if tls else None, stop_timeout_s=1.0, crowding=crowding)
     try:
-        yield await opened.open("127.0.0.1", 0)
+        await opened.open()
+        yield await opened.listen("127.0.0.1", 0)
     finally:
         await opened.close()
 
@@ -215,3 +216,62 @@ async def test_junk_is_answered_or_cut_off_and_fills_no_log(caplog: pytest.LogCa
                 await ask(port, data)
             assert (await ask(port)).endswith(b"here")
     assert caplog.text == ""
+
+
+async def test_a_door_that_opens_at_another_address_keeps_who_came_in_at_the_first() -> None:
+    """The new one is open before the old one closes; nobody comes in there any more, and whoever did stays."""
+
+    async def here(_: web.Request) -> web.Response:
+        return web.Response(text="here")
+
+    app = web.Application()
+    app.add_routes([web.get("/here", here)])
+    opened = door.Door(app, None, stop_timeout_s=1.0)
+    try:
+        await opened.open()
+        port = await opened.listen("127.0.0.2", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.2", port)
+        writer.write(REQUEST.replace(b"Connection: close\r\n", b""))
+        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"here"), 20)
+
+        other = await opened.listen("127.0.0.3", 0)
+        opened.leave("127.0.0.2", port)
+
+        writer.write(REQUEST)
+        assert b"here" in await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.2", port)
+        _, writer = await asyncio.open_connection("127.0.0.3", other)
+        writer.close()
+    finally:
+        await opened.close()
+
+
+async def test_an_address_where_a_door_cannot_open_leaves_the_others_as_they_are() -> None:
+    opened = door.Door(web.Application(), None, stop_timeout_s=1.0)
+    try:
+        await opened.open()
+        port = await opened.listen("127.0.0.2", 0)
+        with pytest.raises(OSError, match="in use"):
+            await opened.listen("127.0.0.2", port)
+        _, writer = await asyncio.open_connection("127.0.0.2", port)
+        writer.close()
+    finally:
+        await opened.close()
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_one_door_speaks_tls_at_one_address_and_not_at_another(*, plain: bool) -> None:
+    async def here(_: web.Request) -> web.Response:
+        return web.Response(text="here")
+
+    app = web.Application()
+    app.add_routes([web.get("/here", here)])
+    opened = door.Door(app, server_context(SERVER), stop_timeout_s=1.0)
+    try:
+        await opened.open()
+        port = await opened.listen("127.0.0.1", 0, plain=plain)
+        assert (b"here" in await ask(port), b"here" in await ask(port, tls=True)) == (plain, not plain)
+    finally:
+        await opened.close()
