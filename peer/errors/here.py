@@ -318,6 +318,12 @@ class StoreCorruptError(StoreError):
     code = "store_corrupt"
 
 
+class RowsUnreadError(StoreError):
+    """Rows of a database that this version does not understand: it goes on without them."""
+
+    code = "rows_unread"
+
+
 class LogMissingError(StoreError):
     """This peer has written logs of a group that its database does not know: `log.db` was lost or replaced."""
 

@@ -9,7 +9,7 @@ from peer.core.interfaces import Replica
 from peer.core.names import folded
 from peer.core.transfers import Hold
 from peer.core.wishes import Wish
-from peer.errors import AmbiguousError, NotFoundError, RequestError
+from peer.errors import AmbiguousError, MeshError, NotFoundError, RequestError, RowsUnreadError
 from peer.operations.deciding import name_of
 from peer.operations.fetching import Fetching
 from peer.operations.json_form import Json
@@ -20,6 +20,9 @@ HELD_SHOWN_MAX = 100
 LIMIT_SETTING = "limit"
 LIMITS_MAX = 256
 """Peers with a limit of their own."""
+
+LIMITS_SHOWN_MAX = 3
+LIMIT_SHOWN_MAX = 64
 
 FOREVER_S = 10**9
 """What takes longer has no remaining time."""
@@ -48,17 +51,21 @@ class Transfers:
         limits: SpeedLimits,
         naming: tuple[Replica, Callable[[str], Awaitable[tuple[GroupId, EventId]]]],
     ) -> None:
-        """`running` tells what is on its way; `naming` what people mean. Limits that this version does not understand are passed over."""
+        """`running` tells what is on its way; `naming` what people mean. Limits that this version does not understand hold nothing, and are told."""
         self._fetching = fetching
         self._running = running
         self._limits = limits
         self._replica, self._named = naming
         self._texts: dict[PeerId | None, str] = {}
         """Limits as people wrote them; that of none is for all peers together."""
+        self._unread: dict[str, str] = {}
+        """Those that are for nobody, by what they are called."""
         for name, text in fetching.settings.items():
             setting, _, digits = name.partition(":")
-            if setting == LIMIT_SETTING:
+            if setting == LIMIT_SETTING and (not digits or (len(digits) == 2 * ID_SIZE and is_prefix(digits))):
                 self._texts[PeerId(bytes.fromhex(digits)) if digits else None] = text
+            elif setting == LIMIT_SETTING:
+                self._unread[name] = text
         self._hold()
 
     # Looking
@@ -84,6 +91,13 @@ class Transfers:
             "down": now.down,
             "peers": [{"peer_id": peer.hex(), "name": self._name(peer), "limit": text} for peer, text in peers],
         }
+
+    def problems(self) -> list[MeshError]:
+        """Limits that do not hold, because this version does not understand them."""
+        unread = [text for text in self._texts.values() if _read_limit(text) is None]
+        shown = ", ".join(repr(text[:LIMIT_SHOWN_MAX]) for text in [*unread, *self._unread.values()][:LIMITS_SHOWN_MAX])
+        fix = "set them again with `recmesh transfers limit`"
+        return [RowsUnreadError(f"limits of bytes.db are not understood here, and do not hold: {shown}", fix=fix)] if shown else []
 
     # Deciding
 
@@ -172,12 +186,7 @@ class Transfers:
         return min((name_of(view, peer) for view in views), key=folded, default="")
 
     def _hold(self) -> None:
-        tables: dict[PeerId | None, Timetable] = {}
-        for peer, text in self._texts.items():
-            try:
-                tables[peer] = read_timetable(text)
-            except ValueError:
-                continue
+        tables = {peer: table for peer, text in self._texts.items() if (table := _read_limit(text)) is not None}
         self._limits.set(tables.get(None), {peer: table for peer, table in tables.items() if peer is not None})
 
     def _enriched(self, running: Json) -> Json:
@@ -210,6 +219,13 @@ def _shown(wish: Wish, state: str) -> Json:
         "code": "",
         "text": "",
     }
+
+
+def _read_limit(text: str) -> Timetable | None:
+    try:
+        return read_timetable(text)
+    except ValueError:
+        return None
 
 
 def _why(wish: Wish) -> Json:

@@ -4,20 +4,26 @@ from collections.abc import Collection
 from functools import partial
 
 from peer.core.custody import Remembered, Subject, Unproven
+from peer.core.dropping import ROUND_SIZE
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.store.table import Connection, Table
+from peer.store.unread import UnreadRows, read_id, read_number, read_text
+
+PROMISES = "promises"
+"""The table whose rows that cannot be read may bind this site."""
 
 
 class CustodyStore:
     """A `CustodyMemory`."""
 
-    def __init__(self, table: Table) -> None:
-        """Does nothing yet. `table` has the schema `bytes`."""
+    def __init__(self, table: Table, unread: UnreadRows) -> None:
+        """Does nothing yet. `table` has the schema `bytes`; `unread` takes note of what in it cannot be read."""
         self._table = table
+        self._unread = unread
 
     async def all(self) -> Remembered:
         """As `CustodyMemory.all`."""
-        return await self._table.read(_read)
+        return await self._table.read(partial(_read, self._unread))
 
     async def promise(self, subject: Subject, peer: PeerId, round_id: bytes) -> None:
         """As `CustodyMemory.promise`."""
@@ -63,18 +69,28 @@ def _hold_back(subject: Subject, at_ms: int, connection: Connection) -> None:
     connection.execute("DELETE FROM asked WHERE group_id = ? AND recording = ?", subject)
 
 
-def _read(connection: Connection) -> Remembered:
+def _read(unread: UnreadRows, connection: Connection) -> Remembered:
     promises = connection.execute("SELECT group_id, recording, peer, round_id FROM promises").fetchall()
     releases = connection.execute("SELECT group_id, recording FROM releases").fetchall()
     held_back = connection.execute("SELECT group_id, recording FROM held_back").fetchall()
-    unproven = connection.execute("SELECT group_id, recording, peer, code, at_ms FROM unproven").fetchall()
+    unproven = connection.execute("SELECT group_id, recording, peer, CAST(code AS BLOB), at_ms FROM unproven").fetchall()
     return Remembered(
-        [(_subject(group, recording), PeerId(peer), round_id) for group, recording, peer, round_id in promises],
-        [_subject(*row) for row in releases],
-        [_subject(*row) for row in held_back],
-        [Unproven(_subject(group, recording), PeerId(peer), code, at_ms) for group, recording, peer, code, at_ms in unproven],
+        unread.read(PROMISES, promises, _promise),
+        unread.read("releases", releases, _subject),
+        unread.read("held_back", held_back, _subject),
+        unread.read("unproven", unproven, _unproven),
     )
 
 
-def _subject(group: bytes, recording: bytes) -> Subject:
-    return Subject(GroupId(group), EventId(recording))
+def _subject(group: object, recording: object) -> Subject:
+    return Subject(GroupId(read_id(group)), EventId(read_id(recording)))
+
+
+def _promise(group: object, recording: object, peer: object, round_id: object) -> tuple[Subject, PeerId, bytes]:
+    if not isinstance(round_id, bytes) or len(round_id) != ROUND_SIZE:
+        raise ValueError("no id of a round")
+    return _subject(group, recording), PeerId(read_id(peer)), round_id
+
+
+def _unproven(group: object, recording: object, peer: object, code: object, at_ms: object) -> Unproven:
+    return Unproven(_subject(group, recording), PeerId(read_id(peer)), read_text(code), read_number(at_ms))

@@ -5,21 +5,22 @@ from functools import partial
 
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.transfers import Held, Hold
-from peer.errors import StoreCorruptError
 from peer.store.table import Connection, Table
+from peer.store.unread import UnreadRows, read_id, read_number, read_text
 
 
 class TransferStore:
     """What is kept of transfers."""
 
-    def __init__(self, table: Table) -> None:
-        """Does nothing yet. `table` has the schema `bytes`."""
+    def __init__(self, table: Table, unread: UnreadRows) -> None:
+        """Does nothing yet. `table` has the schema `bytes`; `unread` takes note of what in it cannot be read."""
         self._table = table
+        self._unread = unread
 
     async def asked(self) -> set[tuple[GroupId, EventId]]:
         """Recordings whose bytes somebody asked for."""
         rows = await self._table.read(lambda connection: connection.execute("SELECT group_id, recording FROM asked").fetchall())
-        return {(GroupId(group), EventId(recording)) for group, recording in rows}
+        return set(self._unread.read("asked", rows, _subject))
 
     async def ask(self, group: GroupId, recording: EventId) -> None:
         """Remember, durably, that somebody asked."""
@@ -31,13 +32,10 @@ class TransferStore:
         await self._table.transaction(partial(_forget_asked, [(group, recording) for recording in recordings]))
 
     async def held(self) -> list[Held]:
-        """Blobs that are not fetched. Raises `StoreCorruptError` for anything but what `hold` writes."""
-        sql = "SELECT blob, group_id, recording, state, code, text, since_ms FROM held"
+        """Blobs that are not fetched."""
+        sql = "SELECT blob, group_id, recording, CAST(state AS BLOB), CAST(code AS BLOB), CAST(text AS BLOB), since_ms FROM held"
         rows = await self._table.read(lambda connection: connection.execute(sql).fetchall())
-        try:
-            return [Held(BlobId(blob), GroupId(group), EventId(recording), Hold(state), *rest) for blob, group, recording, state, *rest in rows]
-        except ValueError as error:
-            raise StoreCorruptError("bytes.db holds what was never written there", fix="restart the peer: it begins anew") from error
+        return self._unread.read("held", rows, _held)
 
     async def hold(self, held: Sequence[Held]) -> None:
         """Remember, durably, that these are not fetched, and why."""
@@ -52,12 +50,22 @@ class TransferStore:
 
     async def settings(self) -> dict[str, str]:
         """What is set for all transfers, by name."""
-        rows = await self._table.read(lambda connection: connection.execute("SELECT name, value FROM transfer_settings").fetchall())
-        return {str(name): str(value) for name, value in rows}
+        sql = "SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM transfer_settings"
+        rows = await self._table.read(lambda connection: connection.execute(sql).fetchall())
+        return dict(self._unread.read("transfer_settings", rows, lambda name, value: (read_text(name), read_text(value))))
 
     async def set(self, name: str, value: str | None) -> None:
         """Set or, with None, unset something, durably."""
         await self._table.transaction(partial(_set, name, value))
+
+
+def _subject(group: object, recording: object) -> tuple[GroupId, EventId]:
+    return GroupId(read_id(group)), EventId(read_id(recording))
+
+
+def _held(blob: object, group: object, recording: object, state: object, *rest: object) -> Held:
+    code, text, since_ms = rest
+    return Held(BlobId(read_id(blob)), *_subject(group, recording), Hold(read_text(state)), read_text(code), read_text(text), read_number(since_ms))
 
 
 def _set(name: str, value: str | None, connection: Connection) -> None:

@@ -7,6 +7,7 @@ from peer.errors import StoreCorruptError
 from peer.logs import get_log
 from peer.store.database import Database, open_database
 from peer.store.directory import DataDirectory
+from peer.store.unread import UnreadRows
 
 DAMAGED_SUFFIX = ".damaged"
 _log = get_log("node")
@@ -18,6 +19,8 @@ class BytesDatabase(NamedTuple):
     database: Database
     is_new: bool
     """True if it holds nothing from before: what stood there, promises among it, counts as lost."""
+    unread: UnreadRows
+    """What in it cannot be read, once those that keep something there have read it."""
 
 
 async def open_bytes_database(stack: AsyncExitStack, directory: DataDirectory) -> BytesDatabase:
@@ -34,7 +37,7 @@ async def open_bytes_database(stack: AsyncExitStack, directory: DataDirectory) -
         path.replace(aside)
         database = await _opened(directory)
     stack.push_async_callback(database.close)
-    return BytesDatabase(database, is_new)
+    return BytesDatabase(database, is_new, UnreadRows())
 
 
 async def _opened(directory: DataDirectory) -> Database:

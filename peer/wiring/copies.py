@@ -15,8 +15,9 @@ from peer.operations.provenance import Provenance
 from peer.operations.receipting import Receipting, ReceiptParts
 from peer.operations.retention import Retention, SteadyClock
 from peer.operations.room import Room
-from peer.store.custody import CustodyStore
+from peer.store.custody import PROMISES, CustodyStore
 from peer.store.directory import DataDirectory
+from peer.store.unread import UnreadRows
 from peer.transport.links import PeerLinks
 from peer.transport.possession import PossessionLinks
 from peer.wiring.bytes_database import BytesDatabase, open_bytes_database
@@ -35,6 +36,8 @@ class CopyKeeping(NamedTuple):
     receipting: Receipting
     room: Room
     collecting: Collecting
+    unread: UnreadRows
+    """What is remembered of bytes, and cannot be read."""
 
     def work(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         """What goes on for as long as the peer runs."""
@@ -55,7 +58,7 @@ async def make_copies(
     """
     local = await open_bytes_database(stack, directory)
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
-    memory, said = CustodyStore(local.database), Holding(core.database)
+    memory, said = CustodyStore(local.database, local.unread), Holding(core.database)
     provenance = Provenance(me, replica, views, core.blobs)
     asking: Asking = PossessionLinks(links)
     parts = CustodyParts(me, replica, views, views, said, core.blobs, provenance, asking, memory)
@@ -67,7 +70,8 @@ async def make_copies(
         return member.name if member else peer.hex()[:SHORT_DIGITS]
 
     dropping = Dropping(parts, custody, store, lambda: store.position, Around(retention.may_drop, name_of))
-    await dropping.load(promises_lost=local.is_new and (await core.blobs.usage()).blobs > 0)
+    lost = local.is_new or local.unread.has(PROMISES)
+    await dropping.load(promises_lost=lost and (await core.blobs.usage()).blobs > 0)
     await dropping.resume()
     stack.push_async_callback(dropping.close)
     receipts = ReceiptParts(
@@ -86,4 +90,4 @@ async def make_copies(
     receipting = Receipting(receipts, config.receipt_delay)
     dropping.ended = lambda group, recording: receipting.touched({(group, recording)})
     stack.callback(core.materializer.subscribe(receipting.touched))
-    return local, CopyKeeping(custody, dropping, receipting, make_room(core, dropping), make_collecting(core, retention))
+    return local, CopyKeeping(custody, dropping, receipting, make_room(core, dropping), make_collecting(core, retention), local.unread)

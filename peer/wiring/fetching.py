@@ -59,7 +59,7 @@ async def make_movers(
     showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
     fetcher = Fetcher(core.blobs, report=Doubts(stack, sources).sent_wrong_bytes)
     stack.callback(fetcher.close)
-    kept = TransferStore(bytes_database.database)
+    kept = TransferStore(bytes_database.database, bytes_database.unread)
     asked = Asked(core.views, core.blobs.has, kept, await kept.asked())
     policies = await _policies(bytes_database, config, core, copies, lambda: fetching.touched(frozenset()))
     repairing = Repairing(core.blobs)
@@ -90,7 +90,7 @@ async def make_movers(
 
 
 async def _policies(local: BytesDatabase, config: Config, core: Core, copies: CopyKeeping, changed: Callable[[], None]) -> Policies:
-    replica, kept = core.store.replica, PolicyStore(local.database)
+    replica, kept = core.store.replica, PolicyStore(local.database, local.unread)
     return Policies(
         (replica, core.views, core.blobs),
         RulesApplied(replica, core.views, Summaries(core.database)),

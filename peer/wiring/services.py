@@ -154,6 +154,8 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
             *policies.problems(),
             *fetcher.problems(),
             *drops.problems(),
+            *transfers.problems(),
+            *movers[-1].unread.problems(),
         ],
         store.health,
         belonging.acquaintance.pending,

@@ -19,6 +19,7 @@ from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, M
 from peer.operations.fetching import LOOK_BATCH, Around, Fetching, KeptTransfers
 from peer.store.database import open_database
 from peer.store.transfers import TransferStore
+from peer.store.unread import UnreadRows
 from tests.patience import PATIENCE_S
 
 GROUP = GroupId(b"g" * 32)
@@ -103,7 +104,7 @@ class Scene:
     async def running(self, change: Callable[[KeptTransfers], None] = lambda _: None) -> AsyncIterator[Fetching]:
         """It runs; what people decided is kept from one time to the next."""
         async with await open_database(self.database, "bytes") as database:
-            kept = TransferStore(database)
+            kept = TransferStore(database, UnreadRows())
             change(kept)
             around = Around(
                 lambda *_: self.sources,
