@@ -39,6 +39,7 @@ from peer.wiring.lasting import lasting
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
 from peer.wiring.neighbourhood import make_agreement, make_placing, make_site_service
+from peer.wiring.networking import make_mesh_watch
 from peer.wiring.relaying import make_serving
 from peer.wiring.resolving import make_resolving
 from peer.wiring.services import make_services
@@ -109,11 +110,11 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         placing = make_placing(core, config, room_here, (sites.seen, copies.dropping.is_unproven), lambda: fetching)
         movers = await make_movers(stack, directory, config, core, (local, sources, placing, copies))
         fetching, showing = movers.fetching, movers.showing
-        hub = await open_hub(stack, directory, config)
+        hub, mesh = await open_hub(stack, directory, config), make_mesh_watch(config)
         watches = await open_watches(stack, directory)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
         serving = make_serving(stack, directory, config, core, (sources, fetching, movers.fetcher))
-        neighbourhood = (links, sites, gossip, administration, agreement)
+        neighbourhood = (links, sites, gossip, administration, agreement, mesh)
         services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving, watches, copies))
         joining.append(services.joining)  # type: ignore[arg-type]
         listen = await start_listener(stack, serving, config, links, services, hub)
@@ -138,8 +139,8 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             lasting(belonging.leaving.run, _warn),
             lasting(services.watch.run, _warn),
         ]
-        work += [lasting(each, _warn) for each in copies.work()]
-        work += [_follow_links(links, (fetching.links_changed, copies.custody.links_changed), resolver), lasting(room_here.run, _warn)]
+        work += [lasting(each, _warn) for each in (*copies.work(), room_here.run)]
+        work += [_follow_links(links, (fetching.links_changed, copies.custody.links_changed), resolver), mesh.run()]
         work += [hub.run()] if hub is not None else []
         background = [*map(tasks.create_task, work), links_task]
         fetching.touched(frozenset())

@@ -1,20 +1,20 @@
 """What tailscaled answers, read: pure.
 
 Fields that are not known are passed over, fields that are missing or of another type stand for their defaults, so that daemons of other versions are
-understood, and those that belong to a Headscale. Shapes: `ipnstate.Status` of the daemon's LocalAPI.
+understood, and those that belong to a Headscale. Shapes: `ipnstate.Status` and `apitype.WhoIsResponse` of the daemon's LocalAPI.
 """
 
 import json
 from collections.abc import Mapping
 
-from peer.core.mesh import MeshNode, MeshStatus
+from peer.core.mesh import Caller, MeshNode, MeshStatus
 from peer.errors import MeshAnswerInvalidError
 
 PEERS_MAX = 10_000
 """Nodes of a mesh that are looked at."""
 
 LIST_MAX = 64
-"""Addresses, tags and complaints of one node."""
+"""Addresses, tags, capabilities and complaints of one node."""
 
 TEXT_MAX = 512
 NEVER = "0001-"
@@ -39,6 +39,22 @@ def read_status(data: bytes) -> MeshStatus:
         _read_node(own, users) if _text(own, "ID") else None,
         tuple(sorted((_read_node(each, users) for each in others[:PEERS_MAX]), key=lambda node: (node.name, node.node_id))),
         _texts(document, "Health"),
+    )
+
+
+def read_caller(data: bytes) -> Caller:
+    """Who speaks from an address, in an answer. Raises `MeshAnswerInvalidError` for what names no machine."""
+    document = _read_object(data)
+    node = _object(document, "Node")
+    if not _text(node, "StableID"):
+        raise MeshAnswerInvalidError("the mesh's daemon names no machine", fix="check tailscale.socket in config.toml: is it that of tailscaled?")
+    capabilities = (_clean(each) for each in list(_object(document, "CapMap"))[:LIST_MAX])
+    return Caller(
+        _text(node, "StableID"),
+        _text(node, "Name").rstrip("."),
+        _text(_object(document, "UserProfile"), "LoginName"),
+        _texts(node, "Tags"),
+        frozenset(capabilities),
     )
 
 
@@ -67,7 +83,7 @@ def _read_object(data: bytes) -> Mapping[str, object]:
     except (ValueError, RecursionError) as error:
         raise MeshAnswerInvalidError("what the mesh's daemon answers is no JSON", fix="check tailscale.socket in config.toml") from error
     if not isinstance(document, dict):
-        raise MeshAnswerInvalidError("what the mesh's daemon answers is no status", fix="check tailscale.socket in config.toml")
+        raise MeshAnswerInvalidError("what the mesh's daemon answers is no object", fix="check tailscale.socket in config.toml")
     return document
 
 

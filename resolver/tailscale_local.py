@@ -5,14 +5,15 @@ for macOS it listens on a TCP port of loopback instead, and wants a token.
 """
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from peer.core.mesh import MeshStatus
+from peer.core.mesh import Caller, MeshStatus
 from peer.errors import MeshAbsentError, MeshAnswerInvalidError, MeshRefusedError, MeshUnreachableError
-from resolver.tailscale_answers import read_status
+from resolver.tailscale_answers import read_caller, read_status
 
 if TYPE_CHECKING:
     import httpx
@@ -23,9 +24,17 @@ BODY_SIZE_MAX = 64 * 1024 * 1024
 """A status has some kilobytes for each machine of the mesh."""
 
 SOCKETS = {"linux": "/var/run/tailscale/tailscaled.sock", "darwin": "/var/run/tailscaled.socket"}
+BUS_MASK = 53_248
+"""Changes of machines, the status at first, and changes as patches: daemons before 2026 know none of these bits, and tell of everything."""
+
 OK = 200
+NOT_FOUND = 404
 REFUSALS = (401, 403)
 RUN_IT = "start it, for instance with `systemctl start tailscaled`"
+
+
+class _NotFoundError(MeshAnswerInvalidError):
+    """It has nothing of the kind."""
 
 
 class Daemon(NamedTuple):
@@ -60,26 +69,59 @@ class LocalApi:
         """How the mesh is. Raises `MeshAbsentError` where there is no daemon, and other errors of a mesh."""
         return read_status(await self._get("/status", {}))
 
+    async def whois(self, address: str) -> Caller | None:
+        """Who speaks from `IP:PORT`, None for nobody of the mesh. Raises as `status` does."""
+        try:
+            return read_caller(await self._get("/whois", {"addr": address, "proto": "tcp"}))
+        except _NotFoundError:
+            return None
+
+    async def bus(self) -> AsyncGenerator[int, None]:
+        """Tells of each change, by the size of what the daemon says of it, until it breaks off. Raises as `status` does."""
+        with self._troubles():
+            async with self._client() as client:
+                request = client.build_request("GET", f"{BASE}/watch-ipn-bus", params={"mask": BUS_MASK})
+                request.extensions["timeout"] = {**request.extensions["timeout"], "read": None}
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    answer = await client.send(request, stream=True)
+                try:
+                    self._check(answer)
+                    async for part in answer.aiter_raw():
+                        yield len(part)
+                finally:
+                    await answer.aclose()
+
     async def _get(self, path: str, parameters: Mapping[str, str]) -> bytes:
         daemon = self._daemon
         if not daemon.port and not await asyncio.to_thread(Path(daemon.path).exists):
             raise MeshAbsentError(
                 f"no daemon of a mesh listens at {daemon.place}", fix="nothing, if this machine is in none; else see tailscale.socket"
             )
+        with self._troubles():
+            async with asyncio.timeout(CALL_TIMEOUT_S), self._client() as client, client.stream("GET", BASE + path, params=parameters) as answer:
+                data = await _read(answer)
+        self._check(answer)
+        return data
+
+    @contextlib.contextmanager
+    def _troubles(self) -> Iterator[None]:
+        """What can happen to a call, in words of a mesh."""
         import httpx  # noqa: PLC0415  (most machines are in no mesh, and it takes 5 MB)
 
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S), self._client() as client, client.stream("GET", BASE + path, params=parameters) as answer:
-                data = await _read(answer)
+            yield
         except (TimeoutError, httpx.TimeoutException) as error:
             raise MeshUnreachableError(f"the mesh's daemon does not answer within {CALL_TIMEOUT_S:g} s", fix="see what it logs") from error
         except (httpx.HTTPError, OSError) as error:
-            raise MeshUnreachableError(f"nobody answers at {daemon.place}: the mesh's daemon does not run", fix=RUN_IT) from error
+            raise MeshUnreachableError(f"nobody answers at {self._daemon.place}: the mesh's daemon does not run", fix=RUN_IT) from error
+
+    @staticmethod
+    def _check(answer: "httpx.Response") -> None:
         if answer.status_code in REFUSALS:
             raise MeshRefusedError("the mesh's daemon does not tell this user how it is", fix="see which users may ask it, or its token")
         if answer.status_code != OK:
-            raise MeshAnswerInvalidError(f"the mesh's daemon answers with HTTP {answer.status_code}", fix="check tailscale.socket in config.toml")
-        return data
+            wrong = _NotFoundError if answer.status_code == NOT_FOUND else MeshAnswerInvalidError
+            raise wrong(f"the mesh's daemon answers with HTTP {answer.status_code}", fix="check tailscale.socket in config.toml")
 
     def _client(self) -> "httpx.AsyncClient":
         import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)

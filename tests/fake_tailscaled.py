@@ -84,6 +84,15 @@ class FakeDaemon:
         self.refuses = False
         self.port = 0
         self.asked = 0
+        self.capabilities: dict[str, Any] = {}
+        """What callers may do here, by their stable id: a `CapMap` for each."""
+        self.proxied: dict[str, str] = {}
+        """Addresses of this machine, with port, from which the daemon itself speaks for others: stable ids."""
+        self.whois_asked: list[str] = []
+        self.listening = 0
+        """How often somebody began to listen to the bus."""
+        self.has_bus = True
+        self._bus: set[asyncio.Queue[bytes | None]] = set()
         self._wants_token = False
 
     @asynccontextmanager
@@ -106,6 +115,8 @@ class FakeDaemon:
     async def _running(self) -> AsyncIterator[web.AppRunner]:
         app = web.Application()
         app.router.add_get("/localapi/v0/status", self._status)
+        app.router.add_get("/localapi/v0/whois", self._whois)
+        app.router.add_get("/localapi/v0/watch-ipn-bus", self._watch_bus)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         try:
@@ -113,8 +124,66 @@ class FakeDaemon:
         finally:
             await runner.cleanup()
 
+    @property
+    def hears(self) -> int:
+        """How many listen to the bus now."""
+        return len(self._bus)
+
+    def tell(self, line: bytes | None = b'{"PeersChanged": []}\n') -> None:
+        """Say something to all who listen to the bus; None breaks it off."""
+        for each in list(self._bus):
+            each.put_nowait(line)
+
     async def _status(self, request: web.Request) -> web.Response:
         self.asked += 1
+        refusal = await self._refusal(request)
+        if refusal is not None:
+            return refusal
+        if self.raw is not None:
+            return web.Response(body=self.raw)
+        return web.json_response(self.status, headers={"Tailscale-Version": "1.102.3", "Tailscale-Cap": "140"})
+
+    async def _whois(self, request: web.Request) -> web.Response:
+        address = request.query.get("addr", "")
+        self.whois_asked.append(address)
+        refusal = await self._refusal(request)
+        if refusal is not None:
+            return refusal
+        if not address:
+            return web.Response(status=400, text="missing 'addr' parameter\n")
+        found = self._node_at(address, request.query.get("proto", ""))
+        if found is None:
+            return web.Response(status=404, text="no match for IP:port\n")
+        user = self.status["User"].get(str(found["UserID"]), {"ID": 0, "LoginName": ""})
+        known = {"ID": found["NodeID"], "StableID": found["ID"], "Name": f"{found['DNSName']}", "User": found["UserID"], "Cap": 140}
+        tags = {"Tags": found["Tags"]} if "Tags" in found else {}
+        return web.json_response({"Node": {**known, **tags}, "UserProfile": user, "CapMap": self.capabilities.get(found["ID"])})
+
+    def _node_at(self, address: str, protocol: str) -> dict[str, Any] | None:
+        nodes = [self.status["Self"], *(self.status["Peer"] or {}).values()]
+        if address in self.proxied:
+            return next(each for each in nodes if each["ID"] == self.proxied[address]) if protocol == "tcp" else None
+        host = address.rpartition(":")[0].strip("[]")
+        return next((each for each in nodes if host in (each["TailscaleIPs"] or ())), None)
+
+    async def _watch_bus(self, request: web.Request) -> web.StreamResponse:
+        self.listening += 1
+        refusal = await self._refusal(request)
+        if refusal is not None or not self.has_bus:
+            return refusal or web.Response(status=404, text="not found\n")
+        said: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._bus.add(said)
+        response = web.StreamResponse()
+        try:
+            await response.prepare(request)
+            while (line := await said.get()) is not None:
+                await response.write(line)
+        finally:
+            self._bus.discard(said)
+        return response
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        """As `localapi.ServeHTTP` has it; waits for ever where the daemon is silent."""
         if request.headers.get("Host", "") not in HOSTS or "Origin" in request.headers or "Referer" in request.headers:
             return web.Response(status=403, text="invalid localapi request\n")
         if self._wants_token and request.headers.get("Authorization") != "Basic " + base64.b64encode(f":{TOKEN}".encode()).decode():
@@ -123,6 +192,4 @@ class FakeDaemon:
             return web.Response(status=403, text="status access denied\n")
         if self.silent:
             await asyncio.Event().wait()
-        if self.raw is not None:
-            return web.Response(body=self.raw)
-        return web.json_response(self.status, headers={"Tailscale-Version": "1.102.3", "Tailscale-Cap": "140"})
+        return None

@@ -55,7 +55,7 @@ class Network:
             "version": found.version,
             "tailnet": found.tailnet,
             "own": None if found.own is None else _node(found.own, members),
-            "peers": [_node(node, members) | {"route": _route(node), "through": node.direct_address or node.relay} for node in found.peers],
+            "peers": [_node(node, members) | {"route": node.route, "through": node.direct_address or node.relay} for node in found.peers],
             "problems": self._problems(found),
         }
 
@@ -75,7 +75,7 @@ class Network:
                 {"code": "mesh_key_expires", "text": f"the key of this machine in its mesh {when}", "fix": "run `tailscale up --force-reauth`"}
             )
         problems += [{"code": "mesh_complains", "text": text, "fix": "run `tailscale status` on this machine"} for text in found.complaints]
-        relayed = [node.name or node.host for node in found.peers if _route(node) == "relayed"]
+        relayed = [node.name or node.host for node in found.peers if node.route == "relayed"]
         if relayed:
             fix = "let UDP through between the two sites, or to port 41641 of one of them"
             problems.append({"code": "mesh_relayed", "text": f"only a relay leads to {', '.join(relayed)}: that is slow", "fix": fix})
@@ -112,15 +112,6 @@ def _node(node: MeshNode, members: Mapping[str, Mapping[str, object]]) -> Json:
         "peer_id": None if link is None else link["peer_id"],
         "peer_name": None if link is None else link["name"],
     }
-
-
-def _route(node: MeshNode) -> str:
-    """How packets go there: `direct`, `relayed`, `idle` where none went lately, `offline`."""
-    if not node.is_online:
-        return "offline"
-    if node.direct_address:
-        return "direct"
-    return "relayed" if node.is_active and node.relay else "idle"
 
 
 def _host(address: object) -> str | None:

@@ -16,6 +16,7 @@ from peer.transport.links import PeerLinks
 from peer.wiring.credentials import Credential, read_credential
 from resolver.base import PeerResolver
 from resolver.headscale_control import HeadscaleControl
+from resolver.mesh_watch import MeshWatch
 from resolver.tailscale_control import TailscaleControl
 from resolver.tailscale_local import Daemon, LocalApi
 
@@ -33,16 +34,23 @@ PROVEN_PHASES = ("backfill", "push")
 """Those of links at whose other end somebody has shown a key."""
 
 
-def make_network(config: Config, me: PeerId, replica: Replica, links: PeerLinks, resolver: PeerResolver) -> tuple[Network, NetworkPolicy]:
-    """What its operator sees of it, and does about it. Raises `MeshCredentialError` or `NetworkCredentialError`."""
+def make_mesh_watch(config: Config) -> MeshWatch:
+    """What knows of the mesh; it has to be run. Raises `MeshCredentialError`."""
     settings = config.tailscale
     token = read_credential(TOKEN, settings.token_file) if settings.port else ""
-    daemon = LocalApi(Daemon(settings.socket, settings.port, token))
+    return MeshWatch(LocalApi(Daemon(settings.socket, settings.port, token)), poll_s=settings.poll_s)
 
-    async def places() -> Mapping[PeerId, Sequence[Place]]:
-        return {me: await _own_places(daemon, config), **places_of(links.links(), resolver)}
 
-    return Network(daemon, links.links, utc_now), NetworkPolicy(replica, places, _provider(config))
+def make_network(
+    config: Config, me: PeerId, replica: Replica, mesh: MeshWatch, places: tuple[PeerLinks, PeerResolver]
+) -> tuple[Network, NetworkPolicy]:
+    """What its operator sees of it, and does about it; `places` are where others are. Raises `NetworkCredentialError`."""
+    links, resolver = places
+
+    async def all_places() -> Mapping[PeerId, Sequence[Place]]:
+        return {me: await _own_places(mesh, config), **places_of(links.links(), resolver)}
+
+    return Network(mesh, links.links, utc_now), NetworkPolicy(replica, all_places, _provider(config))
 
 
 def _provider(config: Config) -> Callable[[], NetworkProvider | None]:
@@ -58,12 +66,12 @@ def _provider(config: Config) -> Callable[[], NetworkProvider | None]:
             return lambda: None
 
 
-async def _own_places(daemon: LocalApi, config: Config) -> Sequence[Place]:
+async def _own_places(mesh: MeshWatch, config: Config) -> Sequence[Place]:
     """Where this peer listens in the mesh; nowhere if it does not listen, or the mesh does not run."""
     if config.listen_address is None:
         return ()
     try:
-        found = await daemon.status()
+        found = await mesh.status()
     except MeshError:
         return ()  # `network status` says why.
     addresses = found.own.addresses if found.own is not None and found.mesh is Mesh.RUNNING else ()

@@ -59,8 +59,9 @@ from peer.wiring.networking import make_network
 from peer.wiring.relaying import Serving
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
+from resolver.mesh_watch import MeshWatch
 
-Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement]
+Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement, MeshWatch]
 Addresses = tuple[ManualPeerResolver, CompositePeerResolver, Belonging]
 Movers = tuple[Fetcher, Fetching, Asked, Policies, Showing, Surroundings, Serving, WatchStore, CopyKeeping]
 
@@ -69,7 +70,7 @@ def make_services(
     directory: DataDirectory, config: Config, core: Core, neighbourhood: Neighbourhood, addresses: Addresses, movers: Movers
 ) -> Services:
     """The use cases, put together."""
-    (manual, resolver, belonging), (links, _, _, hub, _) = addresses, neighbourhood
+    (manual, resolver, belonging), (links, _, _, hub, _, mesh) = addresses, neighbourhood
     _, fetching, asked, policies, showing, surroundings, serving, watches, copies = movers
     me, store, replica, views = core.key.peer_id, core.store, core.store.replica, core.views
     adding = Adding(Naming(me, views, lambda: store.position), store, replica, core.blobs, views, showing.now)
@@ -100,7 +101,7 @@ def make_services(
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         policies,
         transfers,
-        *make_network(config, me, replica, links, resolver),
+        *make_network(config, me, replica, mesh, (links, resolver)),
         *_reading(recordings, serving),
         *_bags(directory, core, adding, recordings, config.disk.floor_bytes),
         Reconciling(surroundings, recordings.find),
@@ -127,7 +128,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
     looked_at: tuple[Transfers, Copies, Drops],
 ) -> SiteParts:
     """What there is to be looked at."""
-    (_, resolver, belonging), (links, sites, gossip, hub, agreement) = addresses, neighbourhood
+    (_, resolver, belonging), (links, sites, gossip, hub, agreement, _) = addresses, neighbourhood
     (transfers, copies, drops), (fetcher, fetching, _, policies, _, _, serving, *_) = looked_at, movers
     me, store = core.key.peer_id, core.store
     return SiteParts(
