@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from materializer.receipts import BLOBS_MAX, blob_receipt
 from peer.core.certificate import LogKind
 from peer.core.control import Role
+from peer.core.custody import Subject
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, EventStore, Replica, WantedBlob
 from peer.core.reconciling import NUMBERS, WRONG, Here, Proof, Row, is_to_come, row_of, says_so
@@ -124,6 +125,9 @@ class Surroundings(NamedTuple):
     name_of: Callable[[GroupId, PeerId], str]
     may_give: Callable[[GroupId, BlobId], Awaitable[bool]]
     """Whether bytes that are here came here in this group: of others nothing is said in it."""
+    is_releasing: Callable[[Subject], bool]
+    """Whether a copy is being dropped: of that nothing is said here."""
+    writing: asyncio.Lock
 
 
 class _Found(NamedTuple):
@@ -189,9 +193,9 @@ class _Run:
         files = await self._with.views.wanted_blobs(group, recordings)
         claims = await self._claims(group, files)
         found = [await self._look(file, claims.get(file.blob, set())) for file in files]
-        await self._say(group, [each for each in found if each.is_to_be_said])
+        said = await self._say(group, [each for each in found if each.is_to_be_said])
         for each in found:
-            await self._take_up(each)
+            await self._take_up(each, is_said_now=each.file.blob in said)
         folders = await self._with.tree.wrong(group, recordings)
         self._folders += folders
         if self._restore and folders:
@@ -258,16 +262,19 @@ class _Run:
         async with self._slots:
             return await self._with.probe.probe(peer, file)
 
-    async def _say(self, group: GroupId, found: Sequence[_Found]) -> None:
-        """Tell the group what this site holds."""
-        blobs = list(dict.fromkeys(each.file.blob for each in found))
-        for start in range(0, len(blobs), BLOBS_MAX):
-            written = await self._with.store.write(group, LogKind.DATA, [blob_receipt(blobs[start : start + BLOBS_MAX])])
-            await self._with.views.reached(written[-1].position)
+    async def _say(self, group: GroupId, found: Sequence[_Found]) -> AbstractSet[BlobId]:
+        """Tell the group what this site holds, but for what went meanwhile or is about to. What was told."""
+        async with self._with.writing:
+            leaving = {each.file.blob for each in found if self._with.is_releasing(Subject(group, each.file.recording))}
+            blobs = [blob for blob in dict.fromkeys(each.file.blob for each in found) if blob not in leaving and self._with.blobs.has(blob)]
+            for start in range(0, len(blobs), BLOBS_MAX):
+                written = await self._with.store.write(group, LogKind.DATA, [blob_receipt(blobs[start : start + BLOBS_MAX])])
+                await self._with.views.reached(written[-1].position)
+        return set(blobs)
 
-    async def _take_up(self, found: _Found) -> None:
+    async def _take_up(self, found: _Found, *, is_said_now: bool) -> None:
         file, blobs, mending = found.file, self._with.blobs, self._with.mending
-        action = "said" if found.is_to_be_said else ""
+        action = "said" if is_said_now else ""
         more: Json = {}
         if not found.list_is_sound:
             self._lists_wrong += 1

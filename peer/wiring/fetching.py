@@ -85,7 +85,7 @@ async def make_movers(
     await fetching.load()
     for listener in (fetching.touched, showing.touched):
         stack.callback(core.materializer.subscribe(listener))
-    surroundings = make_surroundings(core, tree, sources, repairing, (fetching, showing))
+    surroundings = make_surroundings(core, tree, sources, repairing, (fetching, showing, copies))
     return Movers(fetcher, fetching, asked, policies, showing, surroundings)
 
 

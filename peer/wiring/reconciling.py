@@ -11,12 +11,15 @@ from peer.operations.reconciling import Surroundings
 from peer.operations.repairing import Repairing
 from peer.operations.showing import Showing
 from peer.transport.blob_sources import BlobSources
+from peer.wiring.copies import CopyKeeping
 from peer.wiring.core import Core
 
 
-def make_surroundings(core: Core, tree: RecordingTree, sources: BlobSources, repairing: Repairing, movers: tuple[Fetching, Showing]) -> Surroundings:
-    """What reconciling works with. Damage that somebody comes upon lets `movers` look at everything again."""
-    fetching, showing = movers
+def make_surroundings(
+    core: Core, tree: RecordingTree, sources: BlobSources, repairing: Repairing, others: tuple[Fetching, Showing, CopyKeeping]
+) -> Surroundings:
+    """What reconciling works with. Damage that somebody comes upon lets the movers among `others` look at everything again."""
+    fetching, showing, copies = others
     replica = core.store.replica
 
     def name_of(group: GroupId, peer: PeerId) -> str:
@@ -31,4 +34,18 @@ def make_surroundings(core: Core, tree: RecordingTree, sources: BlobSources, rep
     prober = Prober(core.blobs, sources.holders, sources.doubt)
     may_give = Provenance(core.key.peer_id, replica, core.views, core.blobs).may_give
     bytes_here = (core.blobs, Mending(core.blobs))
-    return Surroundings(core.key.peer_id, core.store, replica, core.views, *bytes_here, tree, prober, repairing, fetching.touched, name_of, may_give)
+    return Surroundings(
+        core.key.peer_id,
+        core.store,
+        replica,
+        core.views,
+        *bytes_here,
+        tree,
+        prober,
+        repairing,
+        fetching.touched,
+        name_of,
+        may_give,
+        copies.custody.is_releasing,
+        copies.dropping.writing,
+    )

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from materializer.receipts import blob_receipt
 from peer.cli.sample import write_sample
 from peer.core.certificate import LogKind
 from peer.core.identity import BlobId
+from peer.operations.dropping import Dropping
 from peer.store.directory import DataDirectory
 from peer.wiring.core import opened_core
 from tests.blob_site import MIB
@@ -305,3 +307,29 @@ async def test_of_bytes_that_came_in_another_group_nothing_is_said(pair: Lab) ->
 
     assert [(each["row"], each["action"]) for each in found["files"]] == [("unsaid", "")]
     assert [each["name"] for each in (await pair.bob.get(f"{RECORDINGS}/guess"))["replicas"]] == ["bob"]
+
+
+async def test_nothing_is_said_of_what_is_being_dropped_at_that_moment(pair: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its release is in the log, its bytes are still there and sound: who said so again would be counted as a copy."""
+    blob = await pair.record()
+    await pair.at_bob()
+    is_released, may_go, remove = asyncio.Event(), asyncio.Event(), Dropping._remove
+
+    async def slowly(*parts: Any) -> None:
+        is_released.set()
+        await may_go.wait()
+        await remove(*parts)
+
+    monkeypatch.setattr(Dropping, "_remove", slowly)
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
+        dropping = tasks.create_task(pair.alice.post(f"{RECORDINGS}/run/drop"))
+        await is_released.wait()
+        assert pair.path(blob).exists()
+
+        found = await pair.reconcile()
+
+        assert [(each["row"], each["action"]) for each in found["files"]] == [("unsaid", "")]
+        may_go.set()
+        assert (await dropping)["state"] == "remote"
+    assert not pair.path(blob).exists()
+    assert [each["name"] for each in (await pair.alice.get(f"{RECORDINGS}/run"))["replicas"]] == ["bob"]

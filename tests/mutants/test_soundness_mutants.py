@@ -108,6 +108,11 @@ def say_it_at_every_look(patch: pytest.MonkeyPatch) -> None:
     change(patch, reconciling.says_so, ("return here is Here.SOUND and not is_said", "return here is Here.SOUND"))
 
 
+def say_what_is_being_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Reconciling looks at what is there, and not at what is about to go."""
+    change(patch, _Run._say, ("if self._with.is_releasing(Subject(group, each.file.recording))", "if False"))
+
+
 @asynccontextmanager
 async def a_site(folder: Path) -> AsyncIterator[Site]:
     async with serving(folder / "served") as site:
@@ -160,6 +165,13 @@ def with_pair(test: Callable[[Lab], Awaitable[None]]) -> Check:
     return check
 
 
+async def said_while_it_goes(folder: Path) -> None:
+    async with a_lab(folder) as lab:
+        await lab.start_bob()
+        with pytest.MonkeyPatch.context() as patch:
+            await whole.test_nothing_is_said_of_what_is_being_dropped_at_that_moment(lab, patch)
+
+
 def every_case(_folder: Path) -> None:
     """The table, as a whole."""
     for here, proofs, said in cases.EVERY:
@@ -189,6 +201,7 @@ MUTANTS = (
     Mutant(mend_without_being_asked, with_pair(whole.test_case_6_what_another_site_has_is_brought_when_asked)),
     Mutant(call_what_is_lost_only_gone, every_case),
     Mutant(say_it_at_every_look, every_case),
+    Mutant(say_what_is_being_dropped, said_while_it_goes),
 )
 
 
