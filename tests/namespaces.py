@@ -21,6 +21,16 @@ from tests.patience import mortal, status_of
 COMMAND_TIMEOUT_S = 120
 NEEDS = "network namespaces"
 CLONE_NEWNET = 0x40000000
+ASK_PLAINLY = """
+import socket, sys
+source, target, forwarded = sys.argv[1:]
+with socket.create_connection((target, 7850), timeout=10, source_address=(source, 0)) as asking:
+    asking.sendall(f"GET /sync/v1/link HTTP/1.1\\r\\nHost: x\\r\\n{forwarded}Connection: close\\r\\n\\r\\n".encode())
+    answer = b""
+    while part := asking.recv(4096):
+        answer += part
+print(answer.decode())
+"""
 
 
 def why_not() -> str | None:
@@ -78,6 +88,10 @@ class Host:
         """What it prints with `--json`."""
         return json.loads(self.recmesh("--json", *arguments))
 
+    def asks_plainly(self, source: str, target: str, forwarded: str = "") -> str:
+        """What a peer answers at `target` to one who asks for a link in plain HTTP, from this address and with this line in the head."""
+        return self.run("python3", "-c", ASK_PLAINLY, source, target, forwarded)
+
     def start(self, **settings: str) -> None:
         """Serve, with these settings from now on."""
         self.settings.update({f"RECMESH_{key.upper()}": value for key, value in settings.items()})
@@ -124,11 +138,12 @@ class Host:
         """End it the way an operator does. `ip netns exec` becomes the peer itself, so this is its process."""
         if self.process is None:
             return
-        self.process.terminate()
-        assert status_of(self.process) == 0
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process = None
+        process, self.process = self.process, None
+        process.terminate()
+        status = status_of(process)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert status == 0, f"{self.name} ended with {status}"
 
 
 @contextlib.contextmanager
@@ -145,8 +160,7 @@ def hosts(folder: Path, *names: str) -> Iterator[list[Host]]:
     finally:
         for host in made:
             if host.process is not None:
-                host.process.kill()
-                host.process.wait(timeout=20)
+                host.kill()
             _ip("netns", "del", host.namespace)
 
 

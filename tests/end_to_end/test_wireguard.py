@@ -16,16 +16,6 @@ from tests.namespaces import NEEDS, Host, cable, hosts, needs_namespaces
 pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.needs(NEEDS)]
 TUNNEL = '["10.8.0.0/24@wg0"]'
 MISTAKEN = '["10.8.0.0/24@lan0"]'
-ASK = """
-import socket, sys
-source, target, forwarded = sys.argv[1:]
-with socket.create_connection((target, 7850), timeout=10, source_address=(source, 0)) as asking:
-    asking.sendall(f"GET /sync/v1/link HTTP/1.1\\r\\nHost: x\\r\\n{forwarded}Connection: close\\r\\n\\r\\n".encode())
-    answer = b""
-    while part := asking.recv(4096):
-        answer += part
-print(answer.decode())
-"""
 
 
 @pytest.fixture
@@ -70,11 +60,11 @@ def test_plain_http_is_spoken_in_the_tunnel_and_nowhere_else(two: tuple[Host, Ho
     # From the local network to the address in the tunnel: the system takes it in, the peer does not.
     beta.run("ip", "route", "add", "10.8.0.1/32", "via", "192.168.77.1", "src", "192.168.77.2")
     for forwarded in ("", "X-Forwarded-For: 10.8.0.2\r\n", "Forwarded: for=10.8.0.2\r\n", "X-Real-IP: 127.0.0.1\r\n"):
-        answer = beta.run("python3", "-c", ASK, "192.168.77.2", "10.8.0.1", forwarded)
+        answer = beta.asks_plainly("192.168.77.2", "10.8.0.1", forwarded)
         assert answer.startswith("HTTP/1.1 403"), answer
         assert '"code": "channel_unprotected"' in answer
     beta.run("ip", "route", "del", "10.8.0.1/32", "via", "192.168.77.1")
-    assert beta.run("python3", "-c", ASK, "10.8.0.2", "10.8.0.1", "").startswith("HTTP/1.1 400")  # Let in; but that is no WebSocket.
+    assert beta.asks_plainly("10.8.0.2", "10.8.0.1").startswith("HTTP/1.1 400")  # Let in; but that is no WebSocket.
 
     # The dialler judges: the network is right, but our address is not on the interface that it is to be on.
     beta.stop()
