@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import aiohttp
+import psutil
 
 from bench.backfill import Memory
 from peer.cli.sample import write_sample
@@ -130,5 +131,4 @@ def link_of(site: Site) -> dict[str, object]:
 def resident(site: Site) -> int:
     """Bytes of memory of its process, as the system sees it."""
     assert site.process is not None
-    watch = Memory(site.process.pid)
-    return int(watch._processes[0].memory_info().rss)
+    return int(psutil.Process(site.process.pid).memory_info().rss)
