@@ -85,6 +85,10 @@ class Rounds:
         self._standing: dict[Link, int] = {}
         self._turns: dict[Link, int] = {}
 
+    def hurry(self) -> None:
+        """Everybody is due now: there is news."""
+        self._next_ms = dict.fromkeys(self._next_ms, 0)
+
     def due(self, links: Iterable[Link], standing: Callable[[GroupId, PeerId], int | None], chance: Callable[[], float], now_ms: int) -> list[Due]:
         """Which exchanges are due, given everybody who is linked and a group that is spoken about with it; `chance` gives 0 to 1."""
         present = set(links)

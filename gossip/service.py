@@ -138,6 +138,12 @@ class GossipService:
         """Our own signed record, for whoever we meet; empty if there is none that they would take."""
         return self._own.current(self._now_ms())
 
+    def own_changed(self) -> None:
+        """Tell everybody who is linked where this peer is now, before the links of old end."""
+        if self._rules.enabled:
+            self._rounds.hurry()
+            self._step()
+
     def records_for(self, peer: PeerId) -> list[tuple[GroupId, Told]]:
         """What `peer` is told in one exchange, by the groups that are shared with it: for those who ask without a link."""
         if not self._rules.enabled:

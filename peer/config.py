@@ -9,16 +9,14 @@ import socket
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from peer import sections
-from peer.core import endpoint as endpoints
 from peer.core.dial_networks import DialNetworks
 from peer.core.endpoint import (
-    LOOPBACK_NAME,
     IpAddress,
     IpNetwork,
     WireGuardNetwork,
@@ -29,6 +27,7 @@ from peer.core.endpoint import (
     read_ip_network,
     read_wireguard,
 )
+from peer.core.listen_address import LISTEN_MESH, LISTEN_NONE, Address, parse_address, read_listen
 from peer.core.names import check_name, is_name
 from peer.errors import ConfigError, NameInvalidError
 from peer.sections import STATIC_PEERS_MAX, StaticPeer
@@ -36,8 +35,6 @@ from peer.sections import STATIC_PEERS_MAX, StaticPeer
 CONFIG_FILE = "config.toml"
 LISTEN_DEFAULT = "0.0.0.0:7850"
 ADMIN_DEFAULT = "127.0.0.1:7851"
-LISTEN_NONE = "none"
-PORT_MAX = 65535
 ADVERTISE_MAX = 8
 INGEST_FOLDERS_MAX = 64
 NETWORKS_MAX = 32
@@ -51,36 +48,6 @@ PEER_BYTES_PER_SECOND_MIN = 64 * 1024
 """Slower than that a single frame would take longer than the other side waits for a sign of life."""
 
 
-class Address(NamedTuple):
-    """Where to listen. Port 0 lets the system choose one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """As it is written in the configuration."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """True if only this machine can reach it."""
-        return is_loopback(self.host)
-
-
-def is_loopback(host: str) -> bool:
-    """True for `localhost` and loopback addresses."""
-    return host == LOOPBACK_NAME or endpoints.is_loopback(host)
-
-
-def parse_address(text: str) -> Address:
-    """`HOST:PORT`, IPv6 in brackets. Raises `ValueError` that says what is wrong."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > PORT_MAX:
-        raise ValueError(f"{text!r} is not HOST:PORT")
-    return Address(host, int(port))
-
-
 def default_name() -> str:
     """The host name, made a valid name."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname().partition(".")[0]).lstrip(".")
@@ -91,7 +58,10 @@ class Config(BaseSettings):
     """All settings of a peer."""
 
     name: str = Field(default_factory=default_name, description="What this site is called, to people. Default: the host name.")
-    listen: str = Field(LISTEN_DEFAULT, description="Where other peers reach this one, HOST:PORT, or `none` for a site that only dials out.")
+    listen: str = Field(
+        LISTEN_DEFAULT,
+        description="Where other peers reach this one: HOST:PORT, `tailnet` for its addresses in the mesh, `none` if it only dials out.",
+    )
     admin: str = Field(ADMIN_DEFAULT, description="Where the admin API listens, HOST:PORT. Keep it on loopback.")
     advertise: list[str] = Field(
         default_factory=list, description="URLs under which others dial this peer, where they differ from `listen`; they go into invitations."
@@ -198,7 +168,8 @@ class Config(BaseSettings):
     @field_validator("listen")
     @classmethod
     def _check_listen(cls, value: str) -> str:
-        return value if value == LISTEN_NONE else str(parse_address(value))
+        found = read_listen(value)
+        return LISTEN_NONE if found is None else str(found)
 
     @field_validator("advertise")
     @classmethod
@@ -258,20 +229,31 @@ class Config(BaseSettings):
             check_endpoint(url, self.wireguard_networks)
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert: a certificate and its tls_key go together")
-        if self.tls_cert and self.channel_keys:
-            raise ValueError("channel_keys: TLS is ended by a proxy or with tls_cert, not by both")
-        if self.channel_keys and not self.advertise:
-            raise ValueError("channel_keys: others dial the proxy: put its URL into advertise")
-        if self.proxies and not self.channel_keys:
-            raise ValueError("proxies: without channel_keys there are none; say what key they show")
         if self.listen == self.admin and not self.listen.endswith(":0"):
             raise ValueError(f"admin: {self.admin} is the address of `listen` too")
         return self
 
+    @model_validator(mode="after")
+    def _check_proxies(self) -> Self:
+        if self.tls_cert and self.channel_keys:
+            raise ValueError("channel_keys: TLS is ended by a proxy or with tls_cert, not by both")
+        if self.channel_keys and not self.advertise:
+            raise ValueError("channel_keys: others dial the proxy: put its URL into advertise")
+        if self.channel_keys and self.listens_in_mesh:
+            raise ValueError("channel_keys: with listen = 'tailnet' others dial this site itself, and no proxy")
+        if self.proxies and not self.channel_keys:
+            raise ValueError("proxies: without channel_keys there are none; say what key they show")
+        return self
+
     @property
     def listen_address(self) -> Address | None:
-        """None for a site that nobody dials."""
-        return None if self.listen == LISTEN_NONE else parse_address(self.listen)
+        """None for a site that nobody dials; the host is `tailnet` for the addresses of the mesh."""
+        return read_listen(self.listen)
+
+    @property
+    def listens_in_mesh(self) -> bool:
+        """Whether that is at the addresses of the mesh, whichever these are."""
+        return self.listen_address is not None and self.listen_address.host == LISTEN_MESH
 
     @property
     def wireguard_networks(self) -> tuple[WireGuardNetwork, ...]:

@@ -38,8 +38,8 @@ from peer.wiring.ingesting import open_watches
 from peer.wiring.lasting import lasting
 from peer.wiring.links import make_link_parts
 from peer.wiring.listening import start_listener
+from peer.wiring.mesh_addresses import make_mesh
 from peer.wiring.neighbourhood import make_agreement, make_placing, make_site_service
-from peer.wiring.networking import make_mesh_watch
 from peer.wiring.relaying import make_serving
 from peer.wiring.resolving import make_resolving
 from peer.wiring.services import make_services
@@ -96,13 +96,14 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         upkeep = Upkeep(directory, core.store)
         sites, room_here = make_site_service(core, directory, config, lambda: links)
         agreement = make_agreement(core, lambda: links)
-        gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver), sites)
+        mesh = make_mesh(config, lambda: links, lambda: gossip)
+        gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver, mesh.addresses), sites)
         asked = HubSourceParts(config, directory, core, lambda: links, gossip.record)
         manual, book, resolver, asking = await make_resolving(config, core, upkeep.keeper, told, asked)
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
         choosing = Choosing(core.key.peer_id, core.store.replica, lambda: links, lambda: resolver)
-        parts = make_link_parts(core, config, (manual, joining, belonging), gossip, lambda: serving)
+        parts = make_link_parts(core, config, (manual, joining, belonging), (gossip, mesh), lambda: serving)
         local, copies = await make_copies(stack, directory, config, core, lambda: links)
         links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear, custody=copies.custody))
         sources = BlobSources(core.key, links)
@@ -110,14 +111,13 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         placing = make_placing(core, config, room_here, (sites.seen, copies.dropping.is_unproven), lambda: fetching)
         movers = await make_movers(stack, directory, config, core, (local, sources, placing, copies))
         fetching, showing = movers.fetching, movers.showing
-        hub, mesh = await open_hub(stack, directory, config), make_mesh_watch(config)
-        watches = await open_watches(stack, directory)
+        hub, watches = await open_hub(stack, directory, config), await open_watches(stack, directory)
         administration = make_administration(hub, core.key.peer_id, lambda: links.endpoint)
         serving = make_serving(stack, directory, config, core, (sources, fetching, movers.fetcher))
         neighbourhood = (links, sites, gossip, administration, agreement, mesh)
         services = make_services(directory, config, core, neighbourhood, (manual, resolver, belonging), (*movers, serving, watches, copies))
         joining.append(services.joining)  # type: ignore[arg-type]
-        listen = await start_listener(stack, serving, config, links, services, hub)
+        listen = await start_listener(stack, serving, config, (links, mesh), services, hub)
         admin = await _listen(stack, directory, config, services)
         core.store.learn_first(links.own_events_learned)
         links_task = tasks.create_task(links.run())

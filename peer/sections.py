@@ -85,6 +85,9 @@ class TailscaleSection(_Section):
     token_file: AbsolutePath = Field(
         default="", description="A file with the token that it wants there, readable by this user alone. Or set RECMESH_TAILSCALE_TOKEN."
     )
+    publish: bool = Field(
+        default=True, description="Whether to tell members of this machine's name and addresses in the mesh, where `listen` is there for them."
+    )
     poll_s: float = Field(
         default=15, ge=0.01, le=3600, description="Seconds between two looks at the mesh. The daemon is asked at once where it tells of a change."
     )

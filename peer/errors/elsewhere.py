@@ -255,6 +255,12 @@ class MeshAbsentError(ResolveError):
     code = "mesh_absent"
 
 
+class MeshNotListeningError(ResolveError):
+    """This peer is to listen at its addresses in the mesh, and cannot, or not at all of them."""
+
+    code = "mesh_not_listening"
+
+
 class MeshUnreachableError(ResolveError):
     """The daemon of the mesh does not answer, or not in time."""
 

@@ -5,6 +5,7 @@ speaks plain HTTP to the listener from an address that the operator named; then 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 from aiohttp import web
@@ -12,6 +13,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from peer.core.dial_networks import DialNetworks, read_address
 from peer.core.endpoint import IpAddress, WireGuardNetwork, may_be_plain, read_channel_key, read_ip
+from peer.core.mesh import ABSENT, MeshState
+from peer.core.mesh_addresses import machine_networks
 from peer.errors import ChannelUnprotectedError, MeshError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.transport.interfaces import addresses_of, own_networks
@@ -36,6 +39,8 @@ class ChannelRules(NamedTuple):
     """SHA-256 of the SubjectPublicKeyInfo of these proxies; empty if there are none."""
     hints: DialNetworks = DialNetworks()
     """Where addresses may lead that others told of."""
+    mesh: Callable[[], MeshState] = lambda: ABSENT
+    """The mesh that this machine is in: they may lead to its machines, too."""
 
     def from_proxy(self, own: str, other: str) -> bool:
         """True for a connection that one of the proxies makes."""
@@ -53,7 +58,10 @@ class ChannelRules(NamedTuple):
     def may_follow_hint(self, to: str) -> bool:
         """Whether a connection may be made to this address because others told of it."""
         address = read_address(to)
-        return address is not None and self.hints.allow(address, own_networks())
+        if address is None:
+            return False
+        named = (*self.hints.named, *machine_networks(to, self.mesh()))
+        return self.hints._replace(named=named).allow(address, own_networks())
 
 
 NO_RULES = ChannelRules()

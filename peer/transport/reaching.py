@@ -5,10 +5,10 @@ The last steps are those of a real link: where none stands the dialler is told n
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import NamedTuple, TypeVar
 
-from peer.core.endpoint import read_endpoint
+from peer.core.endpoint import read_endpoint, read_ip
 from peer.core.identity import GroupId, PeerId
 from peer.errors import AddressNotAllowedError, LinkBrokenError, LinkPausedError, MeshError, NotAMemberError
 from peer.transport.dialling import Dialler
@@ -66,6 +66,14 @@ def part_from(links: PeerLinks, peers: Sequence[PeerId]) -> None:
     for peer in peers:
         while (link := links.link_to(peer)) is not None:
             link.close(LinkPausedError.code, "the operator of this site has paused the link")
+
+
+def part_from_hosts(links: PeerLinks, hosts: Collection[str]) -> None:
+    """End the links that this machine holds at these addresses, which are its own no more: the other end would notice much later."""
+    for peer in links.linked_peers():
+        link = links.link_to(peer)
+        if link is not None and str(read_ip(link.carrier.own_address)) in hosts:
+            link.close(LinkBrokenError.code, "the address of this site in its mesh has changed")
 
 
 async def reach(links: PeerLinks, peer: PeerId, endpoints: Sequence[str]) -> Reached:

@@ -16,6 +16,7 @@ from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.links import PeerLinks
 from peer.transport.pinning import pinned
 from peer.wiring.core import Core, now_ms
+from peer.wiring.mesh_addresses import MeshAddresses
 from resolver.base import PeerResolver
 from resolver.gossip import GossipPeerResolver
 
@@ -29,11 +30,11 @@ def make_gossip(
     core: Core,
     directory: DataDirectory,
     config: Config,
-    later: tuple[Callable[[], PeerLinks], Callable[[], PeerResolver]],
+    others: tuple[Callable[[], PeerLinks], Callable[[], PeerResolver], MeshAddresses],
     sites: Neighbours,
 ) -> tuple[GossipService, GossipPeerResolver]:
-    """The service, and what it knows as a source of addresses. `later` gives the links, and all sources as one."""
-    links, resolver = later
+    """The service, and what it knows as a source of addresses. `others` give the links, and all sources as one."""
+    links, resolver, mesh = others
     path = directory.root / GOSSIP_FILE
 
     def endpoints() -> tuple[str, ...]:
@@ -41,7 +42,7 @@ def make_gossip(
         if endpoint is None:
             return ()
         pin = read_endpoint(endpoint).pin
-        return tuple(dict.fromkeys((endpoint, *(pinned(each, core.key.peer_id, pin) for each in config.advertise[1:]))))
+        return tuple(dict.fromkeys((endpoint, *(pinned(each, core.key.peer_id, pin) for each in config.advertise[1:]), *mesh.endpoints)))
 
     async def keep(data: bytes) -> None:
         await asyncio.to_thread(write_durably, path, data)

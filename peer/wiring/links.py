@@ -17,6 +17,7 @@ from peer.transport.link_parts import LinkParts
 from peer.transport.pace import Pace
 from peer.wiring.belonging import Belonging
 from peer.wiring.core import Core
+from peer.wiring.mesh_addresses import Meshing
 from peer.wiring.relaying import Serving
 from resolver.manual import ManualPeerResolver
 
@@ -28,11 +29,11 @@ def make_link_parts(
     core: Core,
     config: Config,
     parts: tuple[ManualPeerResolver, list[Joining], Belonging],
-    gossip: GossipService,
+    around: tuple[GossipService, Meshing],
     serving: Callable[[], Serving],
 ) -> LinkParts:
     """What links ask of the rest; what stands in the list is made later than this, and so is what serves bytes."""
-    manual, joining, belonging = parts
+    (manual, joining, belonging), (gossip, mesh) = parts, around
 
     async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
         await joining[0].decide(group, key, peer, its_name)
@@ -62,7 +63,7 @@ def make_link_parts(
         gossip.record,
         endpoints_in,
         Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
-        ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys, config.hint_networks),
+        ChannelRules(config.wireguard_networks, config.proxy_addresses, config.proxy_keys, config.hint_networks, lambda: mesh.watch.current),
         peer_timeout_s=config.peer_timeout,
         take_offer=belonging.acquaintance.take_offer,
         neighbours=gossip,

@@ -55,13 +55,13 @@ from peer.wiring.checking import make_backups, make_verification
 from peer.wiring.copies import CopyKeeping
 from peer.wiring.core import Core, report
 from peer.wiring.ingesting import make_ingest
+from peer.wiring.mesh_addresses import Meshing
 from peer.wiring.networking import make_network
 from peer.wiring.relaying import Serving
 from resolver.composite import CompositePeerResolver
 from resolver.manual import ManualPeerResolver
-from resolver.mesh_watch import MeshWatch
 
-Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement, MeshWatch]
+Neighbourhood = tuple[PeerLinks, SiteService, GossipService, HubAdministration, Agreement, Meshing]
 Addresses = tuple[ManualPeerResolver, CompositePeerResolver, Belonging]
 Movers = tuple[Fetcher, Fetching, Asked, Policies, Showing, Surroundings, Serving, WatchStore, CopyKeeping]
 
@@ -101,7 +101,7 @@ def make_services(
         *make_ingest(core, (directory, config, watches), (adding, recordings), showing.now),
         policies,
         transfers,
-        *make_network(config, me, replica, mesh, (links, resolver)),
+        *make_network(config, me, replica, mesh.watch, (links, resolver)),
         *_reading(recordings, serving),
         *_bags(directory, core, adding, recordings, config.disk.floor_bytes),
         Reconciling(surroundings, recordings.find),
@@ -128,7 +128,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
     looked_at: tuple[Transfers, Copies, Drops],
 ) -> SiteParts:
     """What there is to be looked at."""
-    (_, resolver, belonging), (links, sites, gossip, hub, agreement, _) = addresses, neighbourhood
+    (_, resolver, belonging), (links, sites, gossip, hub, agreement, mesh) = addresses, neighbourhood
     (transfers, copies, drops), (fetcher, fetching, _, policies, _, _, serving, *_) = looked_at, movers
     me, store = core.key.peer_id, core.store
     return SiteParts(
@@ -151,7 +151,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
         lambda: [
             *(each.problem for each in reports(directory)),
             *filter(None, [core.blobs.soundness.problem]),
-            *filter(None, [core.materializer.problem]),
+            *filter(None, [core.materializer.problem, mesh.addresses.problem]),
             *policies.problems(),
             *fetcher.problems(),
             *drops.problems(),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from peer.config import Config, check_endpoint, load_config, parse_address, read_config, render_config
+from peer.config import Config, check_endpoint, load_config, read_config, render_config
 from peer.core.endpoint import WireGuardNetwork
+from peer.core.listen_address import Address, parse_address
 from peer.errors import ConfigError
 from peer.sections import DiskSection, GossipSection, HubSection, HubSourceSection, NetworkSection, TailscaleSection, WatchSection
 
@@ -207,3 +208,16 @@ def test_endpoints_that_may_be_dialled_are_accepted(url: str) -> None:
 def test_other_endpoints_are_not(url: str) -> None:
     with pytest.raises(ValueError, match="http"):
         check_endpoint(url)
+
+
+@pytest.mark.parametrize(("listen", "port"), [("tailnet", 7850), ("tailnet:9000", 9000), ("tailnet:0", 0)])
+def test_a_site_may_listen_wherever_it_is_in_the_mesh(tmp_path: Path, listen: str, port: int) -> None:
+    config = load_config(write(tmp_path, f'listen = "{listen}"'))
+
+    assert (config.listens_in_mesh, config.listen_address) == (True, Address("tailnet", port))
+
+
+@pytest.mark.parametrize("listen", ["tailnet:", "tailnet:x", "tailnet:65536", "Tailnet"])
+def test_the_mesh_is_listened_in_at_a_port(tmp_path: Path, listen: str) -> None:
+    with pytest.raises(ConfigError, match="listen"):
+        load_config(write(tmp_path, f'listen = "{listen}"'))

@@ -1,0 +1,64 @@
+"""Which addresses in a mesh a peer listens at, tells of, and dials first. Pure.
+
+What the daemon says of addresses is the word of a coordination server somewhere else: it is taken for addresses that machines of a mesh have, and for
+those of loopback where this machine itself has one there. So nobody makes a peer listen on all interfaces, or dial into its own networks.
+"""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+from peer.core.endpoint import Endpoint, IpNetwork, is_loopback, read_endpoint, read_ip
+from peer.core.mesh import ABSENT, Mesh, MeshState, is_mesh_address
+
+OWN_ADDRESSES_MAX = 4
+"""Addresses of this machine that are listened at, and told of. A machine has one of each IP version."""
+
+
+def own_hosts(state: MeshState) -> tuple[str, ...]:
+    """Where a peer may listen in the mesh: this machine's addresses, as the daemon orders them. None while the mesh does not run."""
+    if state.mesh is not Mesh.RUNNING:
+        return ()
+    return tuple(dict.fromkeys(host for host in state.addresses if is_mesh_address(host) or is_loopback(host)))[:OWN_ADDRESSES_MAX]
+
+
+def named_endpoint(name: str, port: int) -> str | None:
+    """Where a machine with this name in the mesh's DNS is dialled; None without a name. A name could lead anywhere, so it goes with TLS alone."""
+    endpoint = str(Endpoint("https", name.lower(), port))
+    try:
+        found = read_endpoint(endpoint)
+    except ValueError:
+        return None
+    return endpoint if "." in name and found.host == name.lower() and found.pin is None else None
+
+
+def machine_networks(to: str, state: MeshState) -> tuple[IpNetwork, ...]:
+    """The one address `to`, if the mesh runs and a machine has it there: a hint may lead to that."""
+    address = read_ip(to)
+    if address is None or state.node_at(to) is None:
+        return ()
+    if is_mesh_address(to) or (address.is_loopback and any(map(is_loopback, own_hosts(state)))):
+        return (ip_network(address),)
+    return ()
+
+
+class MeshFirst:
+    """The order in which the addresses of a peer are dialled: those first that lead to machines that are in the mesh now."""
+
+    def __init__(self, state: MeshState = ABSENT) -> None:
+        self._is_absent = state.mesh is Mesh.ABSENT
+        self._here: set[str] = set()
+        self._away: set[str] = set()
+        for address, node in state.nodes.items() if state.mesh is Mesh.RUNNING else ():
+            if machine_networks(address, state):
+                (self._here if node.is_online else self._away).update((address, node.name.lower()))
+
+    def sorted(self, endpoints: Sequence[str]) -> tuple[str, ...]:
+        """`endpoints` in that order, else as they were. Those that lead nowhere as far as the mesh knows come last."""
+        return tuple(endpoints) if self._is_absent else tuple(sorted(endpoints, key=self._rank))
+
+    def _rank(self, endpoint: str) -> int:
+        host = read_endpoint(endpoint).host
+        host = str(read_ip(host) or host)
+        if host in self._here:
+            return 0
+        return 2 if host in self._away or is_mesh_address(host) else 1
