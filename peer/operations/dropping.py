@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     """What became of one recording."""
 
     dropped_bytes: int = 0
-    """Or what would have been, where it was only tried."""
+    """Or what would have been, where it was only tried: also if too few are known to hold it."""
     shared_bytes: int = 0
     """What stays, because other recordings here have the same files."""
     proven: Sequence[PeerId] = ()
@@ -186,15 +186,15 @@ class Dropping:
         await asyncio.gather(*self._running, *self._lifting, return_exceptions=True)
 
     async def _drop(self, subject: Subject, *, dry_run: bool) -> Outcome:
+        size = shared = 0
         try:
             files, going = await self._look(subject)
             size = sum(file.size for file in going)
             shared = sum(file.size for file in files) - size
-            if dry_run:
-                return Outcome(size, shared, await self._said_to_hold(subject, files))
-            return Outcome(size, shared, await self._round(subject, files, going))
+            proven = await (self._said_to_hold(subject, files) if dry_run else self._round(subject, files, going))
+            return Outcome(size, shared, proven)
         except RequestError as error:
-            return Outcome(error=error)
+            return Outcome(size if dry_run else 0, shared if dry_run else 0, error=error)
 
     async def _look(self, subject: Subject) -> tuple[list[WantedBlob], list[WantedBlob]]:
         """The files that are here, and those of them that no other recording here has. Raises `RequestError` for what stands against it."""

@@ -1,7 +1,7 @@
 """Making room: where the floor or the quota of the disk is reached, the oldest recordings go that may be dropped.
 
 Dropped as by hand: enough other sites prove that they hold them, nothing holds or keeps them, and they do not come back by themselves. What comes in
-never lets go of anything younger than itself.
+never lets go of anything younger than itself, nor of anything at all where that would not be enough for it.
 """
 
 import asyncio
@@ -16,13 +16,17 @@ from peer.core.finding import Finder, PlaceInOrder, RecordingQuery
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobSource, Replica, WantedBlob
 from peer.core.views import Views
-from peer.errors import DiskFullError, MeshError
+from peer.errors import DiskFullError, MeshError, TooFewCopiesError
 
 LOOK_S = 30.0
 """How often it is looked whether others have filled the disk, or the quota is another one."""
 PAGE = 100
 DROPS_MAX = 64
 """Recordings that are tried each time."""
+PLANNED_MAX = 512
+"""Recordings that may go together for one file."""
+BLOCK_SIZE = 4096
+"""Files take whole blocks of the disk: as much more may be free once a recording went."""
 REFUSED_S = 300.0
 """How long one that may not go is not tried again."""
 REFUSED_MAX = 10_000
@@ -32,6 +36,11 @@ Report = Callable[[str, Mapping[str, object]], None]
 
 class Dropped(Protocol):
     """What became of a recording."""
+
+    @property
+    def dropped_bytes(self) -> int:
+        """What went, or would have where it was only tried."""
+        ...
 
     @property
     def error(self) -> MeshError | None:
@@ -121,16 +130,42 @@ class Room:
             return False
 
     async def _make(self, size: int, for_recording: tuple[GroupId, EventId] | None) -> bool:
-        async with contextlib.aclosing(self._oldest(await self._made_ns(for_recording))) as oldest:
-            tried = 0
-            async for subject in oldest:
+        tried = 0
+        while going := await self._planned(size, for_recording):
+            for subject in going:
+                tried += 1
+                went = await self._drop(*subject)
+                if went and await self._fits(size):
+                    return True
                 if tried >= DROPS_MAX:
-                    break
-                if subject != for_recording:
-                    tried += 1
-                    if await self._drop(*subject) and await self._fits(size):
-                        return True
+                    return False
+                if not went:
+                    break  # Perhaps the others are not enough without it.
+            else:
+                return False
         return False
+
+    async def _planned(self, size: int, for_recording: tuple[GroupId, EventId] | None) -> list[tuple[GroupId, EventId]]:
+        """The oldest that may go, as many as are needed: first those that nobody said to hold yet, who has to prove it all the same.
+
+        None if all of them are not enough for what comes in. Where nothing comes in, and others have filled the disk, less helps, too.
+        """
+        blobs = self._parts.blobs
+        unsure, sure = list[tuple[GroupId, EventId]](), list[tuple[GroupId, EventId]]()
+        missing = await asyncio.to_thread(blobs.space.missing, blobs.folder, size)
+        async with contextlib.aclosing(self._oldest(await self._made_ns(for_recording))) as oldest:
+            async for group, recording in oldest:
+                if missing <= 0 or len(unsure) + len(sure) >= PLANNED_MAX:
+                    break
+                if (group, recording) == for_recording:
+                    continue
+                outcome = (await self._parts.drops.drop(group, [recording], dry_run=True))[recording]
+                if outcome.error is None or isinstance(outcome.error, TooFewCopiesError):
+                    (unsure if outcome.error else sure).append((group, recording))
+                    missing -= outcome.dropped_bytes + BLOCK_SIZE
+                else:
+                    self._refuse(recording)
+        return [*unsure, *sure] if missing <= 0 or not size else []
 
     async def _drop(self, group: GroupId, recording: EventId) -> bool:
         """True if it went."""

@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from peer.api.models import Group, InvitationMade
 from peer.cli.sample import write_sample
+from peer.operations import room
 from tests.integration.running_peer import RunningPeer, running_peer
 
 GROUPS, RECORDINGS = "/api/v1/sync/groups", "/api/v1/recordings"
@@ -133,3 +136,23 @@ async def test_what_went_to_make_room_for_the_rest_of_a_recording_is_kept_with_i
 
         assert (await small.get(f"{RECORDINGS}/both"))["state"] == "local"
         assert (await small.get("/api/v1/status"))["disk"]["used_bytes"] <= QUOTA
+
+
+async def test_nothing_goes_where_all_that_may_go_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two may go, and the new one needs the room of both."""
+    monkeypatch.setattr(room, "REFUSED_S", 0.0)
+    async with pair(tmp_path) as (large, small):
+        for name in ("one", "two"):
+            found = await add(large, tmp_path, name)
+            await small.until(f"{RECORDINGS}/{found}", lambda each: each["state"] == "local")
+            await small.until(f"{RECORDINGS}/{found}", lambda each: each["copies"] == 2)
+        await large.post(f"{RECORDINGS}/two/retention", {"hold": True, "reason": "not this one"})
+        await small.until(f"{RECORDINGS}/two", lambda each: each["hold"] is not None)
+        three = await add(large, tmp_path, "three", 600 * 1024)
+        await small.until("/api/v1/status", lambda each: "disk_full" in [problem["code"] for problem in each["problems"]])
+        assert await states(small) == {"one": "local", "two": "local", "three": "remote"}
+        await large.post(f"{RECORDINGS}/two/retention", {"hold": False})
+        await small.until(f"{RECORDINGS}/two", lambda each: each["hold"] is None)
+        await small.post("/api/v1/transfers/retry")
+        await small.until(f"{RECORDINGS}/{three}", lambda each: each["state"] == "local")
+        assert await states(small) == {"one": "remote", "two": "remote", "three": "local"}
