@@ -11,8 +11,10 @@ from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
 
 from tests.patience import shown
+from tests.spreading import Spreading
 
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"
 """True in `make test-long`: the same code with larger numbers."""
@@ -43,6 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "long_story: the test does many things one after the other and may take several times as long as others")
     config.addinivalue_line("markers", "needs(what): the test needs something that not every machine has; it runs or says loudly why not")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading | None:
+    """Keep together what shares something; see there."""
+    return Spreading(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(wrapper=True)
