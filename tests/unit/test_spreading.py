@@ -5,7 +5,7 @@ import pytest
 from tests.spreading import Spreading, group_of
 
 TESTS = Path(__file__).parent.parent
-IN_GROUPS = sorted(str(each) for each in TESTS.rglob("test_*.py") if "mark.xdist_group(" in each.read_text())
+IN_GROUPS = sorted(str(each) for each in TESTS.rglob("test_*.py") if "mark.xdist_group(" in each.read_text() and each != Path(__file__))
 
 
 @pytest.mark.parametrize("path", IN_GROUPS)
