@@ -54,7 +54,7 @@ def test_a_recording_on_its_way_is_cancelled_tried_again_and_followed_to_its_end
             site.start()
         found(giver)
         join(giver, taker)
-        taker.command("transfers", "limit", "off:400k")
+        taker.command("transfers", "limit", "off:200k")
         path = tmp_path / "long.mcap"
         write_sample(path, 8_000_000, 1)
         added = giver.add(path)
