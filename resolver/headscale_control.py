@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from peer.core.mesh_provider import Device, Policy, SiteKey
 from peer.errors import NetworkProviderError, PolicyChangedError, PolicyRefusedError
-from resolver.network_calls import OK, Answer, Asked, Calls, objects_of, refused, text_of, texts_of
+from resolver.json_fields import as_line, line_of, lines_of, object_of, objects_of, text_of
+from resolver.network_calls import OK, REASON_MAX, Answer, Asked, Calls, policy_text, refused, secret_of
 
 BASE = "/api/v1"
 REFUSALS = (400, 422, 500)
@@ -34,10 +35,10 @@ class HeadscaleControl:
         answer = await self._call("GET", "/node", "list machines")
         return [
             Device(
-                text_of(each, "id"),
-                text_of(each, "givenName") or text_of(each, "name"),
-                texts_of(each, "ipAddresses"),
-                texts_of(each, "tags"),
+                line_of(each, "id"),
+                line_of(each, "givenName") or line_of(each, "name"),
+                lines_of(each, "ipAddresses"),
+                lines_of(each, "tags"),
                 each.get("online") is True,
             )
             for each in objects_of(answer.document(), "nodes")
@@ -46,10 +47,10 @@ class HeadscaleControl:
     async def policy(self) -> Policy:
         """Who may talk to whom, comments included."""
         told = (await self._call("GET", "/policy", "show its policy")).document()
-        text = text_of(told, "policy")
+        text = policy_text(text_of(told, "policy").encode(errors="surrogatepass"))
         if not text:
             raise NetworkProviderError("the coordination server shows no policy", fix="give it one first; {} will do")
-        return Policy(text, text_of(told, "updatedAt"))
+        return Policy(text, line_of(told, "updatedAt"))
 
     async def check(self, text: str) -> None:
         """Have a policy looked at. Raises `PolicyRefusedError`."""
@@ -66,11 +67,11 @@ class HeadscaleControl:
         """A key for one machine, which belongs to its tags and to no user."""
         expires = (datetime.now(UTC) + timedelta(seconds=expires_s)).isoformat(timespec="seconds").replace("+00:00", "Z")
         order = {"reusable": False, "ephemeral": False, "expiration": expires, "aclTags": list(tags)}
-        made = (await self._call("POST", "/preauthkey", "make a key", body=order)).document().get("preAuthKey")
-        key = text_of(made, "key") if isinstance(made, dict) else ""
-        if not isinstance(made, dict) or not key:
+        made = (await self._call("POST", "/preauthkey", "make a key", body=order)).document()
+        key = object_of(made, "preAuthKey")
+        if not secret_of(key, "key"):
             raise NetworkProviderError("the coordination server made no key", fix="see `headscale preauthkeys list`")
-        return SiteKey(key, text_of(made, "expiration"))
+        return SiteKey(secret_of(key, "key"), line_of(key, "expiration"))
 
     async def _offer(self, method: str, path: str, text: str) -> None:
         answer = await self._calls.call(Asked(method, BASE + path, body={"policy": text}), self._secret)
@@ -93,5 +94,5 @@ def _reason(answer: Answer) -> str:
     try:
         told = answer.document()
     except NetworkProviderError:
-        return answer.text
-    return text_of(told, "message") or text_of(told, "detail") or text_of(told, "title")
+        return as_line(answer.text, REASON_MAX)
+    return as_line(text_of(told, "message") or text_of(told, "detail") or text_of(told, "title"), REASON_MAX)

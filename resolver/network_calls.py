@@ -5,10 +5,12 @@ Redirects are not followed, proxies of the environment are not used. No secret s
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from peer.errors import NetworkProviderError, NetworkRefusedError, NetworkUnreachableError
+from peer.errors import NetworkProviderError, NetworkRefusedError, NetworkUnreachableError, PolicyTextError
+from resolver.json_fields import Fields, as_line, text_of
 
 if TYPE_CHECKING:
     import httpx
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S = 20.0
 BODY_SIZE_MAX = 16 * 1024 * 1024
 REASON_MAX = 300
+SECRET = re.compile(r"[!-~]{1,4096}")
 OK = range(200, 300)
 UNAUTHORIZED = (401, 403)
 
@@ -43,10 +46,10 @@ class Answer(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The body, whatever it is."""
+        """The body, whatever it is, for people."""
         return self.data.decode(errors="replace")
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> Fields:
         """The body as an object. Raises `NetworkProviderError`."""
         try:
             document = json.loads(self.data) if self.data.strip() else {}
@@ -105,26 +108,22 @@ def refused(answer: Answer, what: str, reason: str) -> NetworkProviderError:
         return NetworkRefusedError(
             f"the coordination server does not let this site {what}", fix="check the key, and what it may do (network.credential_file)"
         )
-    said = "".join(each if each.isprintable() else " " for each in reason[:REASON_MAX]).strip()
+    said = as_line(reason, REASON_MAX).strip()
     return NetworkProviderError(f"the coordination server does not {what}: HTTP {answer.status}{f', {said}' if said else ''}", fix="see what it says")
 
 
-def text_of(fields: Mapping[str, object], key: str) -> str:
-    """A field that is text, else nothing."""
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
+def secret_of(fields: Fields, key: str) -> str:
+    """A field that is a key or a token; nothing where it could not be one."""
+    value = text_of(fields, key)
+    return value if SECRET.fullmatch(value) else ""
 
 
-def texts_of(fields: Mapping[str, object], key: str) -> tuple[str, ...]:
-    """A field that is a list of texts, else nothing."""
-    value = fields.get(key)
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
-
-
-def objects_of(fields: Mapping[str, object], key: str) -> list[dict[str, object]]:
-    """A field that is a list of objects, else nothing."""
-    value = fields.get(key)
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+def policy_text(data: bytes) -> str:
+    """A policy, which is to be written back as it came. Raises `PolicyTextError` for what would not come back."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PolicyTextError(f"the policy of the mesh is no UTF-8 at byte {error.start}", fix="mend it where the mesh is administered") from error
 
 
 async def _read(answer: "httpx.Response") -> bytes:

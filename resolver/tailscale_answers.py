@@ -9,14 +9,8 @@ from collections.abc import Mapping
 
 from peer.core.mesh import Caller, MeshNode, MeshStatus
 from peer.errors import MeshAnswerInvalidError
+from resolver.json_fields import LIST_MAX, Fields, as_line, line_of, lines_of, object_of, objects_of
 
-PEERS_MAX = 10_000
-"""Nodes of a mesh that are looked at."""
-
-LIST_MAX = 64
-"""Addresses, tags, capabilities and complaints of one node."""
-
-TEXT_MAX = 512
 NEVER = "0001-"
 """What times begin with that are none."""
 
@@ -24,60 +18,59 @@ NEVER = "0001-"
 def read_status(data: bytes) -> MeshStatus:
     """The status in an answer. Raises `MeshAnswerInvalidError` for what is no object in JSON, or has no state in it."""
     document = _read_object(data)
-    backend = _text(document, "BackendState")
+    backend = line_of(document, "BackendState")
     if not backend:
         raise MeshAnswerInvalidError(
             "the mesh's daemon does not say how it is", fix="check tailscale.socket in config.toml: is it that of tailscaled?"
         )
-    users = {key: _text(value, "LoginName") for key, value in _object(document, "User").items() if isinstance(value, dict)}
-    own = _object(document, "Self")
-    others = [value for value in _object(document, "Peer").values() if isinstance(value, dict)]
+    users = {key: line_of(value, "LoginName") for key, value in object_of(document, "User").items() if isinstance(value, dict)}
+    own = object_of(document, "Self")
     return MeshStatus(
         backend,
-        _text(document, "Version"),
-        _text(_object(document, "CurrentTailnet"), "Name"),
-        _read_node(own, users) if _text(own, "ID") else None,
-        tuple(sorted((_read_node(each, users) for each in others[:PEERS_MAX]), key=lambda node: (node.name, node.node_id))),
-        _texts(document, "Health"),
+        line_of(document, "Version"),
+        line_of(object_of(document, "CurrentTailnet"), "Name"),
+        _read_node(own, users) if line_of(own, "ID") else None,
+        tuple(sorted((_read_node(each, users) for each in objects_of(document, "Peer")), key=lambda node: (node.name, node.node_id))),
+        lines_of(document, "Health"),
     )
 
 
 def read_caller(data: bytes) -> Caller:
     """Who speaks from an address, in an answer. Raises `MeshAnswerInvalidError` for what names no machine."""
     document = _read_object(data)
-    node = _object(document, "Node")
-    if not _text(node, "StableID"):
+    node = object_of(document, "Node")
+    if not line_of(node, "StableID"):
         raise MeshAnswerInvalidError("the mesh's daemon names no machine", fix="check tailscale.socket in config.toml: is it that of tailscaled?")
-    capabilities = (_clean(each) for each in list(_object(document, "CapMap"))[:LIST_MAX])
+    capabilities = (as_line(each) for each in list(object_of(document, "CapMap"))[:LIST_MAX])
     return Caller(
-        _text(node, "StableID"),
-        _text(node, "Name").rstrip("."),
-        _text(_object(document, "UserProfile"), "LoginName"),
-        _texts(node, "Tags"),
+        line_of(node, "StableID"),
+        line_of(node, "Name").rstrip("."),
+        line_of(object_of(document, "UserProfile"), "LoginName"),
+        lines_of(node, "Tags"),
         frozenset(capabilities),
     )
 
 
-def _read_node(fields: Mapping[str, object], users: Mapping[str, str]) -> MeshNode:
+def _read_node(fields: Fields, users: Mapping[str, str]) -> MeshNode:
     user = fields.get("UserID")
     return MeshNode(
-        _text(fields, "ID"),
-        _text(fields, "DNSName").rstrip("."),
-        _text(fields, "HostName"),
-        _text(fields, "OS"),
+        line_of(fields, "ID"),
+        line_of(fields, "DNSName").rstrip("."),
+        line_of(fields, "HostName"),
+        line_of(fields, "OS"),
         users.get(str(user), "") if isinstance(user, int) else "",
-        _texts(fields, "TailscaleIPs"),
-        _texts(fields, "Tags"),
+        lines_of(fields, "TailscaleIPs"),
+        lines_of(fields, "Tags"),
         fields.get("Online") is True,
         fields.get("Active") is True,
-        _text(fields, "CurAddr"),
-        _text(fields, "PeerRelay") or _text(fields, "Relay"),
+        line_of(fields, "CurAddr"),
+        line_of(fields, "PeerRelay") or line_of(fields, "Relay"),
         fields.get("Expired") is True,
-        "" if (expires := _text(fields, "KeyExpiry")).startswith(NEVER) else expires,
+        "" if (expires := line_of(fields, "KeyExpiry")).startswith(NEVER) else expires,
     )
 
 
-def _read_object(data: bytes) -> Mapping[str, object]:
+def _read_object(data: bytes) -> Fields:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -85,23 +78,3 @@ def _read_object(data: bytes) -> Mapping[str, object]:
     if not isinstance(document, dict):
         raise MeshAnswerInvalidError("what the mesh's daemon answers is no object", fix="check tailscale.socket in config.toml")
     return document
-
-
-def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
-    value = fields.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(fields: Mapping[str, object], key: str) -> str:
-    value = fields.get(key)
-    return _clean(value) if isinstance(value, str) else ""
-
-
-def _texts(fields: Mapping[str, object], key: str) -> tuple[str, ...]:
-    value = fields.get(key)
-    return tuple(_clean(each) for each in value[:LIST_MAX] if isinstance(each, str)) if isinstance(value, list) else ()
-
-
-def _clean(text: str) -> str:
-    """One line of what others wrote, fit for a terminal."""
-    return "".join(each if each.isprintable() else " " for each in text[:TEXT_MAX])

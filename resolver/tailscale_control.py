@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from peer.core.mesh_provider import Device, Policy, SiteKey
 from peer.errors import NetworkProviderError, PolicyChangedError, PolicyRefusedError
-from resolver.network_calls import OK, Answer, Asked, Calls, objects_of, refused, text_of, texts_of
+from resolver.json_fields import Fields, as_line, line_of, lines_of, objects_of
+from resolver.network_calls import OK, REASON_MAX, Answer, Asked, Calls, policy_text, refused, secret_of
 
 URL = "https://api.tailscale.com"
 CLIENT_PREFIX = "tskey-client-"
@@ -13,6 +14,7 @@ CLIENT_PREFIX = "tskey-client-"
 
 HUJSON = "application/hujson"
 CHANGED = 412
+TOKEN_LASTS_MAX_S = 24 * 3600
 TOKEN_MARGIN_S = 60.0
 """How long before its end a token is not used any more."""
 
@@ -43,10 +45,10 @@ class TailscaleControl:
             raise _refused(answer, "list machines")
         return [
             Device(
-                text_of(each, "nodeId"),
-                text_of(each, "name"),
-                texts_of(each, "addresses"),
-                texts_of(each, "tags"),
+                line_of(each, "nodeId"),
+                line_of(each, "name").rstrip("."),
+                lines_of(each, "addresses"),
+                lines_of(each, "tags"),
                 each.get("connectedToControl") is True,
             )
             for each in objects_of(answer.document(), "devices")
@@ -58,9 +60,9 @@ class TailscaleControl:
         if answer.status not in OK:
             raise _refused(answer, "show its policy")
         version = answer.headers.get("etag", "")
-        if not version:
+        if not version.isascii() or not version:
             raise NetworkProviderError("the coordination server does not say which version its policy has", fix="check network.url")
-        return Policy(answer.text, version)
+        return Policy(policy_text(answer.data), version)
 
     async def check(self, text: str) -> None:
         """Have the tests in a policy run. Raises `PolicyRefusedError` where they fail."""
@@ -68,7 +70,7 @@ class TailscaleControl:
         if answer.status not in OK:
             raise _refused(answer, "take this policy")
         told = answer.document()
-        if text_of(told, "message"):
+        if line_of(told, "message"):
             raise PolicyRefusedError(f"the mesh would not take this policy: {_reason(told)}", fix="look at the tests in the policy")
 
     async def write(self, text: str, before: Policy) -> None:
@@ -87,9 +89,9 @@ class TailscaleControl:
         if answer.status not in OK:
             raise _refused(answer, "make a key")
         made = answer.document()
-        if not text_of(made, "key"):
+        if not secret_of(made, "key"):
             raise NetworkProviderError("the coordination server made no key", fix="see what it lists under its keys")
-        return SiteKey(text_of(made, "key"), text_of(made, "expires"))
+        return SiteKey(secret_of(made, "key"), line_of(made, "expires"))
 
     async def _call(self, asked: Asked) -> Answer:
         return await self._calls.call(asked._replace(path=self._tailnet + asked.path), await self._bearer())
@@ -105,8 +107,10 @@ class TailscaleControl:
                 raise refused(answer, "give a token", "")
             told = answer.document()
             lasts = told.get("expires_in")
-            self._token = text_of(told, "access_token")
-            self._token_until = self._clock() + (lasts if isinstance(lasts, int) else 0) - TOKEN_MARGIN_S
+            self._token = secret_of(told, "access_token")
+            if not self._token:
+                raise NetworkProviderError("the coordination server gives no token", fix="check network.client_id and network.credential_file")
+            self._token_until = self._clock() + (min(lasts, TOKEN_LASTS_MAX_S) if isinstance(lasts, int) else 0) - TOKEN_MARGIN_S
         return self._token
 
 
@@ -117,7 +121,7 @@ def _refused(answer: Answer, what: str) -> NetworkProviderError:
         return refused(answer, what, answer.text)
 
 
-def _reason(told: dict[str, object]) -> str:
+def _reason(told: Fields) -> str:
     """The server's message, with the first complaint of each test that failed."""
-    complaints = [complaint for each in objects_of(told, "data") for complaint in texts_of(each, "errors")[:1]]
-    return "; ".join([text_of(told, "message"), *complaints])
+    complaints = [complaint for each in objects_of(told, "data") for complaint in lines_of(each, "errors")[:1]]
+    return as_line("; ".join([line_of(told, "message"), *complaints]), REASON_MAX)

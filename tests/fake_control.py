@@ -74,7 +74,11 @@ class FakeTailscale(FakeServer):
     @property
     def etag(self) -> str:
         """Of the policy."""
-        return f'"{hashlib.sha256(self.policy.encode()).hexdigest()}"'
+        return f'"{hashlib.sha256(self._data).hexdigest()}"'
+
+    @property
+    def _data(self) -> bytes:
+        return self.policy.encode(errors="surrogateescape")
 
     async def answer(self, request: web.Request) -> web.Response:  # noqa: PLR0911  (one answer for each call)
         """As its API does."""
@@ -88,7 +92,7 @@ class FakeTailscale(FakeServer):
                 return web.json_response({"devices": machines})
             case "GET", "acl":
                 assert request.headers["Accept"] == "application/hujson", "comments are lost"
-                shown = web.Response(text=self.policy, content_type="application/hujson", headers={"ETag": self.etag})
+                shown = web.Response(body=self._data, content_type="application/hujson", headers={"ETag": self.etag})
                 self._was_read()
                 return shown
             case "POST", "acl/validate":

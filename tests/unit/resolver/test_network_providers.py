@@ -1,12 +1,20 @@
 """Coordination servers: who is in the mesh, who may talk to whom, and keys; of Tailscale, and of Headscale 0.29 and 0.30."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from peer.core.mesh_provider import NetworkProvider
-from peer.errors import MeshError, NetworkProviderError, NetworkRefusedError, NetworkUnreachableError, PolicyChangedError, PolicyRefusedError
+from peer.errors import (
+    MeshError,
+    NetworkProviderError,
+    NetworkRefusedError,
+    NetworkUnreachableError,
+    PolicyChangedError,
+    PolicyRefusedError,
+    PolicyTextError,
+)
 from resolver import network_calls
 from resolver.headscale_control import HeadscaleControl
 from resolver.tailscale_control import TailscaleControl
@@ -94,6 +102,18 @@ async def test_a_policy_that_the_server_refuses_is_told_in_its_words(server: Fak
     with pytest.raises(NetworkProviderError, match="other than 'database'"):
         await provider.write(CHANGED, before)
     assert server.policy == POLICY
+
+
+@pytest.mark.parametrize("server_type", [FakeTailscale, lambda: FakeHeadscale("0.30")])
+async def test_a_policy_that_could_not_be_written_back_as_it_came_is_told(server_type: Callable[[], FakeServer]) -> None:
+    """Tailscale sends bytes: these are Latin-1. Headscale sends JSON, in which half a character can be written."""
+    fake = server_type()
+    fake.policy = POLICY.replace("Who", "\udce9")
+    async with fake.running():
+        client = provider_of(fake)
+        with pytest.raises(PolicyTextError, match="no UTF-8 at byte 7"):
+            await client.policy()
+        await client.close()
 
 
 async def test_tests_in_a_policy_that_fail_are_told() -> None:

@@ -3,17 +3,15 @@
 import copy
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from peer.core.mesh import Mesh
 from peer.errors import MeshAnswerInvalidError
-from resolver.tailscale_answers import PEERS_MAX, TEXT_MAX, read_status
+from resolver.json_fields import LINE_MAX, OBJECTS_MAX
+from resolver.tailscale_answers import read_status
 from tests.fake_tailscaled import LOGGED_OUT, RUNNING, node
-
-SAMPLES = Path(__file__).parents[4] / "shared" / "design" / "tailscale_samples.json"
 
 
 def read(document: object) -> Any:
@@ -79,25 +77,12 @@ def test_what_is_no_status_is_one_clear_error(data: bytes) -> None:
 
 
 def test_what_others_wrote_is_one_short_line_and_a_mesh_has_an_end() -> None:
-    peers = {str(number): node(number, f"m{number}") for number in range(PEERS_MAX + 5)}
+    peers = {str(number): node(number, f"m{number}") for number in range(OBJECTS_MAX + 5)}
     peers["0"]["DNSName"] = "\x1b[2J" + "x" * 10_000
 
     found = read({**RUNNING, "Peer": peers, "Health": ["a\nb\x07"]})
 
-    assert len(found.peers) == PEERS_MAX
-    assert max(len(each.name) for each in found.peers) == TEXT_MAX
+    assert len(found.peers) == OBJECTS_MAX
+    assert max(len(each.name) for each in found.peers) == LINE_MAX
     assert all(each.name.isprintable() for each in found.peers)
     assert found.complaints == ("a b ",)
-
-
-@pytest.mark.needs("sample bodies of the daemon")
-@pytest.mark.skipif(not SAMPLES.exists(), reason="there are no sample bodies beside the project")
-def test_every_sample_of_a_status_is_read() -> None:
-    samples = json.loads(SAMPLES.read_text())
-
-    running, logged_out = (read(samples[name]["body"]) for name in ("localapi_status_running", "localapi_status_needs_login"))
-
-    assert (running.mesh, logged_out.mesh) == (Mesh.RUNNING, Mesh.STOPPED)
-    assert len(running.peers) == len(samples["localapi_status_running"]["body"]["Peer"])
-    assert running.own.addresses[0] == samples["localapi_status_running"]["body"]["Self"]["TailscaleIPs"][0]
-    assert all(each.node_id and each.name and each.addresses for each in running.peers)
