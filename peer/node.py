@@ -103,7 +103,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
         choosing = Choosing(core.key.peer_id, core.store.replica, lambda: links, lambda: resolver)
-        parts = make_link_parts(core, config, (manual, joining, belonging), (gossip, mesh), lambda: serving)
+        parts = make_link_parts(core, config, (manual, joining, belonging), (gossip, mesh), lambda: (serving, services.audit))
         local, copies = await make_copies(stack, directory, config, core, lambda: links)
         links = PeerLinks(replace(parts, ended=choosing.ended, hear_digests=agreement.hear, custody=copies.custody))
         sources = BlobSources(core.key, links)

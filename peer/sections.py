@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from peer.core.endpoint import LOOPBACK_NAME, is_loopback, read_endpoint
+from peer.core.mesh_rule import RULE_TAGS_MAX, MeshRule, read_capability, read_tag
 from peer.core.names import check_name
 from peer.errors import NameInvalidError
 
@@ -91,6 +92,20 @@ class TailscaleSection(_Section):
     poll_s: float = Field(
         default=15, ge=0.01, le=3600, description="Seconds between two looks at the mesh. The daemon is asked at once where it tells of a change."
     )
+    only_tags: list[Annotated[str, AfterValidator(read_tag)]] = Field(
+        default=[],
+        max_length=RULE_TAGS_MAX,
+        description="Only machines of the mesh with one of these tags may be linked with this peer; empty for all.",
+    )
+    only_capability: Annotated[str, AfterValidator(read_capability)] = Field(
+        default="",
+        description="Only machines may be linked with this peer to which the policy of the mesh gives this app capability here; empty for all.",
+    )
+
+    @property
+    def rule(self) -> MeshRule:
+        """Which machines may call."""
+        return MeshRule(frozenset(self.only_tags), self.only_capability)
 
 
 class DiskSection(_Section):

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple, Protocol
 
 from peer.core.endpoint import is_loopback
-from peer.core.mesh import ABSENT, Caller, Mesh, MeshState, MeshStatus, StateListener, is_same, state_of
+from peer.core.mesh import ABSENT, Caller, Mesh, MeshState, MeshStatus, StateListener, is_mesh_address, is_same, state_of
 from peer.errors import MeshError, MeshUnreachableError
 
 POLL_S = 15.0
@@ -129,22 +129,30 @@ class MeshWatch:
         """Who speaks from `IP:PORT`, None for nobody of the mesh. Raises `MeshError` where the daemon cannot be asked, or carries nothing."""
         if not self._has_looked:
             await self.status()
-        if self._state.mesh is not Mesh.RUNNING:
-            raise self._state.error or MeshUnreachableError("the mesh does not run on this machine", fix="see `recmesh network status`")
+        self._check_running()
+        host = address.rpartition(":")[0].strip("[]")
+        if not (is_loopback(host) or is_mesh_address(host) or self._state.node_at(host)):
+            return None
         known = self._callers.get(address)
         if known is not None and self._clock() < known.until_s:
             return known.caller
         changes = self._changes
         async with self._asking:
+            self._check_running()
             try:
                 caller = await self._daemon.whois(address)
             except MeshError:
                 self._wake.set()
                 raise
         # A port of loopback is another connection's soon, and what was asked before a change is not kept.
-        if self._changes == changes and not is_loopback(address.rpartition(":")[0].strip("[]")):
+        if self._changes == changes and not is_loopback(host):
             self._remember(address, caller)
         return caller
+
+    def _check_running(self) -> None:
+        """Raise `MeshError` unless there is somebody to ask."""
+        if self._state.mesh is not Mesh.RUNNING:
+            raise self._state.error or MeshUnreachableError("the mesh does not run on this machine", fix="see `recmesh network status`")
 
     def _remember(self, address: str, caller: Caller | None) -> None:
         self._callers[address] = _Known(caller, self._clock() + CALLER_FRESH_S)

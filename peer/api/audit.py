@@ -16,41 +16,22 @@ from peer.api.access import CALLER, route_path
 from peer.api.problems import CODE
 from peer.api.services import AuditService
 from peer.core.access import TOKEN_PREFIX
+from peer.core.allowance import Allowances
 
 REFUSED_BURST = 20
 REFUSED_PER_MINUTE = 20
 """Lines about refused requests, for each token, and for all who have none together. The next line says how many were left out."""
 
 PATH_CHARACTERS_MAX = 512
-ALLOWANCES_MAX = 1024
 READING = ("GET", "HEAD", "OPTIONS")
 STRANGERS = ("token_invalid", "origin_refused", "not_allowed")
 """How somebody is refused who has shown no token."""
 _SECRET = re.compile(rf"{TOKEN_PREFIX}\S*|recmesh1\S*", re.IGNORECASE)
-_SECONDS_PER_MINUTE = 60.0
-
-
-class _Allowance:
-    """A bucket that fills at a steady rate."""
-
-    def __init__(self, now: float) -> None:
-        self._left = float(REFUSED_BURST)
-        self._seen = now
-        self.left_out = 0
-
-    def take(self, now: float) -> bool:
-        self._left = min(REFUSED_BURST, self._left + (now - self._seen) * REFUSED_PER_MINUTE / _SECONDS_PER_MINUTE)
-        self._seen = now
-        if self._left < 1:
-            self.left_out += 1
-            return False
-        self._left -= 1
-        return True
 
 
 def audit_middleware(audit: AuditService, clock: Callable[[], float] = time.monotonic) -> Middleware:
     """Writes about each request that changes something, and about refused ones. `clock` gives seconds that never go back."""
-    allowances: dict[str | None, _Allowance] = {}
+    allowances = Allowances(REFUSED_BURST, REFUSED_PER_MINUTE)
 
     def write(request: web.Request, status: int | None, code: str | None) -> None:
         caller = request.get(CALLER)
@@ -58,15 +39,9 @@ def audit_middleware(audit: AuditService, clock: Callable[[], float] = time.mono
         changing = request.method not in READING and request.path.startswith("/api/")
         if not changing and (caller is not None or code not in STRANGERS):
             return
-        left_out = 0
-        if refused:
-            now = clock()
-            if len(allowances) >= ALLOWANCES_MAX:
-                allowances.clear()
-            allowance = allowances.setdefault(caller.name if caller else None, _Allowance(now))
-            if not allowance.take(now):
-                return
-            left_out, allowance.left_out = allowance.left_out, 0
+        left_out = allowances.take(caller.name if caller else None, clock()) if refused else 0
+        if left_out is None:
+            return
         audit.write(
             {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),

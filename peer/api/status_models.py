@@ -33,6 +33,15 @@ class LastError(Answer):
     fix: str
 
 
+class LinkNode(Answer):
+    """The machine of the mesh at the other end of a link, in the words of the mesh: who the peer is only its key says."""
+
+    node_id: str
+    name: str
+    user: str
+    tags: list[str]
+
+
 class Link(Answer):
     """A link to another peer."""
 
@@ -42,6 +51,9 @@ class Link(Answer):
     name: str | None
     state: Literal["connecting", "receiving", "up_to_date", "paused", "offline", "refused"]
     phase: Literal["handshake", "backfill", "push", "reconnect"]
+    route: Literal["direct", "tailnet", "relayed", "none"]
+    """`tailnet` where it runs over addresses of the mesh, `relayed` where others tell of the site."""
+    node: LinkNode | None
     carrier: Literal["websocket", "poll"] | None
     """How frames travel: `poll` where something in between refuses WebSockets."""
     address: str | None

@@ -120,7 +120,7 @@ def _print_status(answer: dict[str, Any]) -> None:
                 short(each["peer_id"]),
                 "unreachable" if each["unreachable_since_ms"] is not None else each["state"],
                 each["phase"],
-                f"through {each['via_name']}" if each["route"] == "relayed" else each["address"],
+                _reached_at(each),
                 each["missing_events"],
                 ms_time(each["last_seen_ms"]),
             ]
@@ -134,6 +134,15 @@ def _print_status(answer: dict[str, Any]) -> None:
         line(f"transfer {progress(each)}")
     for each in answer["problems"]:
         line(f"problem: {each['text']}; {each['fix']} [{each['code']}]")
+
+
+def _reached_at(link: dict[str, Any]) -> str | None:
+    """Where that is: others that tell of the site, the address that was dialled, else the machine of the mesh that it came in from."""
+    if link["route"] == "relayed":
+        return f"through {link['via_name']}"
+    node = link["node"]
+    address: str | None = link["address"]
+    return address if node is None else f"{address} ({node['name']})" if address else f"from {node['name']}"
 
 
 def _source(source: dict[str, Any]) -> str:

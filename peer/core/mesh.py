@@ -150,6 +150,29 @@ class MeshView(Protocol):
         ...
 
 
+class NoMesh(MeshView):
+    """For a peer that knows of none."""
+
+    @property
+    def current(self) -> MeshState:
+        """That there is none."""
+        return ABSENT
+
+    def subscribe(self, listener: StateListener) -> Callable[[], None]:
+        """Nothing will change."""
+        del listener
+        return lambda: None
+
+    async def ask(self, address: str) -> Caller | None:
+        """Nobody answers."""
+        raise MeshAbsentError(f"no mesh knows {address}")
+
+    async def who(self, address: str) -> Caller | None:
+        """Nobody."""
+        del address
+        return None
+
+
 def state_of(status: MeshStatus | MeshError) -> MeshState:
     """What a status comes to, or that there is none."""
     if isinstance(status, MeshAbsentError):

@@ -279,6 +279,18 @@ class MeshAnswerInvalidError(ResolveError):
     code = "mesh_answer_invalid"
 
 
+class CallerRefusedError(TransportError):
+    """This machine of the mesh, or whoever comes from elsewhere, may not call here."""
+
+    code = "mesh_caller_refused"
+
+
+class CallerUndecidedError(TransportError):
+    """Only some machines of the mesh may call here, and the mesh cannot be asked which one this is."""
+
+    code = "mesh_caller_undecided"
+
+
 class PolicyTextError(ResolveError):
     """The access policy of the mesh cannot be read, or the part of it that is ours is not as we wrote it."""
 

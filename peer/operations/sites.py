@@ -83,6 +83,7 @@ def _no_link(site: Json) -> Json:
         "state": "offline",
         "phase": "reconnect",
         "route": "none",
+        "node": None,
         "carrier": None,
         "address": None,
         "source": "roster",

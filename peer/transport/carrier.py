@@ -22,6 +22,11 @@ class Carrier(Protocol):
         ...
 
     @property
+    def other_end(self) -> str:
+        """That with its port, as IP:PORT; empty if it is not known. Of requests, that of the first."""
+        ...
+
+    @property
     def own_address(self) -> str:
         """Where this end speaks from; empty if that is not known, or may be another for each request."""
         ...

@@ -75,6 +75,20 @@ def socket_addresses(transport: asyncio.BaseTransport | None) -> tuple[str, str]
     return (str(own[0]), str(other[0])) if own and other and isinstance(own, tuple) and isinstance(other, tuple) else ("", "")
 
 
+def other_end(transport: asyncio.BaseTransport | None) -> str:
+    """Their address and port, as the connected socket has them, as IP:PORT; empty where it is gone."""
+    return socket_name(transport.get_extra_info("peername")) if transport is not None else ""
+
+
+def socket_name(name: object) -> str:
+    """What a socket says of one of its ends, as IP:PORT; empty if it says nothing."""
+    match name:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return ""
+
+
 def listener_channel_key(rules: ChannelRules, transport: asyncio.BaseTransport | None, tls_key: bytes, told: str) -> bytes:
     """What a handshake on this connection binds. `tls_key` is that of our own certificate, `told` the dialler's header or nothing.
 

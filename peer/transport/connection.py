@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, assert_never
 from peer.core.group import read_genesis
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import EventStore
+from peer.core.mesh import Caller
 from peer.core.neighbours import Neighbours
 from peer.core.relaying import WantedPart
 from peer.errors import (
@@ -124,6 +125,10 @@ class Connection:
         """Whom it is counted to while nobody has proved anything."""
         self.endpoint: str | None = None
         """What was dialled, if we did."""
+        self.caller: Caller | None = None
+        """The machine of the mesh at the other end, as far as that is known."""
+        self.knocked: fx.Knocked | None = None
+        """Who is there, if that is nobody's member."""
         self.session = session
         self.remote: fx.Established | None = None
         self.end: fx.CloseLink | None = None
@@ -237,6 +242,7 @@ class Connection:
             case fx.TakeOffer():
                 self._spawn(self._take_offer(effect))
             case fx.Knocked():
+                self.knocked = effect
                 self._owner.knocked(effect, self.carrier.address)
             case fx.OpenGroup():
                 self._spawn(self._begin_group(effect))

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from peer.core.identity import PeerId
 from peer.core.neighbours import Neighbours
+from peer.transport.callers import Callers
 from peer.transport.carrier import Carrier
 from peer.transport.channel import ChannelRules
 from peer.transport.connection import Connection, JoinAttempt
@@ -14,6 +15,7 @@ from peer.transport.pinning import Dialled
 class Server(Protocol):
     """Who runs a session on a carrier, and knows which links stand."""
 
+    callers: Callers
     channel_rules: ChannelRules
     upgrades: Upgrades
     neighbours: Neighbours
@@ -66,4 +68,5 @@ async def dial(
     """
     dialled = Dialled(peer, endpoint, server.channel_rules, is_hint=is_hint)
     async with opened_carrier(dialled, server.upgrades) as carrier:
+        await server.callers.check(carrier.other_end)
         return await server.serve(carrier, dialled=peer, channel_key=dialled.channel_key, attempt=attempt, endpoint=endpoint)

@@ -9,6 +9,7 @@ from peer.core.interfaces import EventStore, Replica
 from peer.core.neighbours import NO_NEIGHBOURS, Neighbours
 from peer.sync.digests import DigestMessage
 from peer.sync.possession import Custody, NoCustody
+from peer.transport.callers import Callers, no_callers
 from peer.transport.channel import NO_RULES, ChannelRules
 from peer.transport.connection import DecideJoinCall, ReadBlobCall, TakeOfferCall, now_ms
 from peer.transport.pace import Pace
@@ -61,3 +62,5 @@ class LinkParts:
     """Takes what members say of their projections. Returns at once and raises nothing."""
     custody: Custody = field(default_factory=NoCustody)
     """Who proves what is held here."""
+    callers: Callers = field(default_factory=no_callers)
+    """Which machines of the mesh are linked."""

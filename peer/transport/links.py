@@ -53,14 +53,11 @@ class PeerLinks:
     def __init__(self, parts: LinkParts) -> None:
         self.key = parts.key
         self.store = parts.store
-        self.decide_join = parts.decide_join
-        self.take_offer = parts.take_offer
-        self.replica = parts.replica
-        self.read_blob = parts.read_blob
+        self.decide_join, self.take_offer = parts.decide_join, parts.take_offer
+        self.replica, self.read_blob = parts.replica, parts.read_blob
         self.channel_rules = parts.channel_rules
-        self.pace = parts.pace
-        self.neighbours = parts.neighbours
-        self.hear_digests, self.custody = parts.hear_digests, parts.custody
+        self.pace, self.neighbours = parts.pace, parts.neighbours
+        self.hear_digests, self.custody, self.callers = parts.hear_digests, parts.custody, parts.callers
         self.upgrades = Upgrades()
         self._parts = parts
         self._surroundings = Surroundings(parts.replica, Sources(), is_wanted=lambda peer: peer in self._dialling.targets)
@@ -192,6 +189,7 @@ class PeerLinks:
                 loser = other if new_link_stays(old, facts) else connection
                 loser.close(DuplicateLinkError.code, "another link to the same peer stays")
         self._facts[connection.number] = facts
+        self.callers.established(connection)
         if connection.endpoint is not None:
             self.neighbours.tried(effect.remote, connection.endpoint, None)
         if self._is_known(effect.remote):
@@ -253,6 +251,7 @@ class PeerLinks:
     def _ended(self, connection: Connection) -> None:
         del self._connections[connection.number]
         self._facts.pop(connection.number, None)
+        self.callers.ended(connection)
         if connection.remote is not None and self._is_known(connection.remote.remote):
             self._sightings.saw(connection.remote.remote)
             self.neighbours.unlinked(connection.remote.remote)
@@ -349,7 +348,8 @@ class PeerLinks:
         """One entry for each peer that is linked or dialled, as `status` shows it."""
         peers = dict.fromkeys((*self._dialling.shown(), *self.linked_peers()))
         targets = self._dialling.targets
-        return [link_status(peer, targets.get(peer), self.link_to(peer), self._dialling.of(peer), self._sightings) for peer in sorted(peers)]
+        found = [(peer, targets.get(peer), self.link_to(peer), self._dialling.of(peer)) for peer in sorted(peers)]
+        return [{**link_status(*each, self._sightings), **self.callers.shown(each[2])} for each in found]
 
     def link_to(self, peer: PeerId) -> Connection | None:
         """The proven link to `peer`, None while there is none."""

@@ -12,6 +12,7 @@ from peer.errors import PortInUseError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
 from peer.sync.limits import FRAME_SIZE_MAX
 from peer.transport.bodies import BODY_SIZE_MAX, limited_bodies
+from peer.transport.callers import Callers, no_callers
 from peer.transport.channel import CHANNEL_KEY, NO_RULES, ChannelRules, protected, socket_addresses
 from peer.transport.dialler import Server
 from peer.transport.door import NO_EXEMPTIONS, Crowding, Door
@@ -28,12 +29,21 @@ ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 class PeerListener:
     """Where other peers reach this one."""
 
-    def __init__(self, server: Server, *, tls: ServerTls | None, rules: ChannelRules = NO_RULES, crowding: Crowding = NO_EXEMPTIONS) -> None:
-        """Without `tls` only connections are served that `rules` allow to be plain."""
+    def __init__(
+        self,
+        server: Server,
+        *,
+        tls: ServerTls | None,
+        rules: ChannelRules = NO_RULES,
+        crowding: Crowding = NO_EXEMPTIONS,
+        callers: Callers | None = None,
+    ) -> None:
+        """Without `tls` only connections are served that `rules` allow to be plain. `callers` says which machines may call."""
         self._server = server
         self._tls = tls
         self._rules = rules
         self._crowding = crowding
+        self._callers = callers or no_callers()
         self._polling = PollRoutes(server, crowding)
         self._door: Door | None = None
 
@@ -41,7 +51,7 @@ class PeerListener:
         """Get ready to listen."""
         own_key = self._tls.channel_key if self._tls else NO_CHANNEL_KEY
         bodies = limited_bodies(self._crowding, {POLL_PATH: POLL_BODY_SIZE_MAX})
-        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), bodies])
+        app = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[protected(self._rules, own_key), self._callers.middleware(), bodies])
         app.add_routes([web.get(LINK_PATH, self._link), *self._polling.routes(), *routes])
         self._door = Door(app, self._tls.context if self._tls else None, stop_timeout_s=CLOSE_TIMEOUT_S, crowding=self._crowding)
         await self._door.open()

@@ -18,7 +18,7 @@ from peer.core.endpoint import Endpoint, may_be_dialled_plain, read_endpoint
 from peer.core.identity import PeerId
 from peer.errors import AddressNotAllowedError, ChannelKeyMismatchError, ChannelUnprotectedError, TransportError
 from peer.sync.handshake import NO_CHANNEL_KEY
-from peer.transport.channel import CHANNEL_KEY_HEADER, ChannelRules, socket_addresses
+from peer.transport.channel import CHANNEL_KEY_HEADER, ChannelRules, other_end, socket_addresses
 from peer.transport.hint_names import HintResolver, look_up
 from peer.transport.tls import check_pin, client_context, peer_spki_sha256
 
@@ -38,6 +38,8 @@ class Dialled:
         self.url = URL(self.endpoint.url)
         self.channel_key = NO_CHANNEL_KEY
         """What a handshake on the connection that was made last binds."""
+        self.other_end = ""
+        """Where the connection that was made last leads, as IP:PORT."""
         self.is_connected = False
         """Whether a connection was ever made."""
         self._kept_key: bytes | None = None
@@ -68,7 +70,7 @@ class Dialled:
                 raise ChannelKeyMismatchError("another connection to the same address shows another key", fix="check what is in front of the site")
         else:
             self._check_plain(*socket_addresses(transport))
-        self.is_connected = True
+        self.is_connected, self.other_end = True, other_end(transport)
 
     def _check_plain(self, own: str, other: str) -> None:
         if not self._rules.is_plain_allowed(own, other):

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from peer.errors import LimitExceededError, LinkBrokenError, MalformedFrameError, NotFoundError, RemoteProtocolError, TransportError
 from peer.transport.bodies import BODY_PLACE
-from peer.transport.channel import CHANNEL_KEY, refusal, socket_addresses
+from peer.transport.channel import CHANNEL_KEY, other_end, refusal, socket_addresses
 from peer.transport.dialler import Server
 from peer.transport.door import Crowding
 from peer.transport.poll_batches import BATCH_BYTES_MAX, CONNECTION_SIZE, CONTENT_TYPE, POLL_PATH, Batch, decode_batch, encode_batch
@@ -42,8 +42,8 @@ COME_AGAIN_S = 5
 class Polled(PollEnd):
     """The listener's end of one connection."""
 
-    def __init__(self, connection: bytes, address: str, channel_key: bytes) -> None:
-        super().__init__(connection, address)
+    def __init__(self, connection: bytes, address: str, channel_key: bytes, other_end: str = "") -> None:
+        super().__init__(connection, address, other_end)
         self.channel_key = channel_key
         self._numbers = {True: 0, False: 0}
         """Of the last request, of questions and of those that bring something."""
@@ -164,7 +164,7 @@ class PollRoutes:
             full = refusal(503, LimitExceededError("too many connections"))
             full.headers["Retry-After"] = str(COME_AGAIN_S)
             return full
-        polled = Polled(secrets.token_bytes(CONNECTION_SIZE), address, request[CHANNEL_KEY])
+        polled = Polled(secrets.token_bytes(CONNECTION_SIZE), address, request[CHANNEL_KEY], other_end(request.transport))
         self._open[polled.connection] = polled, came_from
         task = asyncio.create_task(self._serve(polled, came_from))
         self._tasks.add(task)

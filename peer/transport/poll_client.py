@@ -51,7 +51,7 @@ class PollClient(PollEnd):
             raise refused(str(self._dialled.endpoint), answer.status, answer.headers)
         if not answer.connection:
             raise MalformedFrameError("a connection without an id")
-        self.connection = answer.connection
+        self.connection, self.other_end = answer.connection, self._dialled.other_end
         self._dialled.keep_channel_key()
         self._running = asyncio.create_task(self._run())
 

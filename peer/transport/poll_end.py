@@ -17,9 +17,11 @@ class PollEnd:
 
     kind = CarrierKind.POLL
 
-    def __init__(self, connection: bytes, address: str) -> None:
+    def __init__(self, connection: bytes, address: str, other_end: str = "") -> None:
         self.connection = connection
         self.is_cut = False
+        self.other_end = other_end
+        """Where the first request came from, as IP:PORT; empty if that is not known."""
         self._address = address
         self._changes = Changes()
         self._leaving: deque[bytes] = deque()

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from peer.errors import TransportError
+from peer.errors import CallerRefusedError, CallerUndecidedError, TransportError
 from peer.transport.channel import CODE_HEADER
 from peer.transport.retry_after import WAIT_STATUS, retry_after_ms
 
 FIX = "check that the site is up and its address right"
+FIXES = {
+    CallerRefusedError.code: "its operator lets in only some machines of the mesh: ask for the tag or the capability, and come through the mesh",
+    CallerUndecidedError.code: "nothing: it is dialled again; `recmesh network status` at that site says what is wrong with its mesh",
+}
 CODE_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
 
@@ -39,11 +43,14 @@ def unreachable(endpoint: str, error: BaseException) -> TransportError:
 
 def refused(endpoint: str, status: int, headers: Mapping[str, str]) -> TransportError:
     """The error that this answer is, with the code that the listener gave and how long we are to wait."""
-    text = f"{endpoint} cannot be reached: it answers {status}"
-    found = TransportError(text, fix=FIX)
+    text, code = f"{endpoint} cannot be reached: it answers {status}", code_of(headers)
+    fix = FIXES.get(code or "", FIX)
+    found = TransportError(text, fix=fix)
     wait_ms = retry_after_ms(headers, time.time()) if status in WAIT_STATUS else None
     if wait_ms is not None:
-        found = AskedToWaitError(f"{text}, and asks us to wait {-(-wait_ms // 1000)} s", fix="nothing: it is dialled again then")
+        found = AskedToWaitError(
+            f"{text}, and asks us to wait {-(-wait_ms // 1000)} s", fix=FIXES.get(code or "", "nothing: it is dialled again then")
+        )
         found.wait_ms = wait_ms
-    found.code = code_of(headers) or found.code
+    found.code = code or found.code
     return found

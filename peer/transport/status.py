@@ -11,14 +11,14 @@ from peer.transport.connection import Connection, now_ms
 from peer.transport.dialling import Dialler
 from peer.transport.sightings import Sightings
 
-REFUSALS = frozenset({"not_a_member", "handshake_failed", "version_mismatch", "channel_key_mismatch", "channel_unprotected"})
+REFUSALS = frozenset({"not_a_member", "handshake_failed", "version_mismatch", "channel_key_mismatch", "channel_unprotected", "mesh_caller_refused"})
 """Ends that trying again will not change by itself."""
 
 
 def link_status(
     peer: PeerId, target: DialTarget | None, connection: Connection | None, dialler: Dialler | None, sightings: Sightings
 ) -> Mapping[str, object]:
-    """One entry of `links`, as INTERFACES has it; ids in hex, times in Unix ms."""
+    """One entry of `links`, as INTERFACES has it, but for its route; ids in hex, times in Unix ms."""
     session = connection.session if connection else None
     remote = connection.remote if connection else None
     return {
@@ -26,7 +26,6 @@ def link_status(
         "name": target.name if target else remote.name if remote else peer.hex()[:8],
         "state": _state(target, connection, dialler),
         "phase": (Phase.HANDSHAKE if session.phase is Phase.CLOSED else session.phase).value if session else "reconnect",
-        "route": "direct" if connection else "none",
         "carrier": connection.carrier.kind.value if connection else None,
         "address": connection.endpoint if connection else dialler.endpoint if dialler else None,
         "source": target.source if target else "inbound",

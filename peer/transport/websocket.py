@@ -8,6 +8,7 @@ from aiohttp import web
 
 from peer.errors import LinkBrokenError
 from peer.transport.carrier import CarrierKind
+from peer.transport.channel import socket_name
 
 CONTROL_FRAMES_MAX = 64
 """WebSocket pings and pongs that may come on a link between two messages; our own protocol has its own."""
@@ -25,6 +26,11 @@ class WebSocketCarrier:
     def address(self) -> str:
         """Where the other end speaks from, empty if that is not known."""
         return self._host("peername")
+
+    @property
+    def other_end(self) -> str:
+        """That with its port, as IP:PORT; empty if it is not known."""
+        return socket_name(self._socket.get_extra_info("peername"))
 
     @property
     def own_address(self) -> str:

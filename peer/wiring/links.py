@@ -1,16 +1,19 @@
 """What links ask of the rest of the peer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from gossip.record import read_record
 from gossip.service import GossipService
+from peer.api.services import AuditService
 from peer.config import Config
 from peer.core.group import Invitation
 from peer.core.identity import GroupId, PeerId
+from peer.core.relaying import WantedPart
 from peer.errors import RecordInvalidError
 from peer.logs import get_log
 from peer.operations.joining import Joining, genesis_of
+from peer.transport.callers import CallerParts, Callers
 from peer.transport.channel import ChannelRules
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.link_parts import LinkParts
@@ -30,9 +33,9 @@ def make_link_parts(
     config: Config,
     parts: tuple[ManualPeerResolver, list[Joining], Belonging],
     around: tuple[GossipService, Meshing],
-    serving: Callable[[], Serving],
+    later: Callable[[], tuple[Serving, AuditService]],
 ) -> LinkParts:
-    """What links ask of the rest; what stands in the list is made later than this, and so is what serves bytes."""
+    """What links ask of the rest; what stands in the list is made later than this, and so is what serves bytes, and the audit log."""
     (manual, joining, belonging), (gossip, mesh) = parts, around
 
     async def decide_join(group: GroupId, key: bytes, peer: PeerId, its_name: str) -> None:
@@ -50,6 +53,19 @@ def make_link_parts(
                 return theirs.endpoints
         return ()
 
+    async def read_blob(peer: PeerId, part: WantedPart) -> bytes | None:
+        return await later()[0].read(peer, part)
+
+    def write(entry: Mapping[str, object]) -> None:
+        later()[1].write(entry)
+
+    def is_member(peer: PeerId) -> bool:
+        replica = core.store.replica
+        return any(replica.shares(group, peer) for group in replica.groups)
+
+    def report(event: str, error: Exception) -> None:
+        _log.error(event, exc_info=error)
+
     return LinkParts(
         core.key,
         config.name,
@@ -58,8 +74,8 @@ def make_link_parts(
         core.store.replica,
         decide_join,
         open_group,
-        lambda peer, part: serving().read(peer, part),
-        lambda event, error: _log.error(event, exc_info=error),
+        read_blob,
+        report,
         gossip.record,
         endpoints_in,
         Pace(config.peer_events_per_second, config.peer_bytes_per_second, link_time_ms),
@@ -67,4 +83,5 @@ def make_link_parts(
         peer_timeout_s=config.peer_timeout,
         take_offer=belonging.acquaintance.take_offer,
         neighbours=gossip,
+        callers=Callers(CallerParts(mesh.watch, config.tailscale.rule, write, is_member, report)),
     )

@@ -35,7 +35,7 @@ async def start_listener(
     core = serving.core
     tls = _listener_tls(core.key, config)
     crowding = _crowding(config)
-    listener = PeerListener(links, tls=tls, rules=links.channel_rules, crowding=crowding)
+    listener = PeerListener(links, tls=tls, rules=links.channel_rules, crowding=crowding, callers=links.callers)
     verifier = RequestVerifier(core.key.peer_id)
     blobs = BlobRoutes(
         core.store.replica, core.blobs, (core.views.has_blob, serving.provenance.may_give), verifier, (serving.bandwidth, serving.relay)

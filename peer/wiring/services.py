@@ -152,6 +152,7 @@ def _site_parts(  # noqa: PLR0913, PLR0917  (all that can be looked at)
             *(each.problem for each in reports(directory)),
             *filter(None, [core.blobs.soundness.problem]),
             *filter(None, [core.materializer.problem, mesh.addresses.problem]),
+            *links.callers.problems(),
             *policies.problems(),
             *fetcher.problems(),
             *drops.problems(),
