@@ -1,7 +1,8 @@
 """Memory for pieces on their way. It is used again and again: memory that is new each time costs as much as a hash of it."""
 
 from peer.blobs.direct import aligned_buffer
-from peer.blobs.plan import PIECE_SIZE_MIN, Layout, PieceRequest
+from peer.blobs.plan import PIECE_SIZE_MIN, Layout
+from peer.blobs.providers import PieceRequest
 from peer.errors import BlobMismatchError
 
 KEPT_BYTES_MAX = 8 * 1024 * 1024

@@ -1,10 +1,15 @@
-"""Asking for the list of a blob's piece hashes. Who takes long has company, and is not waited for alone; who gives a wrong one is remembered."""
+"""Asking for the list of a blob's piece hashes. Who takes long has company, and is not waited for alone; who gives a wrong one is remembered.
+
+Who turns up meanwhile is asked, too.
+"""
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
+from peer.blobs.offers import Offers
 from peer.blobs.threads import end_all
 from peer.core.hashing import hash_bytes
 from peer.core.identity import PeerId
@@ -21,12 +26,15 @@ class PieceListAsking:
     def __init__(self, wanted: WantedBlob, size: int) -> None:
         self.liars: list[PeerId] = []
         """Who gave a wrong one."""
+        self.sources: list[BlobSource] = []
+        """Those that there are to be asked."""
         self._wanted = wanted
         self._size = size
         self._wrong: MeshError = nobody_has(wanted)
 
-    async def ask(self, sources: Sequence[BlobSource]) -> bytes:
+    async def ask(self, sources: Sequence[BlobSource], offers: Offers) -> bytes:
         """The list, from the first that gives the right one. Raises what the last of `sources` did wrong."""
+        self.sources = list(sources)
         waiting = deque(sources)
         asked: dict[asyncio.Task[bytes], BlobSource] = {}
         try:
@@ -34,14 +42,23 @@ class PieceListAsking:
                 if waiting:
                     source = waiting.popleft()
                     asked[asyncio.create_task(self._read(source))] = source
-                done, _ = await asyncio.wait(asked, timeout=PATIENCE_S if waiting else None, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                changes: set[asyncio.Future[Any]] = {*asked, offers.told}
+                await asyncio.wait(changes, timeout=PATIENCE_S if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+                for task in [each for each in asked if each.done()]:
                     data = self._result(task, asked.pop(task))
                     if data is not None:
                         return data
+                waiting += self._new(offers.take())
         finally:
             await end_all(asked)
         raise self._wrong
+
+    def _new(self, sources: Sequence[BlobSource]) -> list[BlobSource]:
+        """Those of peers of which nobody was to be asked so far."""
+        known = {source.peer_id for source in self.sources}
+        found = [source for source in sources if source.peer_id not in known]
+        self.sources += found
+        return found
 
     def _result(self, task: "asyncio.Task[bytes]", source: BlobSource) -> bytes | None:
         try:

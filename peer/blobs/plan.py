@@ -6,9 +6,9 @@ through takes from what the others have before them, so that all are through at 
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from peer.blobs.providers import PieceRequest, Provider, Running, Way
 from peer.core.hashing import HASH_SIZE
 from peer.core.identity import PeerId
 from peer.errors import BlobImpossibleError
@@ -73,14 +73,6 @@ class Layout(NamedTuple):
         return min(self.size, (piece + 1) * self.piece_size)
 
 
-class PieceRequest(NamedTuple):
-    """Pieces `first <= piece < stop`, to be asked of the source with this number."""
-
-    source: int
-    first: int
-    stop: int
-
-
 def piece_size_for(size: int) -> int:
     """The smallest power of two from 1 MiB on that cuts `size` bytes into at most 2048 pieces, but never above 4 MiB."""
     piece_size = PIECE_SIZE_MIN
@@ -106,48 +98,6 @@ def split_piece_list(data: bytes) -> list[bytes]:
     return [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)]
 
 
-class Way(NamedTuple):
-    """One way to ask a peer for bytes."""
-
-    peer: PeerId
-    asks_others: bool
-    """True if that peer may get from others what it has not. Such ways wait until nobody is left who has the bytes itself."""
-
-
-@dataclass
-class _Provider:
-    """A peer that is asked, and how it has done so far."""
-
-    peer: PeerId
-    asks_others: bool
-    ways: list[int]
-    """Those that have not failed, best first."""
-    own: list[range] = field(default_factory=list)
-    """Pieces that it will be asked for next, unless somebody else has nothing to do."""
-    running: "_Running | None" = None
-    rate: float = 0.0
-    """Bytes a millisecond, lately; 0 while nothing is known."""
-
-    @property
-    def waiting(self) -> int:
-        return sum(map(len, self.own))
-
-
-@dataclass
-class _Running:
-    """A request that is being answered."""
-
-    request: PieceRequest
-    began_ms: int
-    size: int = 0
-    """Bytes that came."""
-    last_ms: int = 0
-    """When the last of them did."""
-
-    def rate(self, now_ms: int) -> float:
-        return self.size / max(1, now_ms - self.began_ms)
-
-
 class FetchPlan:
     """What is missing of one blob, and whom to ask for it.
 
@@ -162,15 +112,26 @@ class FetchPlan:
         for piece in held:
             self._missing[piece] = 0
         self._count = self._missing.count(1)
-        providers: dict[Way, _Provider] = {}
-        for number, way in enumerate(ways):
-            providers.setdefault(way, _Provider(way.peer, way.asks_others, [])).ways.append(number)
-        self._providers = list(providers.values())
-        self._of = {number: provider for provider in self._providers for number in provider.ways}
+        self._by_way: dict[Way, Provider] = {}
+        self._of: dict[int, Provider] = {}
+        self._number(ways)
         self._free = self._runs(range(layout.piece_count))
         """Pieces that nobody is to be asked for yet, in order."""
         self.liars = list[PeerId]()
         self._cut_slices()
+
+    def join(self, ways: Sequence[Way]) -> list[Way]:
+        """Those of them that lead to somebody who cannot be asked yet, or not any more, and who told no lies: they are numbered on, in order."""
+        known = {way for way, provider in self._by_way.items() if provider.ways}
+        joining = [way for way in ways if way not in known and way.peer not in self.liars]
+        self._number(joining)
+        return joining
+
+    def _number(self, ways: Iterable[Way]) -> None:
+        for number, way in enumerate(ways, len(self._of)):
+            provider = self._by_way.setdefault(way, Provider(way.peer, way.asks_others, []))
+            provider.ways.append(number)
+            self._of[number] = provider
 
     @property
     def complete(self) -> bool:
@@ -218,7 +179,7 @@ class FetchPlan:
             pieces = self._next_own(provider, is_alone=len(live) == 1) or self._doubled(provider, live, now_ms)
             if pieces:
                 request = PieceRequest(provider.ways[0], pieces.start, pieces.stop)
-                provider.running = _Running(request, now_ms)
+                provider.running = Running(request, now_ms)
                 return request
         return None
 
@@ -263,7 +224,7 @@ class FetchPlan:
         if provider.running.size:
             provider.rate = provider.running.rate(provider.running.last_ms)
         provider.running = None
-        elsewhere = [each.running.request for each in self._providers if each.running is not None]
+        elsewhere = [each.running.request for each in self._by_way.values() if each.running is not None]
         for run in self._runs(range(request.first, request.stop)):
             left = [piece for piece in run if not any(other.first <= piece < other.stop for other in elsewhere)]
             self._free += _as_ranges(left)
@@ -279,19 +240,19 @@ class FetchPlan:
         """Do not ask the peer behind it for this blob any more, in no way."""
         peer = self._of[source].peer
         self.liars.append(peer)
-        for provider in self._providers:
+        for provider in self._by_way.values():
             if provider.peer == peer:
                 provider.ways.clear()
                 self._give_up(provider)
 
-    def _give_up(self, provider: _Provider) -> None:
+    def _give_up(self, provider: Provider) -> None:
         if not provider.ways:
             self._free += provider.own
             provider.own = []
 
-    def _live(self) -> list[_Provider]:
+    def _live(self) -> list[Provider]:
         """Who can be asked: who has the bytes itself, else who may get them."""
-        live = [provider for provider in self._providers if provider.ways]
+        live = [provider for provider in self._by_way.values() if provider.ways]
         return [provider for provider in live if not provider.asks_others] or live
 
     def _cut_slices(self) -> None:
@@ -313,7 +274,7 @@ class FetchPlan:
                 del ranges[0]
         return taken
 
-    def _next_own(self, provider: _Provider, *, is_alone: bool) -> range | None:
+    def _next_own(self, provider: Provider, *, is_alone: bool) -> range | None:
         if not provider.own and self._free:
             provider.own = [self._free.pop(0)]
         if not provider.own:
@@ -327,9 +288,9 @@ class FetchPlan:
                 return taken
         return None
 
-    def _stolen(self, thief: _Provider) -> list[range]:
+    def _stolen(self, thief: Provider) -> list[range]:
         """A share, by speed, of what the one with the most before it has not been asked for yet."""
-        victims = [each for each in self._providers if each is not thief and each.own]
+        victims = [each for each in self._by_way.values() if each is not thief and each.own]
         if not victims:
             return []
         victim = max(victims, key=lambda each: each.waiting / each.rate if each.rate else math.inf)
@@ -340,12 +301,12 @@ class FetchPlan:
         stolen, victim.own = victim.own, kept
         return stolen
 
-    def _doubled(self, provider: _Provider, live: list[_Provider], now_ms: int) -> range | None:
+    def _doubled(self, provider: Provider, live: list[Provider], now_ms: int) -> range | None:
         """The end of what a slower one is being asked for: it is not waited for."""
         best, longest = None, 0.0
         if 0 < provider.rate < SLOWEST_RATE:
             return None
-        for other in self._providers:
+        for other in self._by_way.values():
             running = other.running
             if running is None or other is provider or now_ms - running.began_ms < DOUBLE_AFTER_MS:
                 continue
@@ -362,7 +323,7 @@ class FetchPlan:
         return tail[-min(self._pieces_at_once(provider), -(-len(tail) // 2)) :]
 
     @staticmethod
-    def _asked(piece: int, live: list[_Provider], now_ms: int) -> int:
+    def _asked(piece: int, live: list[Provider], now_ms: int) -> int:
         """Who is asked for it and may be expected to give it."""
         running = [each.running for each in live if each.running is not None]
         return sum(
@@ -370,7 +331,7 @@ class FetchPlan:
             for each in running
         )
 
-    def _pieces_at_once(self, provider: _Provider) -> int:
+    def _pieces_at_once(self, provider: Provider) -> int:
         if not provider.rate:
             return FIRST_PIECES
         return max(1, min(REQUEST_PIECES_MAX, int(provider.rate * REQUEST_MS / self._layout.piece_size)))

@@ -9,16 +9,18 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from peer.blobs.buffers import IncomingPieces, PieceBuffers
 from peer.blobs.kept import KeptPieces, take_kept
+from peer.blobs.offers import Offers
 from peer.blobs.partial import PartialFile, check_partial_room
 from peer.blobs.piece_list import PieceListAsking, nobody_has
-from peer.blobs.plan import FetchPlan, Layout, PieceRequest, Way, check_layout, split_piece_list
+from peer.blobs.plan import FetchPlan, Layout, check_layout, split_piece_list
+from peer.blobs.providers import PieceRequest, Way
 from peer.blobs.store import FileBlobStore
 from peer.blobs.threads import end_all, in_thread
 from peer.core.filling import FillingSource, copied
@@ -38,6 +40,9 @@ REQUESTS_MAX = 6
 
 WAITING_BYTES_MAX = 4 * 1024 * 1024
 """Pieces of one request, beside the one that is coming in, that may wait to be hashed and written; there may always be one."""
+
+SOURCES_MAX = 4096
+"""Ways to ask for one blob, those of peers that come and go again and again among them."""
 
 LOOK_AGAIN_S = 0.1
 """How often it is looked whether somebody is slow, while somebody else has nothing to do."""
@@ -114,6 +119,7 @@ class Fetcher:
         self._report = report
         self._liars: OrderedDict[PeerId, BlobId] = OrderedDict()
         self._transfers: dict[BlobId, Transfer] = {}
+        self._offers: dict[BlobId, Offers] = {}
         self._turns: dict[BlobId, _Turn] = {}
 
     def close(self) -> None:
@@ -150,11 +156,18 @@ class Fetcher:
             if self._store.has(wanted.blob):
                 return
             transfer = self._transfers[wanted.blob] = Transfer(wanted)
+            offers = self._offers[wanted.blob] = Offers()
             try:
                 async with self._slots:
-                    await _Fetch(self._means, transfer, layout, sources).run()
+                    await _Fetch(self._means, transfer, layout, (sources, offers)).run()
             finally:
-                del self._transfers[wanted.blob]
+                del self._transfers[wanted.blob], self._offers[wanted.blob]
+
+    def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
+        """These can be asked now for a blob that is on its way: who is new among them is, from now on."""
+        offers = self._offers.get(blob)
+        if offers is not None:
+            offers.offer(sources)
 
     def _is_liar(self, wanted: WantedBlob, peer: PeerId) -> None:
         self._liars[peer] = wanted.blob
@@ -193,13 +206,13 @@ class _Means:
 class _Fetch:
     """One blob on its way."""
 
-    def __init__(self, means: _Means, transfer: Transfer, layout: Layout, sources: Sequence[BlobSource]) -> None:
+    def __init__(self, means: _Means, transfer: Transfer, layout: Layout, sources: tuple[Sequence[BlobSource], Offers]) -> None:
         self._means = means
         self._store = means.store
         self._transfer = transfer
         self._wanted = transfer.wanted
         self._layout = layout
-        self._sources = sources
+        self._sources, self._offers = list(sources[0]), sources[1]
         self._asked: dict[asyncio.Task[None], PieceRequest] = {}
         self._wrong: MeshError = nobody_has(self._wanted)
 
@@ -240,27 +253,28 @@ class _Fetch:
         self._transfer.state, self._transfer.sources = "receiving", [source.peer_id.hex() for source in self._sources]
         asking = PieceListAsking(self._wanted, self._layout.list_size)
         try:
-            data = await asking.ask(self._sources)
+            data = await asking.ask(self._sources, self._offers)
         finally:
             for peer in asking.liars:
                 self._is_liar(peer)
-        self._sources = [source for source in self._sources if source.peer_id not in asking.liars]
+        self._sources = [source for source in asking.sources if source.peer_id not in asking.liars]
         await self._thread(lambda _: self._store.put(data))
         return split_piece_list(data)
 
     async def _fill(self, file: PartialFile, hashes: Sequence[bytes]) -> None:
-        ways = [Way(source.peer_id, source.asks_others) for source in self._sources]
-        plan = FetchPlan(self._layout, await self._thread(file.recheck), ways)
+        plan = FetchPlan(self._layout, await self._thread(file.recheck), _ways(self._sources))
         if self._means.kept is not None:
             await take_kept(self._means.kept, self._wanted.group, hashes, (file, plan), self._means.buffers)
         self._transfer.bytes_done = plan.bytes_held
         try:
             while not plan.complete:
+                self._join(plan)
                 self._ask(file, plan)
                 if not self._asked:
                     raise self._wrong
-                done, _ = await asyncio.wait(self._asked, timeout=LOOK_AGAIN_S if plan.has_idle else None, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                look_again_s = LOOK_AGAIN_S if plan.has_idle else None
+                await asyncio.wait({*self._asked, self._offers.told}, timeout=look_again_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in [each for each in self._asked if each.done()]:
                     self._ended(plan, task, self._asked.pop(task))
                 too_slow = plan.too_slow(_now_ms(), is_full=self._means.requests >= REQUESTS_MAX)
                 for task, request in self._asked.items():
@@ -268,6 +282,12 @@ class _Fetch:
                         task.cancel()
         finally:
             await end_all(self._asked)
+
+    def _join(self, plan: FetchPlan) -> None:
+        """Let those be asked who turned up meanwhile, or came back."""
+        offered = self._offers.take()[: max(0, SOURCES_MAX - len(self._sources))]
+        joining = set(plan.join(_ways(offered)))
+        self._sources += [source for source, way in zip(offered, _ways(offered), strict=True) if way in joining]
 
     def _ask(self, file: PartialFile, plan: FetchPlan) -> None:
         """Ask whoever can be asked now."""
@@ -364,6 +384,10 @@ class _Fetch:
 
     async def _thread(self, work: Callable[[threading.Event], T]) -> T:
         return await in_thread(self._means.threads, work)
+
+
+def _ways(sources: Iterable[BlobSource]) -> list[Way]:
+    return [Way(source.peer_id, source.asks_others) for source in sources]
 
 
 def _close(files: Sequence[PartialFile]) -> None:

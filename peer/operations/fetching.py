@@ -40,6 +40,10 @@ class Fetches(Protocol):
         """Bring it here from one of `sources`. Raises `TransportError` or `DiskFullError`; when cancelled, goes on next time where it was."""
         ...
 
+    def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
+        """These can be asked now for what is on its way."""
+        ...
+
 
 class KeptTransfers(Protocol):
     """Where it is remembered what people decided."""
@@ -124,6 +128,10 @@ class Fetching:
     def links_changed(self) -> None:
         """Somebody may have what nobody had, or had wrong: ask at once."""
         self._is_link_new = True
+        for blob in self._tasks:
+            wish = self.queue.wanted.get(blob)
+            if wish is not None:
+                self._fetches.offer(blob, self._around.sources(wish.file.group, wish.file.site, wish.priority))
         self._open_all()
 
     # What people decide

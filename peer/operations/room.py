@@ -90,6 +90,10 @@ class Fetches(Protocol):
         """Bring it here. Raises `DiskFullError` before its first byte if there is no room."""
         ...
 
+    def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
+        """These can be asked now for what is on its way."""
+        ...
+
 
 class RoomParts(NamedTuple):
     """What is asked."""
@@ -231,3 +235,7 @@ class Roomy:
             if not await self._room.make(wanted.size, (wanted.group, wanted.recording)):
                 raise
             await self._fetches.fetch(wanted, sources)
+
+    def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
+        """As `Fetches.offer`."""
+        self._fetches.offer(blob, sources)

@@ -172,13 +172,17 @@ class Gate(FileSource):
     def __init__(self, files: dict[BlobId, Path], peer: PeerId, gate: asyncio.Event | None = None) -> None:
         super().__init__(files, peer=peer)
         self.given = 0
+        self.waits = 0
+        self.least = MIB // 2
+        """It waits before it gives as much."""
         self._gate = gate
 
     async def read(self, group: GroupId, blob: BlobId, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         Gate.now += 1
         Gate.most = max(Gate.most, Gate.now)
         try:
-            if self._gate is not None and stop - start > MIB // 2:
+            if self._gate is not None and stop - start > self.least:
+                self.waits += 1
                 await self._gate.wait()
             async for data in super().read(group, blob, start, stop):
                 self.given += len(data)
@@ -280,6 +284,33 @@ async def test_members_that_are_silent_keep_nobody_from_being_asked(tmp_path: Pa
         assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
         assert all(len(each.asked) <= 1 for each in silent)
         assert fetcher.problems() == []
+        fetcher.close()
+        store.close()
+
+
+@pytest.mark.parametrize("silent_about", ["pieces", "list"])
+async def test_who_turns_up_while_a_blob_is_under_way_is_asked_at_once(tmp_path: Path, silent_about: str) -> None:
+    """The only one that was there when it began says nothing."""
+    never = asyncio.Event()
+    async with serving(tmp_path / "served") as site:
+        facts = await site.add(write_file(tmp_path / "source", 12 * MIB))
+        files = {blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}
+        silent = Gate(files, PeerId(b"s" * 32), never)
+        silent.least = MIB // 2 if silent_about == "pieces" else 0
+        store = FileBlobStore(tmp_path / "blobs")
+        fetcher = Fetcher(store)
+        fetch = asyncio.create_task(fetcher.fetch(wanted(facts), [silent]))
+        async with asyncio.timeout(PATIENCE_S):
+            while not silent.waits:  # noqa: ASYNC110  (what is waited for has no event of its own)
+                await asyncio.sleep(0)
+            fetcher.offer(facts.blob, [silent])
+            fetcher.offer(facts.blob, [silent, FileSource(files)])
+
+            await fetch
+
+        assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
+        assert len([each for each in silent.asked if each.blob == facts.blob]) == 0, "it never got so far"
+        fetcher.offer(facts.blob, [silent])
         fetcher.close()
         store.close()
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from peer.blobs.plan import FetchPlan, Layout, PieceRequest, Way
+from peer.blobs.plan import FetchPlan, Layout
+from peer.blobs.providers import PieceRequest, Way
 from peer.core.identity import PeerId
 
 LONG = os.environ.get("RECMESH_TEST_LONG") == "1"

@@ -13,12 +13,11 @@ from peer.blobs.plan import (
     SLOWEST_RATE,
     FetchPlan,
     Layout,
-    PieceRequest,
-    Way,
     check_layout,
     layout_for,
     piece_size_for,
 )
+from peer.blobs.providers import PieceRequest, Way
 from peer.core.identity import PeerId
 from peer.errors import BlobMismatchError
 
@@ -262,3 +261,25 @@ def test_buffers_are_used_again_and_few_are_kept() -> None:
     again = [buffers.take(MIB) for _ in range(10)]
     assert sum(bytes(each[:1]) == b"x" for each in again) == KEPT_BYTES_MAX // (4 * MIB)
     assert {len(each) for each in again} == {MIB}
+
+
+def test_who_turns_up_later_is_asked_and_who_was_given_up_is_again_but_no_liar() -> None:
+    first, second, third = (Way(PeerId(bytes([number]) * 32), asks_others=False) for number in range(3))
+    plan = FetchPlan(Layout(64 * MIB, MIB), [], [first, second])
+    asked = [plan.next_request(0), plan.next_request(0)]
+    assert plan.next_request(0) is None
+    assert plan.join([first, third, third]) == [third, third], "who can be asked already is not asked twice"
+
+    request = plan.next_request(0)
+
+    assert request is not None
+    assert request.source == 2
+    for number, end in enumerate((plan.failed, plan.lied)):
+        done = asked[number]
+        assert done is not None
+        plan.ended(done)
+        end(done.source)
+    assert plan.join([first, second, third]) == [first]
+    again = plan.next_request(0)
+    assert again is not None
+    assert again.source == 4

@@ -44,6 +44,8 @@ class Bytes:
     tries: Counter[BlobId] = field(default_factory=Counter)
     running: set[BlobId] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    offered: list[BlobId] = field(default_factory=list)
+    """What others may be asked for, too, while it comes."""
     looked: int = 0
     """How often it was asked what is here."""
 
@@ -65,6 +67,10 @@ class Bytes:
             if wrong in self.errors:
                 raise self.errors[wrong]
         self.here.add(wanted.blob)
+
+    def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
+        assert sources == [SOURCE, SOURCE]
+        self.offered.append(blob)
 
     def let(self, *wishes: Wish) -> None:
         self.held_up.difference_update(each.file.blob for each in wishes)
@@ -351,3 +357,14 @@ async def test_a_full_disk_ends_nothing_when_a_link_comes_up(scene: Scene) -> No
         scene.wishes.all.append(wish(4))
         fetching.touched(frozenset())
         await until(lambda: wish(4).file.blob in scene.bytes.here)
+
+
+async def test_who_links_up_is_asked_for_what_is_on_its_way(scene: Scene) -> None:
+    slow, waiting = wish(1), wish(2)
+    scene.wishes.all = [slow]
+    scene.bytes.held_up = {slow.file.blob, waiting.file.blob}
+    async with scene.running() as fetching:
+        await until(lambda: slow.file.blob in scene.bytes.running)
+        scene.sources.append(SOURCE)
+        fetching.links_changed()
+        assert scene.bytes.offered == [slow.file.blob]
