@@ -41,6 +41,7 @@ def set_up_logs(level: str, form: str) -> None:
     logging.basicConfig(level=quietest, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # A line for each call: the daemon of a mesh is asked four times a minute.
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
 
 

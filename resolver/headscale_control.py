@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from peer.core.mesh_provider import Device, Policy, SiteKey
 from peer.errors import NetworkProviderError, PolicyChangedError, PolicyRefusedError
-from resolver.json_fields import as_line, line_of, lines_of, object_of, objects_of, text_of
-from resolver.network_calls import OK, REASON_MAX, Answer, Asked, Calls, policy_text, refused, secret_of
+from resolver.json_fields import line_of, lines_of, object_of, objects_of, text_of
+from resolver.network_calls import OK, Answer, Asked, Calls, policy_text, refused, secret_of
 
 BASE = "/api/v1"
 REFUSALS = (400, 422, 500)
@@ -76,16 +76,15 @@ class HeadscaleControl:
     async def _offer(self, method: str, path: str, text: str) -> None:
         answer = await self._calls.call(Asked(method, BASE + path, body={"policy": text}), self._secret)
         if answer.status in REFUSALS:
-            raise PolicyRefusedError(
-                f"the mesh would not take this policy: {_reason(answer)}", fix="look at the policy, and at policy.mode of the server"
-            )
+            words = self._calls.words(_reason(answer))
+            raise PolicyRefusedError(f"the mesh would not take this policy: {words}", fix="look at the policy, and at policy.mode of the server")
         if answer.status not in OK:
-            raise refused(answer, "take this policy", _reason(answer))
+            raise refused(answer, "take this policy", self._calls.words(_reason(answer)))
 
     async def _call(self, method: str, path: str, what: str, body: object = None) -> Answer:
         answer = await self._calls.call(Asked(method, BASE + path, body=body), self._secret)
         if answer.status not in OK:
-            raise refused(answer, what, _reason(answer))
+            raise refused(answer, what, self._calls.words(_reason(answer)))
         return answer
 
 
@@ -94,5 +93,5 @@ def _reason(answer: Answer) -> str:
     try:
         told = answer.document()
     except NetworkProviderError:
-        return as_line(answer.text, REASON_MAX)
-    return as_line(text_of(told, "message") or text_of(told, "detail") or text_of(told, "title"), REASON_MAX)
+        return answer.text
+    return text_of(told, "message") or text_of(told, "detail") or text_of(told, "title")

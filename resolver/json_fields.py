@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 LINE_MAX = 512
 LIST_MAX = 64
-"""Lines of one field."""
+"""Texts of one field."""
 
 OBJECTS_MAX = 10_000
 """Objects of one field, such as the machines of a mesh."""
@@ -39,10 +39,15 @@ def line_of(fields: Fields, key: str) -> str:
     return as_line(text_of(fields, key))
 
 
+def texts_of(fields: Fields, key: str) -> tuple[str, ...]:
+    """A field that is a list of texts, each as it came; else nothing."""
+    value = fields.get(key)
+    return tuple(each for each in value[:LIST_MAX] if isinstance(each, str)) if isinstance(value, list) else ()
+
+
 def lines_of(fields: Fields, key: str) -> tuple[str, ...]:
     """A field that is a list of texts, each as one line; else nothing."""
-    value = fields.get(key)
-    return tuple(as_line(each) for each in value[:LIST_MAX] if isinstance(each, str)) if isinstance(value, list) else ()
+    return tuple(as_line(each) for each in texts_of(fields, key))
 
 
 def as_line(text: str, length_max: int = LINE_MAX) -> str:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from peer.errors import NetworkProviderError, NetworkRefusedError, NetworkUnreachableError, PolicyTextError
 from resolver.json_fields import Fields, as_line, text_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S = 20.0
 BODY_SIZE_MAX = 16 * 1024 * 1024
 REASON_MAX = 300
+HIDDEN = "[hidden]"
 SECRET = re.compile(r"[!-~]{1,4096}")
 OK = range(200, 300)
 UNAUTHORIZED = (401, 403)
@@ -34,6 +36,8 @@ class Asked(NamedTuple):
     text: str | None = None
     """Sent as it is."""
     form: Mapping[str, str] | None = None
+    secret: str = ""
+    """What in the body is one."""
 
 
 class Answer(NamedTuple):
@@ -68,6 +72,7 @@ class Calls:
         import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)
 
         self._url = url.rstrip("/")
+        self._shown: set[str] = set()
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(verify=not url.startswith("http://")),
             follow_redirects=False,
@@ -79,10 +84,17 @@ class Calls:
         """Keep no connection."""
         await self._http.aclose()
 
+    def words(self, reason: str) -> str:
+        """What the server says, as a line for people: without the secrets that it was shown, should it repeat them."""
+        for secret in self._shown:
+            reason = reason.replace(secret, HIDDEN).replace(quote(secret, safe=""), HIDDEN)
+        return as_line(reason, REASON_MAX).strip()
+
     async def call(self, asked: Asked, secret: str) -> Answer:
         """One call. Raises `NetworkUnreachableError` or `NetworkProviderError`."""
         import httpx  # noqa: PLC0415  (most peers ask nobody, and it takes 5 MB)
 
+        self._shown |= {each for each in (secret, asked.secret) if each}
         headers = {"Accept": "application/json", **({"Authorization": f"Bearer {secret}"} if secret else {}), **asked.headers}
         content = None if asked.text is None else asked.text.encode()
         form = None if asked.form is None else dict(asked.form)
@@ -102,14 +114,15 @@ class Calls:
         return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, data)
 
 
-def refused(answer: Answer, what: str, reason: str) -> NetworkProviderError:
-    """Why the server did not do `what`, in its words as far as they fit a line."""
+def refused(answer: Answer, what: str, words: str) -> NetworkProviderError:
+    """Why the server did not do `what`, in its words."""
     if answer.status in UNAUTHORIZED:
         return NetworkRefusedError(
             f"the coordination server does not let this site {what}", fix="check the key, and what it may do (network.credential_file)"
         )
-    said = as_line(reason, REASON_MAX).strip()
-    return NetworkProviderError(f"the coordination server does not {what}: HTTP {answer.status}{f', {said}' if said else ''}", fix="see what it says")
+    return NetworkProviderError(
+        f"the coordination server does not {what}: HTTP {answer.status}{f', {words}' if words else ''}", fix="see what it says"
+    )
 
 
 def secret_of(fields: Fields, key: str) -> str:

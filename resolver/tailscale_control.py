@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from peer.core.mesh_provider import Device, Policy, SiteKey
 from peer.errors import NetworkProviderError, PolicyChangedError, PolicyRefusedError
-from resolver.json_fields import Fields, as_line, line_of, lines_of, objects_of
-from resolver.network_calls import OK, REASON_MAX, Answer, Asked, Calls, policy_text, refused, secret_of
+from resolver.json_fields import line_of, lines_of, objects_of, text_of, texts_of
+from resolver.network_calls import OK, Answer, Asked, Calls, policy_text, refused, secret_of
 
 URL = "https://api.tailscale.com"
 CLIENT_PREFIX = "tskey-client-"
@@ -42,7 +42,7 @@ class TailscaleControl:
         """The machines in the tailnet."""
         answer = await self._call(Asked("GET", "/devices"))
         if answer.status not in OK:
-            raise _refused(answer, "list machines")
+            raise self._refused(answer, "list machines")
         return [
             Device(
                 line_of(each, "nodeId"),
@@ -58,7 +58,7 @@ class TailscaleControl:
         """Who may talk to whom, comments included."""
         answer = await self._call(Asked("GET", "/acl", {"Accept": HUJSON}))
         if answer.status not in OK:
-            raise _refused(answer, "show its policy")
+            raise self._refused(answer, "show its policy")
         version = answer.headers.get("etag", "")
         if not version.isascii() or not version:
             raise NetworkProviderError("the coordination server does not say which version its policy has", fix="check network.url")
@@ -68,10 +68,10 @@ class TailscaleControl:
         """Have the tests in a policy run. Raises `PolicyRefusedError` where they fail."""
         answer = await self._call(Asked("POST", "/acl/validate", {"Content-Type": HUJSON}, text=text))
         if answer.status not in OK:
-            raise _refused(answer, "take this policy")
-        told = answer.document()
-        if line_of(told, "message"):
-            raise PolicyRefusedError(f"the mesh would not take this policy: {_reason(told)}", fix="look at the tests in the policy")
+            raise self._refused(answer, "take this policy")
+        if text_of(answer.document(), "message"):
+            words = self._calls.words(_reason(answer))
+            raise PolicyRefusedError(f"the mesh would not take this policy: {words}", fix="look at the tests in the policy")
 
     async def write(self, text: str, before: Policy) -> None:
         """Replace the policy, unless somebody else did."""
@@ -79,7 +79,7 @@ class TailscaleControl:
         if answer.status == CHANGED:
             raise PolicyChangedError("the policy of the mesh was changed meanwhile; nothing was written", fix="look at `recmesh network plan` again")
         if answer.status not in OK:
-            raise _refused(answer, "take this policy")
+            raise self._refused(answer, "take this policy")
 
     async def site_key(self, tags: Sequence[str], expires_s: int) -> SiteKey:
         """A key for one machine."""
@@ -87,7 +87,7 @@ class TailscaleControl:
         order = {"keyType": "auth", "description": "recmesh site", "capabilities": {"devices": {"create": create}}, "expirySeconds": expires_s}
         answer = await self._call(Asked("POST", "/keys", body=order))
         if answer.status not in OK:
-            raise _refused(answer, "make a key")
+            raise self._refused(answer, "make a key")
         made = answer.document()
         if not secret_of(made, "key"):
             raise NetworkProviderError("the coordination server made no key", fix="see what it lists under its keys")
@@ -96,13 +96,16 @@ class TailscaleControl:
     async def _call(self, asked: Asked) -> Answer:
         return await self._calls.call(asked._replace(path=self._tailnet + asked.path), await self._bearer())
 
+    def _refused(self, answer: Answer, what: str) -> NetworkProviderError:
+        return refused(answer, what, self._calls.words(_reason(answer)))
+
     async def _bearer(self) -> str:
         """The API key, or a token for the secret of an OAuth client, which is good for an hour."""
         if not self._secret.startswith(CLIENT_PREFIX):
             return self._secret
         if self._clock() >= self._token_until:
             form = {"client_id": self._client_id, "client_secret": self._secret, "grant_type": "client_credentials"}
-            answer = await self._calls.call(Asked("POST", "/api/v2/oauth/token", form=form), "")
+            answer = await self._calls.call(Asked("POST", "/api/v2/oauth/token", form=form, secret=self._secret), "")
             if answer.status not in OK:
                 raise refused(answer, "give a token", "")
             told = answer.document()
@@ -114,14 +117,11 @@ class TailscaleControl:
         return self._token
 
 
-def _refused(answer: Answer, what: str) -> NetworkProviderError:
+def _reason(answer: Answer) -> str:
+    """The server's message, with the first complaint of each test that failed, or the text as it is."""
     try:
-        return refused(answer, what, _reason(answer.document()))
+        told = answer.document()
     except NetworkProviderError:
-        return refused(answer, what, answer.text)
-
-
-def _reason(told: Fields) -> str:
-    """The server's message, with the first complaint of each test that failed."""
-    complaints = [complaint for each in objects_of(told, "data") for complaint in lines_of(each, "errors")[:1]]
-    return as_line("; ".join([line_of(told, "message"), *complaints]), REASON_MAX)
+        return answer.text
+    complaints = [complaint for each in objects_of(told, "data") for complaint in texts_of(each, "errors")[:1]]
+    return "; ".join([text_of(told, "message"), *complaints])
