@@ -14,6 +14,7 @@ import rfc8785
 from materializer.bodies import MANIFEST_VERSION, OLDEST_MANIFEST, AttachmentAdd, ChunkAdd, RecordingCreate
 from materializer.fields import NO_HASH, EmbeddedEntry, TopicEntry
 from peer.core.encoding import encode
+from peer.core.finding import SUM_MAX
 from peer.core.hashing import hash_bytes
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.names import folded, is_name
@@ -24,8 +25,6 @@ MANIFEST_CBOR = "manifest.cbor"
 MANIFEST_JSON = "manifest.json"
 RESERVED_NAMES = frozenset({MANIFEST_CBOR, MANIFEST_JSON})
 SHORT_DIGITS = 8
-SUM_MAX = 2**53 - 1
-"""The greatest whole number that every JSON reader keeps."""
 CHUNK_PATTERN = re.compile(r"chunk-[0-9]{6}-[0-9a-f]{8}\.mcap\Z")
 ATTACHMENT_PATTERN = re.compile(r"attachment-[0-9]{6}-[0-9a-f]{8}\Z")
 

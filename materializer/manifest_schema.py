@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from materializer.fields import INDEX_MAX
-from materializer.manifest import SUM_MAX
+from peer.core.finding import SUM_MAX
 from peer.errors import ManifestInvalidError
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -15,10 +15,8 @@ from materializer.traits import read_traits
 from materializer.values import text_of
 from peer.core.encoding import decode, encode
 from peer.core.finding import (
-    DESCENDING,
     WILDCARD,
     Found,
-    Order,
     PlaceInOrder,
     RecordingQuery,
     RecordingSummary,
@@ -30,6 +28,7 @@ from peer.core.finding import (
 from peer.core.hashing import hash_bytes
 from peer.core.identity import ID_SIZE, BlobId, EventId, GroupId, PeerId
 from peer.core.names import folded
+from peer.core.orders import DESCENDING, Order
 from peer.core.views import RecordingView
 
 SUMMARY_VERSION = 1

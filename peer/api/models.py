@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from peer.core.finding import State
+from peer.core.orders import State
 
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="32 bytes as lowercase hexadecimal digits")]
 Ns = Annotated[str, Field(pattern=r"^[0-9]+$", description="Nanoseconds of Unix time, as a decimal string")]

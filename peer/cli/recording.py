@@ -17,7 +17,7 @@ from peer.cli.resources import RECORDINGS, Reference, recording_path
 from peer.cli.timeline import print_timeline, show_timeline, timeline_length
 from peer.cli.times import parse_time_ns
 from peer.cli.values import show_value
-from peer.core.finding import Order, State
+from peer.core.orders import Order, State
 from peer.errors import ConfigError, MeshError, RequestError, SomeFailedError, TimedOutError
 
 LIST_PAGE = 500

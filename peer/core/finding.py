@@ -5,18 +5,12 @@ and what it says is never anything else than what the view says.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from peer.core.encoding import Value
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.orders import Order
 from peer.core.views import RecordingView
-
-Order = Literal["created", "start", "end", "name", "size", "messages", "site"]
-ORDERS: tuple[Order, ...] = ("created", "start", "end", "name", "size", "messages", "site")
-State = Literal["open", "local", "partial", "remote", "missing", "corrupt"]
-"""How much of a recording is here."""
-DESCENDING: frozenset[Order] = frozenset({"created", "start", "end", "size", "messages"})
-"""Orders that begin with the latest or the most."""
 
 SUM_MAX = 2**53 - 1
 """The greatest whole number that every JSON reader keeps: what others claim may not break one."""

@@ -5,10 +5,11 @@ from typing import NamedTuple, get_args
 
 from materializer.fields import is_key
 from peer.core.encoding import decode, encode
-from peer.core.finding import ORDERS, WILDCARD, WILDCARDS_MAX, Finder, Found, Order, PlaceInOrder, RecordingQuery, RecordingSummary, State
+from peer.core.finding import WILDCARD, WILDCARDS_MAX, Finder, Found, PlaceInOrder, RecordingQuery, RecordingSummary
 from peer.core.identity import ID_SIZE, BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import BlobStore, Replica
 from peer.core.names import folded
+from peer.core.orders import ORDERS, Order, State
 from peer.core.views import RecordingView, Views
 from peer.errors import NotCanonicalError, NotFoundError, RequestError
 from peer.operations.holdings import Held, Holdings

@@ -8,8 +8,8 @@ import pytest
 
 from peer.api.models import RecordingDetails, RecordingPage
 from peer.cli.sample import write_sample
-from peer.core.finding import ORDERS
 from peer.core.identity import BlobId
+from peer.core.orders import ORDERS
 from peer.store.directory import DataDirectory
 from tests.integration.running_peer import RunningPeer, running_peer
 

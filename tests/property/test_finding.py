@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from materializer.queries import Projections
 from materializer.summaries import find, make_summaries
 from peer.core.control import Role
-from peer.core.finding import ORDERS, Found, RecordingQuery, summarize
+from peer.core.finding import Found, RecordingQuery, summarize
 from peer.core.identity import GroupId, PeerId
+from peer.core.orders import ORDERS
 from peer.core.views import RecordingView
 from tests.conftest import LONG
 from tests.histories import KEYS, TAGS, VALUES, MemoryViews, NoFollower, random_story, run

@@ -101,6 +101,14 @@ def test_keys_and_invitations_show_what_is_public_alone() -> None:
         assert key.public.hex()[:12] in shown
 
 
+def test_a_command_loads_nothing_that_only_a_peer_needs() -> None:
+    """What is loaded is waited for at each command: keys, hashes and events, and what asks another peer, are for those that use them."""
+    seldom = ("nacl", "blake3", "cbor2", "httpx", "aiohttp", "peer.config", "peer.core.interfaces")
+    code = f"import sys, peer.cli.main; sys.exit(str([name for name in {seldom} if name in sys.modules] or ''))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60, stdin=subprocess.DEVNULL, capture_output=True).stderr.strip() == b""
+
+
 def test_a_peer_loads_nothing_that_only_commands_and_calls_of_others_need() -> None:
     """What is loaded at the start stays: of 150 MB that a peer may have."""
     seldom = ("rich", "httpx", "matplotlib", "typer")
