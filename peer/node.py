@@ -96,10 +96,10 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
         upkeep = Upkeep(directory, core.store)
         sites, room_here = make_site_service(core, directory, config, lambda: links)
         agreement = make_agreement(core, lambda: links)
-        mesh = make_mesh(config, lambda: links, lambda: gossip)
-        gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver, mesh.addresses), sites)
+        mesh = make_mesh(config, core, lambda: links, lambda: gossip)
+        gossip, told = make_gossip(core, directory, config, (lambda: links, lambda: resolver, mesh), sites)
         asked = HubSourceParts(config, directory, core, lambda: links, gossip.record)
-        manual, book, resolver, asking = await make_resolving(config, core, upkeep.keeper, told, asked)
+        manual, book, resolver, asking = await make_resolving(config, core, upkeep.keeper, (told, mesh), asked)
         joining: list[Joining] = []
         belonging = make_belonging(core.key.peer_id, (core.store, core.views, book), lambda: links, now_ms, report)
         choosing = Choosing(core.key.peer_id, core.store.replica, lambda: links, lambda: resolver)

@@ -31,6 +31,10 @@ def _check_protected(url: str, why: str) -> None:
         raise ValueError(f"{url!r}: {why}")
 
 
+def _tag_or_none(value: str) -> str:
+    return read_tag(value) if value else value
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,6 +90,11 @@ class TailscaleSection(_Section):
     token_file: AbsolutePath = Field(
         default="", description="A file with the token that it wants there, readable by this user alone. Or set RECMESH_TAILSCALE_TOKEN."
     )
+    find_tag: Annotated[str, AfterValidator(_tag_or_none)] = Field(
+        default="tag:recmesh", description="Members are sought at the machines of the mesh that have this tag; empty to seek nobody."
+    )
+    peer_port: int = Field(default=7850, ge=1, le=65_535, description="The port at which they are sought there.")
+    prefer: bool = Field(default=True, description="Whether addresses in the mesh are dialled before others, while it runs.")
     publish: bool = Field(
         default=True, description="Whether to tell members of this machine's name and addresses in the mesh, where `listen` is there for them."
     )

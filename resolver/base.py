@@ -19,7 +19,7 @@ class KnownPeer(NamedTuple):
     groups: frozenset[GroupId]
     """The groups that it is expected to share with us."""
     source: str
-    """`manual`, `hub` or `gossip`: whose word this is."""
+    """`manual`, `hub`, `gossip` or `tailnet`: whose word this is."""
     paused: bool = False
     """True if the operator does not want it to be dialled."""
     expects: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""All sources as one, merged by peer id with the precedence manual, hub, gossip: whose word comes first is dialled first."""
+"""All sources as one, merged by peer id with the precedence manual, hub, gossip, mesh: whose word comes first is dialled first."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,9 +9,10 @@ from resolver.base import ChangeListener, KnownPeer, PeerResolver, SourceState
 class CompositePeerResolver(PeerResolver):
     """Several resolvers, the one with precedence first."""
 
-    def __init__(self, resolvers: Sequence[PeerResolver]) -> None:
-        """`resolvers` in the order of precedence."""
+    def __init__(self, resolvers: Sequence[PeerResolver], order: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> None:
+        """`resolvers` in the order of precedence; `order` puts those addresses of a peer first that are better to be dialled, whoever said so."""
         self._resolvers = tuple(resolvers)
+        self._order = order
 
     def peers(self) -> Sequence[KnownPeer]:
         """Everybody that any source knows, by peer id."""
@@ -19,7 +20,10 @@ class CompositePeerResolver(PeerResolver):
         for resolver in self._resolvers:
             for entry in resolver.peers():
                 found.setdefault(entry.peer, []).append(entry)
-        return [merge(found[peer]) for peer in sorted(found)]
+        return [self._ordered(merge(found[peer])) for peer in sorted(found)]
+
+    def _ordered(self, known: KnownPeer) -> KnownPeer:
+        return known._replace(endpoints=self._order(known.endpoints))
 
     def is_online(self, peer: PeerId) -> bool | None:
         """What the first source says that knows."""

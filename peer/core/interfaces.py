@@ -344,7 +344,7 @@ class DialTarget(Protocol):
 
     @property
     def source(self) -> str:
-        """Who said so: `manual`, `hub` or `gossip`."""
+        """Who said so: `manual`, `hub`, `gossip` or `tailnet`."""
         ...
 
     @property

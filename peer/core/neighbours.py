@@ -84,3 +84,39 @@ class NoNeighbours:
 
 
 NO_NEIGHBOURS: Neighbours = NoNeighbours()
+
+
+class Both(NoNeighbours):
+    """Two who hear of the same. What is asked, the first answers."""
+
+    def __init__(self, first: Neighbours, second: Neighbours) -> None:
+        self._first, self._second = first, second
+
+    def linked(self, peer: PeerId, record: bytes, *, dialled_by_us: bool) -> None:
+        """To both."""
+        self._first.linked(peer, record, dialled_by_us=dialled_by_us)
+        self._second.linked(peer, record, dialled_by_us=dialled_by_us)
+
+    def unlinked(self, peer: PeerId) -> None:
+        """To both."""
+        self._first.unlinked(peer)
+        self._second.unlinked(peer)
+
+    def tried(self, peer: PeerId, endpoint: str, code: str | None) -> None:
+        """To both."""
+        self._first.tried(peer, endpoint, code)
+        self._second.tried(peer, endpoint, code)
+
+    def hear_records(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """To both."""
+        self._first.hear_records(peer, group, entries)
+        self._second.hear_records(peer, group, entries)
+
+    def hear_sites(self, peer: PeerId, group: GroupId, entries: Told) -> None:
+        """To both."""
+        self._first.hear_sites(peer, group, entries)
+        self._second.hear_sites(peer, group, entries)
+
+    def records_for(self, peer: PeerId) -> Sequence[tuple[GroupId, Told]]:
+        """What the first says."""
+        return self._first.records_for(peer)

@@ -53,6 +53,8 @@ class Dialler:
     def retarget(self, target: DialTarget) -> None:
         """If the addresses changed, try them now."""
         changed = (target.endpoints, target.hints) != (self._target.endpoints, self._target.hints)
+        if target.endpoints[0] != self._target.endpoints[0]:
+            self._worked = None  # Another is the best now.
         self._target = target
         if changed:
             self._errors = {endpoint: error for endpoint, error in self._errors.items() if endpoint in target.endpoints}

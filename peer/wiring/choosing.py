@@ -18,7 +18,7 @@ INTERVAL_S = 5.0
 TRIES_MIN = 2
 """A peer that was not reached at any address so often in a row comes after others."""
 
-FOUND_BY_PROGRAMS = frozenset({"hub", "gossip"})
+FOUND_BY_PROGRAMS = frozenset({"hub", "gossip", "tailnet"})
 """Sources of peers that no operator named."""
 
 

@@ -9,14 +9,14 @@ from gossip.service import Clocks, GossipParts, GossipService
 from peer.config import Config
 from peer.core.endpoint import read_endpoint
 from peer.core.identity import PeerId
-from peer.core.neighbours import Neighbours
+from peer.core.neighbours import Both, Neighbours
 from peer.logs import get_log
 from peer.store.directory import DataDirectory, write_durably
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.links import PeerLinks
 from peer.transport.pinning import pinned
 from peer.wiring.core import Core, now_ms
-from peer.wiring.mesh_addresses import MeshAddresses
+from peer.wiring.mesh_addresses import Meshing
 from resolver.base import PeerResolver
 from resolver.gossip import GossipPeerResolver
 
@@ -30,7 +30,7 @@ def make_gossip(
     core: Core,
     directory: DataDirectory,
     config: Config,
-    others: tuple[Callable[[], PeerLinks], Callable[[], PeerResolver], MeshAddresses],
+    others: tuple[Callable[[], PeerLinks], Callable[[], PeerResolver], Meshing],
     sites: Neighbours,
 ) -> tuple[GossipService, GossipPeerResolver]:
     """The service, and what it knows as a source of addresses. `others` give the links, and all sources as one."""
@@ -42,7 +42,7 @@ def make_gossip(
         if endpoint is None:
             return ()
         pin = read_endpoint(endpoint).pin
-        return tuple(dict.fromkeys((endpoint, *(pinned(each, core.key.peer_id, pin) for each in config.advertise[1:]), *mesh.endpoints)))
+        return tuple(dict.fromkeys((endpoint, *(pinned(each, core.key.peer_id, pin) for each in config.advertise[1:]), *mesh.addresses.endpoints)))
 
     async def keep(data: bytes) -> None:
         await asyncio.to_thread(write_durably, path, data)
@@ -60,7 +60,7 @@ def make_gossip(
         lambda: resolver().peers(),
         endpoints,
         Clocks(link_time_ms, now_ms),
-        sites,
+        Both(sites, mesh.found),
         report,
         _read(directory) if config.gossip.enabled else None,
         keep,

@@ -6,16 +6,19 @@ from typing import NamedTuple
 
 from gossip.service import GossipService
 from peer.config import Config
-from peer.core.endpoint import Endpoint, read_endpoint, read_ip
+from peer.core.endpoint import Endpoint, may_be_dialled_plain, read_endpoint, read_ip
 from peer.core.mesh import Mesh, MeshState, MeshView
 from peer.core.mesh_addresses import named_endpoint, own_hosts
 from peer.errors import MeshError
+from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.links import PeerLinks
 from peer.transport.listener import ANY_HOSTS
 from peer.transport.mesh_listening import MeshListening
 from peer.transport.reaching import part_from_hosts
+from peer.wiring.core import Core
 from peer.wiring.networking import make_mesh_watch
 from resolver.mesh_watch import MeshWatch
+from resolver.tailnet import TailnetPeerResolver
 
 AGAIN_S = 1.0
 AGAIN_MAX_S = 60.0
@@ -120,18 +123,28 @@ class Meshing(NamedTuple):
 
     watch: MeshWatch
     addresses: MeshAddresses
+    found: TailnetPeerResolver
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.watch.run())
-            tasks.create_task(self.addresses.run())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.watch.run())
+                tasks.create_task(self.addresses.run())
+        finally:
+            self.found.close()
 
 
-def make_mesh(config: Config, links: Callable[[], PeerLinks], gossip: Callable[[], GossipService]) -> Meshing:
+def make_mesh(config: Config, core: Core, links: Callable[[], PeerLinks], gossip: Callable[[], GossipService]) -> Meshing:
     """What knows the mesh, and follows it; links and gossip are made later than this. Raises `MeshCredentialError`."""
-    watch = make_mesh_watch(config)
-    return Meshing(watch, MeshAddresses(watch, links, lambda: gossip().own_changed(), publish=config.tailscale.publish))
+    watch, settings = make_mesh_watch(config), config.tailscale
+
+    def endpoint_of(host: str) -> str:
+        scheme = "http" if may_be_dialled_plain(host, config.wireguard_networks) else "https"
+        return str(Endpoint(scheme, host, settings.peer_port))
+
+    addresses = MeshAddresses(watch, links, lambda: gossip().own_changed(), publish=settings.publish)
+    return Meshing(watch, addresses, TailnetPeerResolver(core.key.peer_id, core.store.replica, watch, settings.find_tag, endpoint_of, link_time_ms))
 
 
 def _is_at(listens: str, host: str) -> bool:

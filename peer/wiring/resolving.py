@@ -10,6 +10,7 @@ from peer.store.known import KnownKeeper
 from peer.wiring.belonging import open_book
 from peer.wiring.core import Core
 from peer.wiring.hub_source import HubSourceParts, make_hub_source
+from peer.wiring.mesh_addresses import Meshing
 from resolver.base import KnownPeer, NoSource, PeerResolver
 from resolver.composite import CompositePeerResolver
 from resolver.hub import SOURCE as SOURCE_OF_HUBS
@@ -30,15 +31,19 @@ class Resolving(NamedTuple):
     """What keeps asking the hub, where there is one."""
 
 
-async def make_resolving(config: Config, core: Core, keeper: KnownKeeper, gossip: PeerResolver, asked: HubSourceParts) -> Resolving:
-    """All sources that the configuration asks for; `gossip` comes last."""
+async def make_resolving(config: Config, core: Core, keeper: KnownKeeper, others: tuple[PeerResolver, Meshing], asked: HubSourceParts) -> Resolving:
+    """All sources that the configuration asks for; `others`, gossip and the mesh, come last."""
+    gossip, mesh = others
     replica = core.store.replica
     manual = await open_book(core.store, keeper, config.gossip.default_ttl)
     static = StaticPeerResolver([_entry(each, config.gossip.default_ttl) for each in config.peers], replica)
     book = OperatorBook(manual, static, replica.name_peer, lambda group: replica.whole.groups[group].genesis.name)
-    hub = make_hub_source(asked, CompositePeerResolver([manual, static]))
+    operator = CompositePeerResolver([manual, static])
+    hub = make_hub_source(asked, operator)
+    mesh.found.operator = operator
     hubs: PeerResolver = NoSource(SOURCE_OF_HUBS) if hub is None else hub
-    return Resolving(manual, book, CompositePeerResolver([manual, static, hubs, gossip]), hub)
+    order = mesh.found.sorted if config.tailscale.prefer else tuple
+    return Resolving(manual, book, CompositePeerResolver([manual, static, hubs, gossip, mesh.found], order), hub)
 
 
 def _entry(each: StaticPeer, ttl: int) -> KnownPeer:

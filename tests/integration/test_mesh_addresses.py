@@ -136,7 +136,7 @@ async def test_links_move_to_a_new_address_and_nothing_is_lost(tmp_path: Path, s
     found = await alpha.peer.until("/api/v1/status", lambda found: found["endpoint"] == new)
     assert found["problems"] == []
     told = await beta.peer.until(f"/api/v1/sync/peers/{alpha.peer.peer_id}", lambda found: new in found["endpoints"])
-    assert told["endpoints"][-1] == new
+    assert told["endpoints"][0] == new
     assert old.port is not None
     assert not await answers("127.0.0.2", old.port)
     where = [new] if listens == "none" else [new, None]  # None: alpha dialled.
@@ -155,3 +155,35 @@ async def events_of(site: Site, group: str) -> int:
 def count_of(status: dict[str, Any], group: str) -> int:
     """The same, in a status."""
     return int(next(each["events"] for each in status["groups"] if each["group_id"] == group))
+
+
+async def test_a_known_peer_is_found_by_the_tag_of_its_machine_and_a_wrong_one_costs_one_try(tmp_path: Path, stack: AsyncExitStack) -> None:
+    """No address of it is good any more and nobody tells of another: what is left is that its machine has the tag. So has a stranger's."""
+    quiet: dict[str, Any] = {"gossip": {"enabled": False}}
+    async with AsyncExitStack() as before:
+        alpha = await before.enter_async_context(site(tmp_path, "alpha", status_of(["127.0.0.2"], {}), **quiet))
+        beta = await before.enter_async_context(site(tmp_path, "beta", status_of(["127.0.0.3"], {}), listen="none", **quiet))
+        await together(alpha, beta)
+        port = read_endpoint(alpha.peer.listen).port
+    knocks: list[str] = []
+
+    def knocked(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        knocks.append(str(writer.get_extra_info("peername")))
+        writer.close()
+
+    untagged = await asyncio.start_server(knocked, "127.0.0.7", port)
+    stack.push_async_callback(untagged.wait_closed)
+    stack.callback(untagged.close)
+    await stack.enter_async_context(site(tmp_path, "stranger", status_of(["127.0.0.6"], {}), listen=f"tailnet:{port}", **quiet))
+    await stack.enter_async_context(site(tmp_path, "alpha", status_of(["127.0.0.5"], {}), listen=f"tailnet:{port}", **quiet))
+    says = status_of(["127.0.0.3"], {"aaa": ["127.0.0.6"], "zzz": ["127.0.0.5"]})
+    says["Peer"]["other"] = node(9, "other", TailscaleIPs=["127.0.0.7"], Tags=["tag:other"])
+    beta = await stack.enter_async_context(site(tmp_path, "beta", says, listen="none", tailscale={"peer_port": port}, **quiet))
+
+    (link,) = (await beta.peer.until("/api/v1/status", lambda found: [each["state"] for each in found["links"]] == ["up_to_date"]))["links"]
+
+    assert (link["name"], link["address"], link["dialled_by_us"]) == ("alpha", f"http://127.0.0.5:{port}", True)
+    assert not knocks
+    known = await beta.peer.get(f"/api/v1/sync/peers/{link['peer_id']}")
+    assert known["endpoints"][0] == link["address"]
+    assert f"http://127.0.0.6:{port}" not in known["endpoints"]
