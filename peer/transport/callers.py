@@ -21,7 +21,6 @@ from peer.core.identity import PeerId
 from peer.core.mesh import Caller, Mesh, MeshNode, MeshState, MeshView, NoMesh
 from peer.core.mesh_rule import MeshRule
 from peer.errors import CallerRefusedError, CallerUndecidedError, MeshError
-from peer.transport.carrier import CarrierKind
 from peer.transport.channel import other_end, refusal
 from peer.transport.connection import Connection
 
@@ -161,17 +160,15 @@ class Callers:
         while True:
             changed = self._changed
             with contextlib.suppress(MeshError):
-                if not await self._may_stay(connection, address):
+                if not await self._may_stay(connection):
                     return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_S):
                     await changed.wait()
 
-    async def _may_stay(self, connection: Connection, address: str) -> bool:
+    async def _may_stay(self, connection: Connection) -> bool:
         """Whether a link does; it is ended if not. Raises `MeshError` where nobody can be asked."""
-        connection.caller = await self._mesh.ask(address)
-        if connection.carrier.kind is CarrierKind.POLL and not connection.session.we_dialled:
-            return True  # Each of its requests is judged for itself, and may come by another connection than the first.
+        connection.caller = await self._mesh.ask(connection.carrier.other_end)
         try:
             self._rule.check(connection.caller)
         except CallerRefusedError as error:

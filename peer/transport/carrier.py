@@ -23,7 +23,7 @@ class Carrier(Protocol):
 
     @property
     def other_end(self) -> str:
-        """That with its port, as IP:PORT; empty if it is not known. Of requests, that of the first."""
+        """That with its port, as IP:PORT; empty if it is not known. Of requests, that of the latest."""
         ...
 
     @property

@@ -150,6 +150,7 @@ class PollRoutes:
         polled, _ = self._open.get(batch.connection, (None, None))
         if polled is None or polled.channel_key != request[CHANNEL_KEY]:
             return refusal(404, NotFoundError("there is no such connection"))
+        polled.other_end = other_end(request.transport)
         try:
             return _answer(await polled.answer(batch, request[BODY_PLACE].free, lambda: request.transport is not None))
         except RemoteProtocolError as error:

@@ -21,7 +21,7 @@ class PollEnd:
         self.connection = connection
         self.is_cut = False
         self.other_end = other_end
-        """Where the first request came from, as IP:PORT; empty if that is not known."""
+        """Where the latest request came from, or went to, as IP:PORT; empty if that is not known."""
         self._address = address
         self._changes = Changes()
         self._leaving: deque[bytes] = deque()

@@ -15,11 +15,15 @@ import pytest
 
 from peer.api.status_models import Status
 from peer.transport import callers
+from peer.transport.opening import Upgrades
 from resolver import mesh_watch
 from tests.fake_tailscaled import DIRECT, LOGGED_OUT, FakeDaemon
 from tests.integration.running_peer import RunningPeer, running_peer
 
 STATUS, GROUPS, PEERS = "/api/v1/status", "/api/v1/sync/groups", "/api/v1/sync/peers"
+NETWORK = "/api/v1/network"
+"""Whoever asks that lets the peer look at the mesh, too."""
+
 CAPABILITY = "example.org/cap/recmesh"
 DEADLINE_S = 30.0
 
@@ -121,7 +125,7 @@ async def test_who_comes_in_is_shown_with_the_machine_that_it_comes_from(daemon:
 
         elsewhere = await until_link(beta, alpha, is_linked)
         assert (elsewhere["route"], elsewhere["node"]) == ("direct", None)
-        network = await alpha.get("/api/v1/network")
+        network = await alpha.get(NETWORK)
         assert [each["peer_name"] for each in network["peers"] if each["node_id"] == "n2"] == [None]  # Nobody was dialled there.
 
 
@@ -135,6 +139,7 @@ async def test_a_machine_without_the_tag_is_let_in_when_it_has_it_and_out_when_i
         assert not [each for each in audit(alpha) if each["link"] == "in"], "it never got as far as to show a key"
 
         tell_field(daemon, Tags=["tag:robot"])
+        await alpha.get(NETWORK)
         await beta.post(f"{PEERS}/{alpha.peer_id}/test")
         await until_link(alpha, beta, is_linked)
         await until_link(beta, alpha, is_linked)
@@ -153,6 +158,7 @@ async def test_a_machine_that_may_not_call_is_not_dialled_either(daemon: FakeDae
         refused = await until_link(alpha, beta, is_refused)
         assert "field.mesh.example has none of the tags tag:recmesh" in refused["last_error"]["text"]
         tell_field(daemon, Tags=["tag:recmesh"])
+        await alpha.get(NETWORK)
         await alpha.post(f"{PEERS}/{beta.peer_id}/test")
         link = await until_link(alpha, beta, lambda link: is_linked(link) and link["node"] is not None)
         assert (link["route"], link["node"]["node_id"]) == ("tailnet", "n2")
@@ -171,6 +177,31 @@ async def test_a_machine_needs_the_capability_that_is_named(daemon: FakeDaemon, 
         await until_link(beta, alpha, is_linked)
         daemon.capabilities["n2"] = {"other.example/cap": None}
         await until_link(beta, alpha, is_refused)
+
+
+async def test_a_polled_link_is_none_any_more_when_its_machine_may_not_call(
+    daemon: FakeDaemon, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, whatever request is being held."""
+    monkeypatch.setattr(Upgrades, "are_refused", lambda *_: True)
+    async with pair(tmp_path, path, only_tags=["tag:recmesh"]) as (alpha, beta):
+        link = await until_link(alpha, beta, lambda link: is_linked(link) and link["node"] is not None)
+        assert (link["carrier"], link["route"], link["node"]["node_id"]) == ("poll", "tailnet", "n2")
+        await until_link(beta, alpha, is_linked)
+        tell_field(daemon, Tags=["tag:other"])
+        await until_link(alpha, beta, lambda link: link["route"] is None or link["route"] == "none")
+        await until_link(beta, alpha, is_refused)
+
+
+async def test_what_a_rule_says_holds_under_tls(daemon: FakeDaemon, path: Path, tmp_path: Path) -> None:
+    """Nothing but the handshake of TLS is said to whoever may not call."""
+    tell_field(daemon, Tags=["tag:other"])
+    settings = mesh(path, only_tags=["tag:recmesh"])
+    async with running_peer(tmp_path / "a", "alpha", listen="0.0.0.0:0", **settings) as alpha, aiohttp.ClientSession() as stranger:
+        assert alpha.listen.startswith("https:")
+        port = alpha.listen.rpartition(":")[2]
+        async with stranger.get(f"https://127.0.0.1:{port}/sync/v1/link", ssl=False) as answer:
+            assert (answer.status, answer.headers["Recmesh-Code"]) == (403, "mesh_caller_refused")
 
 
 async def test_whoever_comes_from_outside_the_mesh_is_refused_under_a_rule(daemon: FakeDaemon, path: Path, tmp_path: Path) -> None:
