@@ -45,20 +45,16 @@ class MeshFirst:
     """The order in which the addresses of a peer are dialled: those first that lead to machines that are in the mesh now."""
 
     def __init__(self, state: MeshState = ABSENT) -> None:
-        self._is_absent = state.mesh is Mesh.ABSENT
-        self._here: set[str] = set()
-        self._away: set[str] = set()
-        for address, node in state.nodes.items() if state.mesh is Mesh.RUNNING else ():
-            if machine_networks(address, state):
-                (self._here if node.is_online else self._away).update((address, node.name.lower()))
+        self._state = state
+        self._by_name = {node.name.lower(): node for node in state.nodes.values()}
 
     def sorted(self, endpoints: Sequence[str]) -> tuple[str, ...]:
         """`endpoints` in that order, else as they were. Those that lead nowhere as far as the mesh knows come last."""
-        return tuple(endpoints) if self._is_absent else tuple(sorted(endpoints, key=self._rank))
+        return tuple(endpoints) if self._state.mesh is Mesh.ABSENT else tuple(sorted(endpoints, key=self._rank))
 
     def _rank(self, endpoint: str) -> int:
         host = read_endpoint(endpoint).host
-        host = str(read_ip(host) or host)
-        if host in self._here:
-            return 0
-        return 2 if host in self._away or is_mesh_address(host) else 1
+        node = self._state.node_at(host) or self._by_name.get(host)
+        if node is not None:
+            return 0 if node.is_online else 2
+        return 2 if is_mesh_address(host) else 1

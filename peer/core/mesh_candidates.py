@@ -16,7 +16,7 @@ from peer.core.mesh_addresses import machine_networks, own_hosts
 from peer.core.names import folded
 
 MACHINES_MAX = 1024
-"""Machines with the tag that are looked at, by their ids."""
+"""Machines with the tag that are looked at, by their addresses."""
 
 GUESSES_MAX = 2
 """Machines that are tried at once for one member."""
@@ -89,7 +89,7 @@ class Candidates:
         at = {peer: place for place, peer in self._proved.items() if place in machines}
         found = {each.peer: (machines[at[each.peer]],) for each in sought if each.peer in at}
         free = [place for place in machines if place not in self._proved and self._silent.get(place, (0, 0))[0] <= now_ms]
-        self._guess([each for each in sought if not each.is_linked and each.peer not in found], free, _places_by_name(state), now_ms)
+        self._guess([each for each in sought if not each.is_linked and each.peer not in found], free, _places_by_name(state, machines), now_ms)
         return {**found, **{peer: tuple(machines[place] for place in places) for peer, places in self._guesses.items()}}
 
     def _machines(self, state: MeshState) -> dict[str, str]:
@@ -98,11 +98,11 @@ class Candidates:
             return {}
         versions = {":" in host for host in own_hosts(state)}
         found: dict[str, str] = {}
-        for address, node in sorted(state.nodes.items()):  # Of IPv4 rather than of IPv6, as digits come before letters.
-            is_reached = node.is_online and (":" in address) in versions and machine_networks(address, state)
-            if self._tag in node.tags and node.node_id and is_reached:
-                found.setdefault(node.node_id, address)
-        return dict(sorted(found.items())[:MACHINES_MAX])
+        tagged = [address for address, node in state.nodes.items() if self._tag in node.tags and node.is_online and node.node_id]
+        for address in sorted(tagged):  # Of IPv4 rather than of IPv6, as digits come before letters.
+            if len(found) < MACHINES_MAX and (":" in address) in versions and machine_networks(address, state):
+                found.setdefault(state.nodes[address].node_id, address)
+        return dict(sorted(found.items()))
 
     def _forget(self, places: Collection[str]) -> None:
         """What is known of machines that are in the mesh no more."""
@@ -139,6 +139,6 @@ class Candidates:
         return len(self._made_ms) == GUESSES_PER_MINUTE and now_ms - self._made_ms[0] < MS_PER_MINUTE
 
 
-def _places_by_name(state: MeshState) -> Mapping[str, str]:
+def _places_by_name(state: MeshState, machines: Mapping[str, str]) -> Mapping[str, str]:
     """Machines by what people call them: the first word of their names in the mesh."""
-    return {folded(node.name.partition(".")[0]): node.node_id for node in state.nodes.values()}
+    return {folded(state.nodes[address].name.partition(".")[0]): place for place, address in machines.items()}

@@ -68,12 +68,16 @@ def part_from(links: PeerLinks, peers: Sequence[PeerId]) -> None:
             link.close(LinkPausedError.code, "the operator of this site has paused the link")
 
 
-def part_from_hosts(links: PeerLinks, hosts: Collection[str]) -> None:
-    """End the links that this machine holds at these addresses, which are its own no more: the other end would notice much later."""
+def part_from_hosts(links: PeerLinks, own: Collection[str], theirs: Collection[str]) -> None:
+    """End the links that this machine holds at `own` addresses, or others at `theirs`, which are nobody's any more: they would notice late."""
     for peer in links.linked_peers():
         link = links.link_to(peer)
-        if link is not None and str(read_ip(link.carrier.own_address)) in hosts:
-            link.close(LinkBrokenError.code, "the address of this site in its mesh has changed")
+        if link is not None and (_is_in(link.carrier.own_address, own) or _is_in(link.carrier.address, theirs)):
+            link.close(LinkBrokenError.code, "one of the two sites has another address in the mesh now")
+
+
+def _is_in(address: str, hosts: Collection[str]) -> bool:
+    return bool(address) and str(read_ip(address)) in hosts
 
 
 async def reach(links: PeerLinks, peer: PeerId, endpoints: Sequence[str]) -> Reached:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gossip.service import GossipService
 from peer.config import Config
 from peer.core.endpoint import Endpoint, may_be_dialled_plain, read_endpoint, read_ip
-from peer.core.mesh import Mesh, MeshState, MeshView
+from peer.core.mesh import ABSENT, Mesh, MeshState, MeshView
 from peer.core.mesh_addresses import named_endpoint, own_hosts
 from peer.errors import MeshError
 from peer.transport.connection import now_ms as link_time_ms
@@ -51,8 +51,8 @@ class MeshAddresses:
         self._tell = tell
         self._publishes = publish
         self._doors = NO_DOORS
-        self._own: frozenset[str] = frozenset()
-        """This machine's addresses in the mesh when it ran last."""
+        self._before = ABSENT
+        """The mesh when it ran last."""
         self._wake = asyncio.Event()
         self.endpoints: tuple[str, ...] = ()
         """Where others in the mesh dial this peer, the best first."""
@@ -111,11 +111,11 @@ class MeshAddresses:
         return [*urls, *([named] if named is not None else [])]
 
     def _move(self, state: MeshState) -> None:
-        """End the links over addresses that are gone: whoever dialled them finds the new ones."""
-        own = frozenset(state.addresses)
-        if own and own != self._own:
-            part_from_hosts(self._links(), self._own - own)
-            self._own = own
+        """End the links over addresses that are gone, on this side or the other: whoever dialled them finds the new ones."""
+        before, self._before = self._before, state
+        own, theirs = set(before.addresses) - set(state.addresses), before.nodes.keys() - state.nodes.keys()
+        if own or theirs:
+            part_from_hosts(self._links(), own, theirs)
 
 
 class Meshing(NamedTuple):

@@ -11,6 +11,7 @@ import pytest
 from peer.core.endpoint import read_endpoint
 from tests.fake_tailscaled import LOGGED_OUT, RUNNING, FakeDaemon, node
 from tests.integration.running_peer import RunningPeer, running_peer
+from tests.tls_proxy import make_certificate
 
 LOOK_S = 0.05
 
@@ -187,3 +188,60 @@ async def test_a_known_peer_is_found_by_the_tag_of_its_machine_and_a_wrong_one_c
     known = await beta.peer.get(f"/api/v1/sync/peers/{link['peer_id']}")
     assert known["endpoints"][0] == link["address"]
     assert f"http://127.0.0.6:{port}" not in known["endpoints"]
+
+
+async def test_who_is_at_another_address_now_is_found_there_even_if_it_cannot_say_so(tmp_path: Path, stack: AsyncExitStack) -> None:
+    """Its address is gone before it could tell of another, as it mostly is. The link ends when the mesh says so, not when it is found silent."""
+    quiet: dict[str, Any] = {"gossip": {"enabled": False}}
+    alpha = await stack.enter_async_context(site(tmp_path, "alpha", status_of(["127.0.0.2"], {}), **quiet))
+    port = read_endpoint(alpha.peer.listen).port
+    finding = {"tailscale": {"peer_port": port}, **quiet}
+    beta = await stack.enter_async_context(site(tmp_path, "beta", status_of(["127.0.0.3"], {"alpha": ["127.0.0.2"]}), listen="none", **finding))
+    group = await together(alpha, beta)
+    moves = "127.0.0.2", "127.0.0.4"
+    alpha.says([*moves], {})  # It listens there already, and keeps what it has: for it nothing ends.
+    await alpha.peer.until("/api/v1/status", lambda found: found["problems"] == [])
+
+    beta.says(["127.0.0.3"], {"alpha": ["127.0.0.4"]})
+
+    new = f"http://127.0.0.4:{port}"
+    await beta.peer.until("/api/v1/status", lambda found: [(each["address"], each["state"]) for each in found["links"]] == [(new, "up_to_date")])
+    await alpha.peer.post(f"/api/v1/sync/groups/{group}/invitations", {})
+    held = await events_of(alpha, group)
+    await beta.peer.until("/api/v1/status", lambda found: count_of(found, group) == held)
+
+
+async def test_a_mesh_that_goes_and_comes_back_as_it_was_moves_nothing(tmp_path: Path, stack: AsyncExitStack) -> None:
+    """A daemon that is restarted, or logged out for a moment, ends no link and closes no door."""
+    alpha = await stack.enter_async_context(site(tmp_path, "alpha", status_of(["127.0.0.2"], {"beta": ["127.0.0.3"]})))
+    beta = await stack.enter_async_context(site(tmp_path, "beta", status_of(["127.0.0.3"], {"alpha": ["127.0.0.2"]}), listen="none"))
+    await together(alpha, beta)
+    (before,) = await beta.links()
+    endpoint = (await alpha.peer.get("/api/v1/status"))["endpoint"]
+
+    running, alpha.daemon.status = alpha.daemon.status, LOGGED_OUT
+    alpha.daemon.tell()
+    stopped = await alpha.peer.until("/api/v1/status", lambda found: found["problems"])
+    assert ([each["code"] for each in stopped["problems"]], stopped["endpoint"]) == (["mesh_not_listening"], endpoint)
+    alpha.daemon.status = running
+    alpha.daemon.tell()
+
+    found = await alpha.peer.until("/api/v1/status", lambda found: not found["problems"])
+    assert found["endpoint"] == endpoint
+    (after,) = await beta.links()
+    assert (after["state"], after["address"], after["carrier"]) == ("up_to_date", before["address"], before["carrier"])
+    assert (await beta.peer.get(f"/api/v1/sync/peers/{alpha.peer.peer_id}"))["endpoints"] == [endpoint]
+
+
+async def test_members_are_told_of_addresses_and_name_in_the_mesh(tmp_path: Path, stack: AsyncExitStack) -> None:
+    """With the key that is shown there, where it is another; a name goes with TLS alone."""
+    files = make_certificate(tmp_path / "tls")
+    keys = {"tls_cert": str(files.certificate), "tls_key": str(files.key)}
+    alpha = await stack.enter_async_context(site(tmp_path, "alpha", status_of(["127.0.0.2", "127.0.0.4"], {}), **keys))
+    beta = await stack.enter_async_context(site(tmp_path, "beta", status_of(["127.0.0.3"], {"alpha": ["127.0.0.2"]}), listen="none"))
+    await together(alpha, beta)
+    shown = read_endpoint((await alpha.peer.get("/api/v1/status"))["endpoint"])
+    assert (shown.scheme, shown.host, shown.pin is None) == ("https", "127.0.0.2", False)
+
+    told = {str(shown._replace(host=host)) for host in ("127.0.0.2", "127.0.0.4", "own.mesh.example")}
+    await beta.peer.until(f"/api/v1/sync/peers/{alpha.peer.peer_id}", lambda found: set(found["endpoints"]) == told)
