@@ -70,7 +70,7 @@ def test_a_name_is_told_of_if_it_is_one(name: str, endpoint: str | None) -> None
         ("10.0.0.1", False),
     ],
 )
-def test_a_hint_may_lead_to_a_machine_of_the_mesh_at_an_address_of_a_mesh(to: str, may: bool) -> None:  # noqa: FBT001  (a case)
+def test_a_hint_may_lead_to_a_machine_of_the_mesh_at_an_address_of_a_mesh(to: str, *, may: bool) -> None:
     """A coordination server that says that machines are on loopback, or in the office's network, leads nobody there."""
     liar = machine("liar.mesh.example", "127.0.0.1", "10.0.0.1")
 
