@@ -193,6 +193,27 @@ async def test_a_polled_link_is_none_any_more_when_its_machine_may_not_call(
         await until_link(beta, alpha, is_refused)
 
 
+async def test_a_connection_that_was_let_in_is_judged_anew_when_the_mesh_changes_and_not_each_time(
+    daemon: FakeDaemon, path: Path, tmp_path: Path
+) -> None:
+    async with (
+        running_peer(tmp_path / "a", "alpha", **mesh(path, only_tags=["tag:recmesh"])) as alpha,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as one,
+    ):
+        await alpha.get(NETWORK)
+        answers = []
+        for _ in range(3):
+            async with one.get(alpha.listen + "/sync/v1/nothing") as answer:
+                answers.append(answer.status)
+        tell_field(daemon, Tags=[])
+        await alpha.get(NETWORK)
+        async with one.get(alpha.listen + "/sync/v1/nothing") as answer:
+            answers.append(answer.status)
+
+    assert answers == [404, 404, 404, 403]
+    assert (len(daemon.whois_asked), len(set(daemon.whois_asked))) == (2, 1), "one connection, asked about twice"
+
+
 async def test_what_a_rule_says_holds_under_tls(daemon: FakeDaemon, path: Path, tmp_path: Path) -> None:
     """Nothing but the handshake of TLS is said to whoever may not call."""
     tell_field(daemon, Tags=["tag:other"])
