@@ -106,6 +106,29 @@ async def test_a_new_link_is_told_who_we_are_as_soon_as_a_group_is_spoken_about(
     assert (peer, group, ttl, read_record(data).record.peer) == (peer_id("bob"), RED, 2, peer_id("me"))
 
 
+def test_who_has_another_address_tells_everybody_at_once() -> None:
+    """Before the links over the old one end: an interval later nobody would be there to be told."""
+    scene = Scene()
+    scene.links.linked[RED] = ["bob", "carol"]
+    scene.service._step()
+    del scene.links.told[:]
+    scene.service._step()
+    assert not scene.links.told
+
+    scene.service.own_changed()
+
+    assert {peer for peer, _, _ in scene.links.told} == {peer_id("bob"), peer_id("carol")}
+
+
+def test_who_tells_nothing_tells_nothing_of_another_address_either() -> None:
+    scene = Scene(rules=GossipRules(enabled=False))
+    scene.links.linked[RED] = ["bob"]
+
+    scene.service.own_changed()
+
+    assert not scene.links.told
+
+
 async def test_many_small_messages_are_worked_off_together() -> None:
     """What is to be done after one takes long where many peers are known: a member that sends little and often must not keep us at it."""
     scene, asked = Scene(), 0
