@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
+from peer.core.packed_wishes import PackedWishes
 from peer.core.wishes import PRIORITIES, Why, Wish
 from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError
 
@@ -112,8 +113,9 @@ class TransferQueue:
         self.bytes_wanted = 0
         """Of all that is wanted, whatever is here of it."""
         self._running_max = running_max
-        self._wishes: dict[BlobId, Wish] = {}
-        self._of: defaultdict[EventId, set[BlobId]] = defaultdict(set)
+        self._wishes = PackedWishes()
+        self._of: dict[EventId, BlobId | set[BlobId]] = {}
+        """The only blob of a recording, mostly, or all of them."""
         self._held: set[BlobId] = set()
         self._running: dict[BlobId, _Running] = {}
         self._stopping: set[BlobId] = set()
@@ -127,7 +129,7 @@ class TransferQueue:
         self._too_large = 0
         self._number = 0
         self._numbers: dict[BlobId, int] = {}
-        """In which order they were wanted; what made room has its place back."""
+        """In which order those were wanted that do not wait: what made room has its place back."""
 
     # What is wanted
 
@@ -148,29 +150,35 @@ class TransferQueue:
 
     def blobs_of(self, recording: EventId) -> frozenset[BlobId]:
         """What is wanted of a recording."""
-        return frozenset(self._of.get(recording, ()))
+        found = self._of.get(recording, ())
+        return frozenset(found if isinstance(found, AbstractSet | tuple) else [found])
 
     def want(self, wish: Wish) -> None:
         """Take a wish; one for the same blob gives way."""
-        blob, before = wish.file.blob, self._wishes.get(wish.file.blob)
-        if before == wish:
+        blob = wish.file.blob
+        before = self._wishes.get(blob)
+        if not self._wishes.put(wish):
             return
         if before is not None:
             self._forget_wish(before)
-        self._wishes[blob] = wish
-        self._of[wish.file.recording].add(blob)
+        its = self._of.setdefault(wish.file.recording, blob)
+        if isinstance(its, set):
+            its.add(blob)
+        elif its != blob:
+            self._of[wish.file.recording] = {its, blob}
         self.bytes_wanted += wish.file.size
         self._place(blob)
 
     def keep_only(self, blobs: AbstractSet[BlobId]) -> None:
         """Nothing else is wanted any more."""
-        for blob in self._wishes.keys() - blobs:
+        for blob in [blob for blob in self._wishes if blob not in blobs]:
             self.forget(blob)
 
     def forget(self, blob: BlobId) -> None:
         """It is not to come any more, or it is here."""
-        wish = self._wishes.pop(blob, None)
+        wish = self._wishes.get(blob)
         if wish is not None:
+            self._wishes.remove(blob)
             self._forget_wish(wish)
         self._entries.pop(blob, None)
         self._failures.pop(blob, None)
@@ -178,9 +186,10 @@ class TransferQueue:
 
     def _forget_wish(self, wish: Wish) -> None:
         self.bytes_wanted -= wish.file.size
-        blobs = self._of[wish.file.recording]
-        blobs.discard(wish.file.blob)
-        if not blobs:
+        its = self._of[wish.file.recording]
+        if isinstance(its, set):
+            its.discard(wish.file.blob)
+        if not isinstance(its, set) or not its:
             del self._of[wish.file.recording]
 
     # What is let through
@@ -188,7 +197,7 @@ class TransferQueue:
     def hold(self, blob: BlobId) -> None:
         """Do not fetch it, wanted or not."""
         self._held.add(blob)
-        self._entries.pop(blob, None)
+        self._take(blob)
 
     def release(self, blob: BlobId) -> None:
         """It may be fetched again, as if it never failed."""
@@ -225,7 +234,7 @@ class TransferQueue:
                 stop += self._least_urgent(entry)
                 break
             stop += self._beside(lane)
-            del self._entries[entry.blob]
+            self._take(entry.blob)
             wish = self._wishes[entry.blob]
             self._running[entry.blob] = _Running(lane, now_ms, wish.file.size)
             start.append(wish)
@@ -278,15 +287,21 @@ class TransferQueue:
         self._stopping.discard(blob)
         return self._running.pop(blob)
 
+    def _take(self, blob: BlobId) -> None:
+        """It waits no more, and keeps its number."""
+        entry = self._entries.pop(blob, None)
+        if entry is not None:
+            self._numbers[blob] = entry.number
+
     def _place(self, blob: BlobId) -> None:
         """Give a waiting blob its place in the order."""
         if blob in self._running or blob in self._held:
             return
         wish = self._wishes[blob]
-        if blob not in self._numbers:
-            self._number += 1
-            self._numbers[blob] = self._number
-        entry = _Entry(-PRIORITIES[wish.why], self._failures.get(blob, 0), -wish.priority, self._numbers[blob], blob)
+        before = self._entries.get(blob)
+        number = self._numbers.pop(blob, None) or (before.number if before is not None else self._number + 1)
+        self._number = max(self._number, number)
+        entry = _Entry(-PRIORITIES[wish.why], self._failures.get(blob, 0), -wish.priority, number, blob)
         self._entries[blob] = entry
         heapq.heappush(self._lanes[_lane(wish)], entry)
 
@@ -320,10 +335,10 @@ class TransferQueue:
 
     def _first_that_fits(self, entries: Sequence[_Entry], now_ms: int) -> _Entry | None:
         """The first of a lane, or while that does not fit the first of those that may."""
-        if now_ms >= self._all.opens_ms or self._wishes[entries[0].blob].file.size < self._too_large:
+        if now_ms >= self._all.opens_ms or self._wishes.size_of(entries[0].blob) < self._too_large:
             return entries[0]
         waiting = (entry for entry in entries if self._entries.get(entry.blob) == entry)
-        return min((entry for entry in waiting if self._wishes[entry.blob].file.size < self._too_large), default=None)
+        return min((entry for entry in waiting if self._wishes.size_of(entry.blob) < self._too_large), default=None)
 
     def _least_urgent(self, entry: _Entry) -> list[BlobId]:
         """The one that makes room for `entry`, if any is less urgent."""

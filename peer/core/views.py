@@ -263,6 +263,10 @@ class Views(Protocol):
         """The sites that said of these blobs that they hold them no more, and nothing else since; blobs of which nobody did are left out."""
         ...
 
+    async def recording_ids(self, group: GroupId) -> Sequence[EventId]:
+        """All recordings of a group that count."""
+        ...
+
     async def wanted_blobs(self, group: GroupId, recordings: Collection[EventId] | None = None) -> Sequence[WantedBlob]:
         """The files of all recordings of a group, or of some, that are not deleted."""
         ...

@@ -1,6 +1,6 @@
 """Why bytes are to come to this site. Whoever has a reason says so as wishes; of two for one blob the more urgent one stands."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -40,6 +40,10 @@ class Wishing(Protocol):
 
     async def wishes(self, group: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
         """What is wished for of these recordings, or of all of the group. What is here already may be among it."""
+        ...
+
+    def pages(self, group: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
+        """What is wished for of all of the group, some at a time: there may be more than memory should hold."""
         ...
 
 

@@ -5,6 +5,7 @@ not remembered; what people decided about it is kept over restarts.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -255,31 +256,43 @@ class Fetching:
                 await self._look_at_some(group, recordings[start : start + LOOK_BATCH])
 
     async def _look_at_all_of_it(self) -> None:
-        """A batch at a time: there may be very many files, and events have their turn in between."""
+        """A page at a time: there may be very many files, neither all in memory nor without a pause for events in between."""
         running = set(self.queue.running)  # What may be here before this is through.
-        wishes = [wish for group in list(self._replica.groups) for wish in await self._ask(group, None)]
-        self._rivals = rivals(wishes)
+        found: set[BlobId] = set()
+        rivalry: dict[BlobId, set[Wish]] = {}
+        for group in list(self._replica.groups):
+            for wishing in self._wishings:
+                async with contextlib.aclosing(wishing.pages(group)) as pages:
+                    async for page in pages:
+                        for batch in _batches(page):
+                            missing = [wish for wish in batch if not self._blobs.has(wish.file.blob)]
+                            _note_rivals(rivalry, [*self._standing(missing, found), *missing])
+                            self._take_up(missing, found, running)
+                            await asyncio.sleep(0)
+        self._rivals = rivalry
+        self.queue.keep_only(found)
         self._failures = Counter({claim: count for claim, count in self._failures.items() if claim.blob in self._rivals})
-        missing: list[Wish] = []
-        for batch in _batches(wishes):
-            missing += [wish for wish in batch if not self._blobs.has(wish.file.blob)]
-            await asyncio.sleep(0)
-        found = strongest(missing, lambda _: False, self._failures)
-        self.queue.keep_only(found.keys())
-        for batch in _batches(list(found.values())):
-            for wish in batch:
-                if wish.file.blob not in running or not self._blobs.has(wish.file.blob):
-                    self.queue.want(wish)
-            await asyncio.sleep(0)
+
+    def _take_up(self, wishes: Sequence[Wish], found: set[BlobId], running: AbstractSet[BlobId]) -> None:
+        """Want what is missing, and was not `found` at this look or is more urgent by this."""
+        for blob, wish in strongest(wishes, lambda _: False, self._failures).items():
+            standing = self.queue.wanted.get(blob) if blob in found else None
+            found.add(blob)
+            if (blob not in running or not self._blobs.has(blob)) and (standing is None or is_stronger(wish, standing, self._failures)):
+                self.queue.want(wish)
+
+    def _standing(self, wishes: Sequence[Wish], found: AbstractSet[BlobId]) -> list[Wish]:
+        """The wishes of pages before this one for the same blobs."""
+        blobs = {wish.file.blob for wish in wishes if wish.file.blob in found}
+        return [self.queue.wanted[blob] for blob in blobs if blob in self.queue.wanted]
 
     async def _look_at_some(self, group: GroupId, recordings: Sequence[EventId]) -> None:
-        wishes = await self._ask(group, recordings)
+        wishes = [wish for wishing in self._wishings for wish in await wishing.wishes(group, recordings)]
         wished = {wish.file.blob for wish in wishes}
         if any(self.queue.blobs_of(recording) - wished for recording in recordings):
             self.touched(frozenset())  # Something is wanted no more, or for another recording: what is missing is found anew.
         standing_ones = [self.queue.wanted[blob] for blob in wished if blob in self.queue.wanted]
-        for blob, found in rivals([*standing_ones, *wishes]).items():
-            self._rivals.setdefault(blob, set()).update(found)
+        _note_rivals(self._rivals, [*standing_ones, *wishes])
         for blob, wish in strongest(wishes, self._blobs.has, self._failures).items():
             standing = self.queue.wanted.get(blob)
             if standing is None or self._is_for_the_same(wish, standing) or is_stronger(wish, standing, self._failures):
@@ -295,9 +308,6 @@ class Fetching:
         """Do not give up blobs of which something else is said than what was given up."""
         given_up = [blob for blob in self._rivals if blob in self.held and self.held[blob].hold is Hold.GIVEN_UP and blob in self.queue.wanted]
         await self._release_if_room([blob for blob in given_up if self._failures[claim_of(self.queue.wanted[blob].file)] < REFUTED])
-
-    async def _ask(self, group: GroupId, recordings: Collection[EventId] | None) -> list[Wish]:
-        return [wish for wishing in self._wishings for wish in await wishing.wishes(group, recordings)]
 
     async def _fetch(self, wish: Wish) -> None:
         wanted = wish.file
@@ -348,6 +358,11 @@ class Fetching:
             await self.hold([wish], Hold.GIVEN_UP, error)
         except DiskFullError as full:
             self.problem = full  # After a restart it is tried, and given up, once more.
+
+
+def _note_rivals(noted: dict[BlobId, set[Wish]], wishes: Sequence[Wish]) -> None:
+    for blob, found in rivals(wishes).items():
+        noted.setdefault(blob, set()).update(found)
 
 
 def _batches(wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:

@@ -5,7 +5,7 @@ It is looked at now and then, and not at each event: what is too few for a momen
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -66,6 +66,10 @@ class Placing:
         meant = [recording for recording in taken if recordings is None or recording in recordings]
         files = await self._parts.views.wanted_blobs(group, meant) if meant else []
         return [Wish(file, Why.COPIES, PRIORITIES[Why.COPIES], taken[file.recording]) for file in files if file.recording in taken]
+
+    async def pages(self, group: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
+        """As `Wishing.pages`: those are few."""
+        yield await self.wishes(group, None)
 
     async def run(self) -> None:
         """Decide now and then, until cancelled."""

@@ -5,7 +5,7 @@ They are computed and never remembered: of a recording that changes, and of all 
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from peer.core.identity import EventId, GroupId, PeerId
@@ -21,6 +21,8 @@ from peer.operations.rules_tried import RulesTried
 
 DEFAULT = "default"
 """As the only rule: what the configuration says."""
+PAGE = 256
+"""Recordings that are looked at together."""
 LOOK_S = 60.0
 """So often at least it is looked whether an age was reached: the clock may have been set."""
 CLOCK_SET_MS = 30_000
@@ -84,12 +86,8 @@ class Policies:
     async def wishes(self, group: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
         """What the rules of the group keep."""
         rules = self.rules(group)
-        if recordings is None:
-            self._next_ms.pop(group, None)
-            self._names.pop(group, None)
         if not any(rule.keep for rule in rules):
             return []
-        began = asyncio.get_running_loop().time()
         if looks_at(rules, "site"):
             self._names.setdefault(group, self._applied.site_names(group))
         files = await self._views.wanted_blobs(group, recordings)
@@ -99,14 +97,27 @@ class Policies:
             return [Wish(file, Why.POLICY, priority, f"rule 1: {first.text}") for file in files if not self._is_held_back(group, file.recording)]
         found = await self._applied.apply(group, rules, {file.recording for file in files}, self._now_ms())
         self._note_ages(group, [each.changes_ms for each in found.values()])
-        if recordings is None:
-            self._took_s = asyncio.get_running_loop().time() - began
         kept = {recording: each.decision for recording, each in found.items() if each.decision.keep and not self._is_held_back(group, recording)}
         return [
             Wish(file, Why.POLICY, PRIORITIES[Why.POLICY] + decision.priority, decision.reason)
             for file in files
             if (decision := kept.get(file.recording))
         ]
+
+    async def pages(self, group: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
+        """As `Wishing.pages`, by what holds now."""
+        self._next_ms.pop(group, None)
+        self._names.pop(group, None)
+        if not any(rule.keep for rule in self.rules(group)):
+            return
+        took_s, loop = 0.0, asyncio.get_running_loop()
+        recordings = await self._views.recording_ids(group)
+        for start in range(0, len(recordings), PAGE):
+            began_s = loop.time()
+            wishes = await self.wishes(group, recordings[start : start + PAGE])
+            took_s += loop.time() - began_s
+            yield wishes
+        self._took_s = took_s
 
     def rules(self, group: GroupId) -> Sequence[Rule]:
         """What holds for a group. Of rules that cannot be read nothing is kept: they were to keep something out, perhaps."""

@@ -83,10 +83,6 @@ class HeldViews(Views, Protocol):
         """True if a recording of the group has a file with these bytes, or with this piece list."""
         ...
 
-    async def recording_ids(self, group: GroupId) -> Sequence[EventId]:
-        """All recordings of a group that count."""
-        ...
-
     async def stray_receipts(self, group: GroupId) -> Mapping[BlobId, AbstractSet[PeerId]]:
         """Who says to hold blobs that no recording of the group has; some of them where there are many."""
         ...

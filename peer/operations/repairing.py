@@ -1,6 +1,6 @@
 """Wishes for bytes that ought to be here and are not, or are not what they were: made by reconciling, until they are here."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.interfaces import BlobStore, WantedBlob
@@ -30,3 +30,7 @@ class Repairing:
             del self._files[blob]
         found = [file for file in self._files.values() if file.group == group and (recordings is None or file.recording in recordings)]
         return [Wish(file, Why.REPAIR, PRIORITIES[Why.REPAIR], "what was here is to be restored") for file in found]
+
+    async def pages(self, group: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
+        """As `Wishing.pages`: those are few."""
+        yield await self.wishes(group, None)

@@ -1,13 +1,16 @@
 """The reason for which bytes come here that needs no rules: a person asked."""
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Protocol
 
 from peer.core.identity import BlobId, EventId, GroupId
 from peer.core.views import Views
 from peer.core.wishes import PRIORITIES, Why, Wish
 from peer.errors import DiskFullError
+
+PAGE = 256
+"""Recordings that are looked at together."""
 
 
 class KeptWishes(Protocol):
@@ -45,6 +48,12 @@ class Asked:
         with contextlib.suppress(DiskFullError):  # Then at a later look.
             await self.forget(group, had)
         return [Wish(file, Why.ASKED, PRIORITIES[Why.ASKED], "asked for") for file in files]
+
+    async def pages(self, group: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
+        """As `Wishing.pages`."""
+        asked = [recording for of, recording in self._asked if of == group]
+        for start in range(0, len(asked), PAGE):
+            yield await self.wishes(group, asked[start : start + PAGE])
 
     async def ask(self, group: GroupId, recording: EventId) -> None:
         """Wish for all its files, from now on and durably."""

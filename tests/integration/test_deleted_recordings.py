@@ -1,7 +1,7 @@
 """What happens to the bytes of a recording that is deleted while they are on their way."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +26,9 @@ class Everything:
 
     async def wishes(self, group: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
         return [Wish(file, Why.POLICY, 100, "") for file in await self._views.wanted_blobs(group, recordings)]
+
+    async def pages(self, group: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
+        yield await self.wishes(group, None)
 
 
 class Nothing:

@@ -1,12 +1,14 @@
 """Which blob is fetched next."""
 
 import random
+import tracemalloc
 from collections import Counter
 
 import pytest
 
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
+from peer.core.packed_wishes import PackedWishes
 from peer.core.transfer_queue import BACK_OFF_MS, HINT_PAUSE_MS, WRONG_TRIES_MAX, Fault, TransferQueue, fault_of
 from peer.core.wishes import PRIORITIES, Why, Wish
 from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, NotAMemberError, TransportError
@@ -355,3 +357,39 @@ def end(
         happened["arrive"] += 1
         queue.arrived(each)
         wanted.pop(each, None)
+
+
+def test_what_waits_takes_little_memory_however_many_there_are() -> None:
+    """Each with texts of its own, as they come from a database: of a hundred thousand there is room beside all else."""
+    queue, count = TransferQueue(4), 20_000
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(count):
+            queue.want(wish(number, recording=number))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(queue.wanted) == count
+    assert (after - before) / count < 850
+    assert queue.wanted[blob(7)] == wish(7, recording=7)
+
+
+def test_a_wish_is_given_as_it_was_put() -> None:
+    packed, chance = PackedWishes(), random.Random(3)
+    wishes = {}
+    for number in range(500):
+        made = wish(number % 300, chance.choice(list(Why)), site=chance.randrange(3), more=chance.randrange(-9, 10), recording=chance.randrange(9))
+        file = made.file._replace(
+            size=chance.randrange(2**44), sha256=chance.randbytes(chance.choice((0, 32))), piece_size=2 ** chance.randrange(20, 23)
+        )
+        made = made._replace(file=file, reason=chance.choice(("", "rule 1: keep")))
+        wishes[file.blob] = made
+        assert packed.put(made)
+        assert not packed.put(made)
+    assert dict(packed) == wishes
+    assert [packed.size_of(each) for each in packed] == [each.file.size for each in wishes.values()]
+    for each in wishes:
+        packed.remove(each)
+    assert not packed
+    assert not packed._shared, "nor is anything left of what they shared"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,11 +80,17 @@ class Bytes:
 class Wishes:
     """What somebody wants, whatever it is."""
 
+    page = LOOK_BATCH
+
     def __init__(self) -> None:
         self.all: list[Wish] = []
 
     async def wishes(self, _: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
         return [each for each in self.all if recordings is None or each.file.recording in recordings]
+
+    async def pages(self, _: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
+        for start in range(0, len(self.all), self.page):
+            yield self.all[start : start + self.page]
 
 
 class Groups:

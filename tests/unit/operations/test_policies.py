@@ -85,6 +85,9 @@ class World:
         files = [(recording, name) for recording in meant for name in (blob(recording), BlobId(b"s" * 32))]
         return [WantedBlob(group, recording, name, 100, 2**20, name, b"", SITE) for recording, name in files]
 
+    async def recording_ids(self, _: GroupId) -> Sequence[EventId]:
+        return list(self.ages_h)
+
     async def traits(self, groups: Sequence[GroupId], recordings: Sequence[EventId]) -> Mapping[EventId, Traits]:
         return {recording: Traits(self._summary(groups[0], recording), ["/a"], ["S"]) for recording in recordings}
 
@@ -117,6 +120,8 @@ class World:
         return RecordingSummary(*facts)
 
     async def wanted(self, recordings: Collection[EventId] | None = None) -> set[EventId]:
+        if recordings is None:
+            return {wish.file.recording async for page in self.policies.pages(GROUP) for wish in page}
         return {wish.file.recording for wish in await self.policies.wishes(GROUP, recordings)}
 
     async def change(self) -> None:
