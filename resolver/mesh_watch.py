@@ -67,6 +67,8 @@ class MeshWatch:
         self._clock = clock
         self._state = ABSENT
         self._has_looked = False
+        self._first = asyncio.Lock()
+        """Whoever asks before the first look waits for one, and not each for its own."""
         self._changes = 0
         self._is_there = asyncio.Event()
         """Set while there is a daemon to listen to."""
@@ -127,8 +129,9 @@ class MeshWatch:
 
     async def ask(self, address: str) -> Caller | None:
         """Who speaks from `IP:PORT`, None for nobody of the mesh. Raises `MeshError` where the daemon cannot be asked, or carries nothing."""
-        if not self._has_looked:
-            await self.status()
+        async with self._first:
+            if not self._has_looked:
+                await self.status()
         self._check_running()
         host = address.rpartition(":")[0].strip("[]")
         if not (is_loopback(host) or is_mesh_address(host) or self._state.node_at(host)):

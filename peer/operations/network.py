@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from peer.core.endpoint import read_endpoint, read_ip
 from peer.core.mesh import Mesh, MeshNode, MeshStatus
 from peer.errors import MeshAbsentError, MeshError
 from peer.operations.json_form import Json
@@ -60,8 +59,9 @@ class Network:
         }
 
     def _members(self) -> Mapping[str, Mapping[str, object]]:
-        """The links that stand, by the address at their other end."""
-        return {address: link for link in self._links() if (address := _host(link.get("address"))) is not None}
+        """The links that stand, by the machine at their other end."""
+        found = ((link, link["node"]) for link in self._links())
+        return {str(node["node_id"]): link for link, node in found if isinstance(node, dict)}
 
     def _problems(self, found: MeshStatus) -> list[Json]:
         problems: list[Json] = []
@@ -98,7 +98,7 @@ def utc_now() -> datetime:
 
 
 def _node(node: MeshNode, members: Mapping[str, Mapping[str, object]]) -> Json:
-    link = next((members[address] for address in node.addresses if address in members), None)
+    link = members.get(node.node_id)
     return {
         "node_id": node.node_id,
         "name": node.name,
@@ -112,9 +112,3 @@ def _node(node: MeshNode, members: Mapping[str, Mapping[str, object]]) -> Json:
         "peer_id": None if link is None else link["peer_id"],
         "peer_name": None if link is None else link["name"],
     }
-
-
-def _host(address: object) -> str | None:
-    """The address of a link's other end without its port, None for a name or for none."""
-    ip = read_ip(read_endpoint(address).host) if isinstance(address, str) else None
-    return None if ip is None else str(ip)

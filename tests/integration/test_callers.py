@@ -5,6 +5,7 @@ All of them are on loopback here, which the daemon takes for addresses of the me
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,7 +127,13 @@ async def test_who_comes_in_is_shown_with_the_machine_that_it_comes_from(daemon:
         elsewhere = await until_link(beta, alpha, is_linked)
         assert (elsewhere["route"], elsewhere["node"]) == ("direct", None)
         network = await alpha.get(NETWORK)
-        assert [each["peer_name"] for each in network["peers"] if each["node_id"] == "n2"] == [None]  # Nobody was dialled there.
+        assert [each["peer_name"] for each in network["peers"] if each["node_id"] == "n2"] == ["beta"]
+
+        command = (sys.executable, "-m", "peer.cli", "--data", str(alpha.root), "status")
+        shown = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL)
+        output, _ = await asyncio.wait_for(shown.communicate(), 2 * DEADLINE_S)
+        (row,) = (each for each in output.decode().splitlines() if each.startswith("beta "))
+        assert "from field.mesh.example" in row
 
 
 async def test_a_machine_without_the_tag_is_let_in_when_it_has_it_and_out_when_it_has_not(daemon: FakeDaemon, path: Path, tmp_path: Path) -> None:

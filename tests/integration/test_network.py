@@ -12,9 +12,10 @@ from peer.operations.network import Network
 from resolver.tailscale_local import Daemon, LocalApi
 from tests.fake_tailscaled import LOGGED_OUT, OWN, RUNNING, FakeDaemon
 
-PEER = {"peer_id": "ab" * 32, "name": "field", "address": "https://100.64.0.2:7850"}
-ELSEWHERE = {"peer_id": "cd" * 32, "name": "office", "address": "https://office.example.org:7850"}
-UNREACHED = {"peer_id": "ef" * 32, "name": "away", "address": None}
+PEER = {"peer_id": "ab" * 32, "name": "field", "address": None, "node": {"node_id": "n2"}}
+ELSEWHERE = {"peer_id": "cd" * 32, "name": "office", "address": "https://office.example.org:7850", "node": None}
+SOUGHT = {"peer_id": "ef" * 32, "name": "away", "address": "https://100.64.0.3:7850", "node": None}
+"""Is dialled there, and has shown no key."""
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[FakeDaemon]:
 
 async def status(tmp_path: Path, now: str = "2026-11-20T12:00:00Z") -> dict[str, Any]:
     """What is said of the mesh at a time."""
-    links = [PEER, ELSEWHERE, UNREACHED]
+    links = [PEER, ELSEWHERE, SOUGHT]
     network = Network(LocalApi(Daemon(str(tmp_path / "tailscaled.sock"))), lambda: links, lambda: datetime.fromisoformat(now).astimezone(UTC))
     found: dict[str, Any] = await network.status()
     NetworkStatus.model_validate(found)

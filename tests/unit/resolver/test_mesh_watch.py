@@ -12,7 +12,7 @@ from peer.errors import MeshUnreachableError
 from resolver import mesh_watch, tailscale_local
 from resolver.mesh_watch import MeshWatch
 from resolver.tailscale_local import Daemon, LocalApi
-from tests.fake_tailscaled import DIRECT, LOGGED_OUT, RUNNING, FakeDaemon, node
+from tests.fake_tailscaled import DIRECT, LOGGED_OUT, RUNNING, TOKEN, FakeDaemon, node
 
 DEADLINE_S = 30.0
 FOREVER_S = 1000.0
@@ -242,3 +242,25 @@ async def test_callers_that_are_remembered_are_bounded(daemon: FakeDaemon, path:
         await watch.who(f"100.64.0.2:{port}")
 
     assert daemon.whois_asked == [f"100.64.0.2:{port}" for port in (*range(1, 6), 1)]
+
+
+async def test_all_who_ask_before_the_first_look_wait_for_the_same(daemon: FakeDaemon, path: Path) -> None:
+    watch = MeshWatch(LocalApi(Daemon(str(path))))
+
+    found = await asyncio.gather(*(watch.who(f"100.64.0.2:{port}") for port in range(1, 40)))
+
+    assert (daemon.asked, {each.node_id for each in found if each is not None}, None in found) == (1, {"n2"}, False)
+
+
+async def test_a_daemon_on_a_port_tells_of_changes_to_whoever_shows_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    daemon = FakeDaemon()
+    async with daemon.on_port():
+        watch = MeshWatch(LocalApi(Daemon("", daemon.port, TOKEN)), poll_s=FOREVER_S, woken_s=0.01)
+        running = asyncio.create_task(watch.run())
+        await until(lambda: watch.current.mesh is Mesh.RUNNING and daemon.hears == 1)
+        daemon.status = LOGGED_OUT
+        daemon.tell()
+        await until(lambda: watch.current.mesh is Mesh.STOPPED)
+        running.cancel()
+        await asyncio.wait([running], timeout=DEADLINE_S)
