@@ -7,7 +7,7 @@ everything that waits to be written becomes durable.
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,13 @@ from peer import __version__
 from peer.api.server import listening, make_app
 from peer.api.services import Services
 from peer.config import Config, load_config
-from peer.errors import MeshError, StoreCorruptError
+from peer.errors import DiskFullError, MeshError, StoreCorruptError
 from peer.logs import get_log, set_up_logs
 from peer.one_error import one_error
 from peer.operations.joining import Joining
 from peer.store.database import remove_database
-from peer.store.directory import DataDirectory, write_durably
+from peer.store.directory import DataDirectory, is_disk_full, write_durably
+from peer.store.full_disk import LOOK_FOR_ROOM_S
 from peer.store.upkeep import Upkeep
 from peer.transport.blob_sources import BlobSources
 from peer.transport.links import PeerLinks
@@ -63,15 +64,24 @@ async def serve(root: Path, ready: Callable[[dict[str, str]], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     damage: MeshError | None = None
-    repairs = 0
+    repairs, is_full = 0, False
     with directory.lock():
         while not stop.is_set():
             try:
                 with one_error():
                     async with running(directory, config, damage) as site:
+                        is_full = False
                         ready(site)
                         ready = _say_nothing
                         await stop.wait()
+            except (DiskFullError, OSError) as error:
+                if isinstance(error, OSError) and not is_disk_full(error):
+                    raise
+                if not is_full:
+                    _log.warning("the disk is too full to start: the peer waits until there is room", error=str(error))
+                is_full = True
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK_FOR_ROOM_S)
             except StoreCorruptError as error:
                 repairs += 1
                 if repairs > REPAIRS_MAX:

@@ -10,7 +10,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
+from peer import node
 from peer.api.models import Group, InvitationMade
 from peer.cli.sample import write_sample
 from peer.core.byte_store import FileNote
@@ -314,3 +315,32 @@ async def test_a_peer_that_cannot_even_open_its_files_says_why_and_starts_when_t
         assert (await small.get(f"{RECORDINGS}/first"))["state"] == "local"
         verified = await small.post("/api/v1/verify", {"deep": True})
         assert verified["ok"], verified["problems"]
+
+
+async def test_a_peer_on_a_full_disk_waits_for_room_and_starts_by_itself(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few bytes are left, and whatever is the first that does not fit."""
+    root, disk, waits = small_disk / "small", Disk(small_disk), Counter[str]()
+    async with running_peer(root, "small", **SETTINGS) as small:
+        await small.post(GROUPS, {"name": "lab"}, Group, status=201)
+    loop = asyncio.get_running_loop()
+    stops: list[Callable[[], None]] = []
+    monkeypatch.setattr(loop, "add_signal_handler", lambda _, stop: stops.append(stop))
+    monkeypatch.setattr(node, "set_up_logs", lambda *_: None)
+    monkeypatch.setattr(node._log, "warning", lambda event, **_: waits.update([event]))
+    for kib in (0, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384):
+        disk.fill(kib * 1024)
+        ready: asyncio.Future[dict[str, str]] = loop.create_future()
+        serving = asyncio.create_task(node.serve(root, ready.set_result))
+        before = waits.total()
+        async with asyncio.timeout(PATIENCE_S):
+            while waits.total() == before and not ready.done() and not serving.done():  # noqa: ASYNC110  (nobody tells)
+                await asyncio.sleep(0.01)
+        disk.free()
+        await asyncio.wait([serving, ready], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            await serving
+        assert ready.done()
+        stops[-1]()
+        await serving
+    assert waits["the disk is too full to start: the peer waits until there is room"] > 1
+    assert waits.total() < 12, f"where some was left it started: {waits}"

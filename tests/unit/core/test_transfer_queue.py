@@ -371,7 +371,7 @@ def test_what_waits_takes_little_memory_however_many_there_are() -> None:
     finally:
         tracemalloc.stop()
     assert len(queue.wanted) == count
-    assert (after - before) / count < 850
+    assert (after - before) / count < 700
     assert queue.wanted[blob(7)] == wish(7, recording=7)
 
 
