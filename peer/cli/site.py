@@ -25,7 +25,9 @@ def add_commands(app: typer.Typer) -> None:
 
 def init(
     name: Annotated[str | None, typer.Option(help="What this site is called. Default: the host name.")] = None,
-    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where other peers reach it, or `none`. Default: 0.0.0.0:7850.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where other peers reach it, `tailnet` or `none`. Default: 0.0.0.0:7850.")
+    ] = None,
     admin: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where its admin API listens. Default: 127.0.0.1:7851.")] = None,
 ) -> None:
     """Make keys, configuration and databases of a new peer."""

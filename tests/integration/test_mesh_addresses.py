@@ -245,3 +245,18 @@ async def test_members_are_told_of_addresses_and_name_in_the_mesh(tmp_path: Path
 
     told = {str(shown._replace(host=host)) for host in ("127.0.0.2", "127.0.0.4", "own.mesh.example")}
     await beta.peer.until(f"/api/v1/sync/peers/{alpha.peer.peer_id}", lambda found: set(found["endpoints"]) == told)
+
+
+async def test_two_sites_in_a_mesh_need_nothing_but_each_others_ids(tmp_path: Path, stack: AsyncExitStack) -> None:
+    alpha = await stack.enter_async_context(site(tmp_path, "alpha", status_of(["127.0.0.2"], {})))
+    finding = {"peer_port": read_endpoint(alpha.peer.listen).port}
+    says = status_of(["127.0.0.3"], {"robot": ["127.0.0.2"]})
+    beta = await stack.enter_async_context(site(tmp_path, "beta", says, listen="none", tailscale=finding))
+    group = (await alpha.peer.post("/api/v1/sync/groups", {"name": "lab"}))["group_id"]
+
+    for one, other in ((alpha, beta), (beta, alpha)):
+        await one.peer.post("/api/v1/sync/peers", {"name": "other", "peer_id": other.peer.peer_id, "shared_groups": ["lab"]})
+
+    found = await beta.peer.until("/api/v1/status", lambda found: [each["state"] for each in found["links"]] == ["up_to_date"] and found["groups"])
+    assert [each["group_id"] for each in found["groups"]] == [group]
+    assert found["links"][0]["address"] == alpha.peer.listen
