@@ -2,15 +2,19 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.end_to_end import warm
 from tests.end_to_end.processes import DEADLINE_S, free_port
 from tests.patience import mortal, status_of
 
 ROOT = Path(__file__).parents[2]
+FOR_A_SHELL = frozenset("|&;<>()$`*?[]#~=%!{}\\\n")
+"""What a shell would read as more than words and quotes."""
 
 
 class Machine:
@@ -36,7 +40,7 @@ class Machine:
             "RECMESH_DIAL_NETWORKS": json.dumps(["127.0.0.0/8"]),
             "RECMESH_ADMIN": f"127.0.0.1:{free_port()}",
         }
-        self._peer: subprocess.Popen[str] | None = None
+        self._peer: subprocess.Popen[str] | warm.WarmProcess | None = None
 
     def hides(self) -> None:
         """Nobody is to dial it."""
@@ -44,23 +48,29 @@ class Machine:
 
     def types(self, line: str) -> str:
         """Standard output of a line that ends well."""
-        done = subprocess.run(
-            ["sh", "-c", line],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
+        if _is_plain(line):
+            done = warm.run(shlex.split(line)[1:], self._environment, DEADLINE_S)
+        else:
+            done = subprocess.run(
+                ["sh", "-c", line],
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+                check=False,
+            )
         assert done.returncode == 0, f"{self.name}: {line}\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
 
     def leaves_open(self, line: str) -> None:
         """A line that goes on in its terminal; returns when it has said that it is ready."""
-        arguments = ["sh", "-c", f"exec {line}"]
-        self._peer = subprocess.Popen(arguments, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        if _is_plain(line):
+            self._peer = warm.start(shlex.split(line)[1:], sys.__stderr__.fileno(), self._environment)
+        else:
+            arguments = ["sh", "-c", f"exec {line}"]
+            self._peer = subprocess.Popen(arguments, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert self._peer.stdout is not None
         with mortal(self._peer):
             assert self._peer.stdout.readline().startswith("ready:")
@@ -91,3 +101,8 @@ class Machine:
         assert self._peer.stdout is not None
         self._peer.stdout.close()
         self._peer = None
+
+
+def _is_plain(line: str) -> bool:
+    """Whether it is a command of `recmesh` and its words, for which no shell has to be there. In the long run one is all the same."""
+    return line.startswith("recmesh ") and not FOR_A_SHELL & set(line) and warm.may_be_warm({})
