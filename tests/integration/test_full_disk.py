@@ -336,7 +336,8 @@ async def test_a_peer_on_a_full_disk_waits_for_room_and_starts_by_itself(small_d
             while waits.total() == before and not ready.done() and not serving.done():  # noqa: ASYNC110  (nobody tells)
                 await asyncio.sleep(0.01)
         disk.free()
-        await asyncio.wait([serving, ready], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        changes: list[asyncio.Future[Any]] = [serving, ready]
+        await asyncio.wait(changes, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             await serving
         assert ready.done()
