@@ -88,9 +88,9 @@ class Host:
         """What it prints with `--json`."""
         return json.loads(self.recmesh("--json", *arguments))
 
-    def asks_plainly(self, source: str, target: str, forwarded: str = "") -> str:
+    def asks_plainly(self, source: str, target: str, forwarded: str = "", *, check: bool = True) -> str:
         """What a peer answers at `target` to one who asks for a link in plain HTTP, from this address and with this line in the head."""
-        return self.run("python3", "-c", ASK_PLAINLY, source, target, forwarded)
+        return self.run("python3", "-c", ASK_PLAINLY, source, target, forwarded, check=check)
 
     def start(self, **settings: str) -> None:
         """Serve, with these settings from now on."""

@@ -69,6 +69,8 @@ class End:
         self.host.run("ip", "link", "set", self.interface, "up")
         for address in self.addresses:
             self._add(address)
+        for network in NETWORKS:
+            self.host.run("ip", "route", "add", network, "dev", self.interface)
         self.meet()
 
     def down(self) -> None:
@@ -90,11 +92,13 @@ class End:
         """From now on it has these, and the other end knows: the new ones are there before the old ones go, as a mesh does it."""
         assert self.other is not None
         before, self.addresses = self.addresses, addresses
+        if self.process is None:
+            return  # Who comes up asks the other one.
         for address in addresses:
             self._add(address)
         self.other.meet()
         for address in before:
-            self.host.run("ip", "address", "del", _with_prefix(address), "dev", self.interface)
+            self.host.run("ip", "address", "del", address, "dev", self.interface)
 
     def carried(self) -> int:
         """How many bytes went through, both ways together, as WireGuard counts them."""
@@ -102,7 +106,8 @@ class End:
         return int(told["rx_bytes"]) + int(told["tx_bytes"])
 
     def _add(self, address: str) -> None:
-        self.host.run("ip", "address", "add", _with_prefix(address), "dev", self.interface, *(["nodad"] if ":" in address else []))
+        """As the daemon of a mesh does: an address for itself, so that taking one away takes no other along."""
+        self.host.run("ip", "address", "add", address, "dev", self.interface, *(["nodad"] if ":" in address else []))
 
     def _say(self, text: str) -> str:
         """Speak its configuration protocol."""
@@ -135,8 +140,3 @@ def tunnel(one: Host, other: Host, addresses: Sequence[tuple[str, ...]]) -> Iter
     finally:
         near.down()
         far.down()
-
-
-def _with_prefix(address: str) -> str:
-    """The address as the interface of a mesh has it: with the whole of its network."""
-    return f"{address}/{NETWORKS[':' in address].partition('/')[2]}"

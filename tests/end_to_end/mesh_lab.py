@@ -16,6 +16,8 @@ from tests.tunnel import End, needs_tunnels, tunnel
 
 TAG = "tag:recmesh"
 START_TIMEOUT_S = 20.0
+LOOK_S = 0.5
+"""How often peers ask their daemon."""
 
 
 @dataclass
@@ -67,10 +69,14 @@ class MeshSite:
         with Admin(self.host) as admin:
             return admin.ask("GET", path)
 
+    def change(self, path: str, body: object) -> Any:
+        """Have its peer do something."""
+        with Admin(self.host) as admin:
+            return admin.ask("POST", path, body)
+
     def add(self, file: Path) -> None:
         """Add a recording that is called like its file."""
-        with Admin(self.host) as admin:
-            admin.ask("POST", "recordings", {"paths": [str(file)], "name": file.stem})
+        self.change("recordings", {"paths": [str(file)], "name": file.stem})
 
     def recordings(self) -> dict[str, str]:
         """The names of its recordings, and how much of each is there."""
@@ -81,8 +87,19 @@ class MeshSite:
         return self.ask("status")["links"]  # type: ignore[no-any-return]
 
     def is_linked(self) -> bool:
-        """Whether its one link carries, and all has passed."""
-        return [each["state"] for each in self.links()] == ["up_to_date"]
+        """Whether its one link carries, over an address that the other has now, and all has passed."""
+        assert self.other is not None
+        there = [f"{scheme}://{address}:7850" for scheme in ("http", "https") for address in _hosts(self.other.end.addresses)]
+        return [(each["state"], each["route"]) for each in self.links()] == [("up_to_date", "tailnet")] and all(
+            each["address"] in there for each in self.links() if each["dialled_by_us"]
+        )
+
+    def readdress(self, addresses: tuple[str, str]) -> None:
+        """Its machine has other addresses in the mesh from now on, and both daemons say so."""
+        assert self.other is not None
+        self.end.readdress(addresses)
+        self.tell()
+        self.other.tell()
 
 
 @contextlib.contextmanager
@@ -103,11 +120,16 @@ def mesh(folder: Path) -> Iterator[tuple[MeshSite, MeshSite]]:
             site.host.stop()
 
 
-def set_up(site: MeshSite, listen: str, more: str = "") -> None:
-    """Make the data directory of its peer, and add these lines to the section `[tailscale]` of its configuration."""
-    site.host.recmesh("init", "--name", site.host.name, "--listen", listen, "--admin", f"127.0.0.1:{ADMIN_PORT}")
+def set_up(site: MeshSite) -> None:
+    """Make the data directory of its peer: it listens in the mesh, and is told where its daemon is."""
+    site.host.recmesh("init", "--name", site.host.name, "--listen", "tailnet", "--admin", f"127.0.0.1:{ADMIN_PORT}")
     with (site.host.folder / "config.toml").open("a") as config:
-        config.write(f'\n[tailscale]\nsocket = "{site.socket}"\n{more}')
+        config.write(f'\n[tailscale]\nsocket = "{site.socket}"\npoll_s = {LOOK_S}\n')
+
+
+def _hosts(addresses: tuple[str, ...]) -> list[str]:
+    """As they are in a URL."""
+    return [f"[{address}]" if ":" in address else address for address in addresses]
 
 
 @contextlib.contextmanager
