@@ -22,7 +22,7 @@ from tests.mcap_samples import write_mcap
 
 RATE = 5_000_000
 FILE_SIZE = 5_000_000
-BACKLOG = 20 if LONG else 6
+BACKLOG = 20 if LONG else 12
 MEASURED_BYTES = 10 * RATE if LONG else 2 * RATE
 EVENTS_EVERY_S = 0.02
 LATENCY_S = 0.1

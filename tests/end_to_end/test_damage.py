@@ -17,7 +17,7 @@ from peer.core.certificate import LogKind
 from peer.core.encoding import encode
 from peer.core.run import Draft
 from peer.store.recovery import CHECKED_AT_START_MAX
-from tests.end_to_end.processes import Site, agree, found, join, wait_until
+from tests.end_to_end.processes import DEADLINE_S, Site, agree, found, join, wait_until
 from tests.integration.store_site import running_store
 
 pytestmark = pytest.mark.xdist_group("damage")
@@ -190,7 +190,7 @@ def test_damage_in_a_large_log_is_found_while_the_peer_runs_and_put_right_in_the
 
     second.start()
     process = second.process
-    wait_until(lambda: len(damaged_files(second)) == before + 1, "the damage is found")
+    wait_until(lambda: len(damaged_files(second)) == before + 1, "the damage is found", 2 * DEADLINE_S)
 
     wait_until(lambda: _events(second) == events, "everything is back")
     assert second.process is process

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from peer.cli.sample import write_sample
-from tests.end_to_end.processes import Site
+from tests.end_to_end.processes import COMMAND_S, Site
 from tests.patience import mortal, status_of
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -23,7 +23,12 @@ ONE_LINE = re.compile(r"recmesh: [^\n]+ \[([a-z_]+)\]\n\Z")
 def recmesh(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("RECMESH_")}
     return subprocess.run(
-        [sys.executable, "-m", "peer.cli", *arguments], capture_output=True, text=True, check=False, timeout=60, env={**clean, **(environment or {})}
+        [sys.executable, "-m", "peer.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMMAND_S,
+        env={**clean, **(environment or {})},
     )
 
 

@@ -145,6 +145,7 @@ def all_codes(error: type[MeshError] = MeshError) -> set[str]:
     return {error.code}.union(*(all_codes(each) for each in error.__subclasses__()))
 
 
+@pytest.mark.long_story
 def test_what_the_description_says_holds_for_any_request(world: World) -> None:
     world.furnish()
     document = world.ask("GET", "../../openapi.json")
