@@ -84,7 +84,8 @@ def socket_name(name: object) -> str:
     """What a socket says of one of its ends, as IP:PORT; empty if it says nothing."""
     match name:
         case (str(host), int(port), *_):
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            found = str(read_ip(host) or host)  # IPv4 in IPv6 is the same machine.
+            return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"
         case _:
             return ""
 

@@ -17,7 +17,7 @@ import pytest
 from peer.api.status_models import Status
 from peer.transport import callers
 from peer.transport.opening import Upgrades
-from resolver import mesh_watch
+from resolver import mesh_watch, tailscale_local
 from tests.fake_tailscaled import DIRECT, LOGGED_OUT, FakeDaemon
 from tests.integration.running_peer import RunningPeer, running_peer
 
@@ -255,6 +255,25 @@ async def test_while_the_daemon_cannot_be_asked_nobody_new_comes_in_and_who_is_i
             assert (answer.status, answer.headers["Recmesh-Code"], answer.headers["Retry-After"]) == (503, "mesh_caller_undecided", "15")
         assert is_linked(link_of(await alpha.get(STATUS), beta))
         assert {line["code"] for line in audit(alpha) if line["link"] == "refused"} == {"mesh_caller_undecided"}
+
+
+async def test_a_daemon_that_does_not_answer_holds_up_callers_for_a_while_and_no_longer(
+    daemon: FakeDaemon, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tailscale_local, "CALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(mesh_watch, "ASKING_MAX", 2)
+    async with running_peer(tmp_path / "a", "alpha", **mesh(path, only_tags=["tag:recmesh"])) as alpha, aiohttp.ClientSession() as stranger:
+        await alpha.get(NETWORK)
+        daemon.silent = True
+
+        async def call() -> tuple[int, str]:
+            async with stranger.get(alpha.listen + "/sync/v1/link") as answer:
+                return answer.status, answer.headers["Recmesh-Code"]
+
+        async with asyncio.timeout(DEADLINE_S):
+            answers = await asyncio.gather(*(call() for _ in range(40)))
+        assert set(answers) == {(503, "mesh_caller_undecided")}
+        assert len(daemon.whois_asked) < len(answers), "once it is known that it does not answer it is not asked for each"
 
 
 async def test_without_a_daemon_a_rule_lets_nobody_in_and_says_so(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from peer.core.endpoint import WireGuardNetwork
 from peer.errors import ChannelKeyMismatchError, ChannelUnprotectedError
 from peer.sync.handshake import NO_CHANNEL_KEY
-from peer.transport.channel import NO_RULES, ChannelRules, listener_channel_key
+from peer.transport.channel import NO_RULES, ChannelRules, listener_channel_key, socket_name
 from peer.transport.interfaces import addresses_of
 from peer.transport.pinning import Dialled, pinned
 from peer.transport.tls import certificate, peer_spki_sha256, spki_sha256
@@ -122,3 +122,19 @@ def test_an_address_gets_a_pin_only_where_it_needs_one() -> None:
     assert pinned(f"https://a:1#spki={SECOND.hex()}", SERVER.peer_id, FIRST) == f"https://a:1#spki={SECOND.hex()}"
     assert pinned("https://a:1", SERVER.peer_id, OWN) == pinned("https://a:1", SERVER.peer_id, None) == "https://a:1"
     assert pinned("http://127.0.0.1:1", SERVER.peer_id, FIRST) == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (("100.64.0.2", 51234), "100.64.0.2:51234"),
+        (("::ffff:100.64.0.2", 51234, 0, 0), "100.64.0.2:51234"),
+        (("fd7a:115c:a1e0::2", 7, 0, 0), "[fd7a:115c:a1e0::2]:7"),
+        (("fe80::1%eth0", 7, 0, 2), "[fe80::1]:7"),
+        ("/run/some.sock", ""),
+        (None, ""),
+        ((), ""),
+    ],
+)
+def test_an_end_of_a_socket_is_written_as_the_daemon_of_a_mesh_wants_it(name: object, shown: str) -> None:
+    assert socket_name(name) == shown
