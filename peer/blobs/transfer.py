@@ -9,7 +9,8 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -20,6 +21,7 @@ from peer.blobs.offers import Offers
 from peer.blobs.partial import PartialFile, check_partial_room
 from peer.blobs.piece_list import PieceListAsking, nobody_has
 from peer.blobs.plan import FetchPlan, Layout, check_layout, split_piece_list
+from peer.blobs.progress import Transfer
 from peer.blobs.providers import PieceRequest, Way
 from peer.blobs.store import FileBlobStore
 from peer.blobs.threads import end_all, in_thread
@@ -50,54 +52,8 @@ LOOK_AGAIN_S = 0.1
 LIARS_MAX = 64
 """Peers that sent something wrong, and are shown."""
 
-RATE_WINDOW_S = 2.0
-
 Liar = Callable[[WantedBlob, PeerId], None]
 """Hears who sent bytes of a blob that are not its bytes."""
-
-
-@dataclass
-class Transfer:
-    """How far one blob is, for people to see."""
-
-    wanted: WantedBlob
-    state: str = "waiting"
-    """`waiting`, `checking` what is here, `receiving` or `verifying` the whole."""
-    bytes_done: int = 0
-    rate: float = 0.0
-    """Bytes a second, lately."""
-    sources: list[str] = field(default_factory=list)
-    """Peer ids in hex: who is asked."""
-    liars: list[str] = field(default_factory=list)
-    """Who sent something wrong, and is not asked for this blob any more."""
-    _counted_from: float = 0.0
-    _counted: int = 0
-
-    def count(self, size: int) -> None:
-        """`size` bytes more are verified."""
-        now = time.monotonic()
-        self.bytes_done += size
-        self._counted += size
-        if not self._counted_from:
-            self._counted_from = now
-        elif now - self._counted_from > RATE_WINDOW_S / 4:
-            rate = self._counted / (now - self._counted_from)
-            self.rate = rate if not self.rate else self.rate + (rate - self.rate) / 4
-            self._counted_from, self._counted = now, 0
-
-    def to_json(self) -> dict[str, object]:
-        """As `status` shows it."""
-        return {
-            "id": self.wanted.blob.hex(),
-            "group": self.wanted.group.hex(),
-            "recording": self.wanted.recording.hex(),
-            "bytes_done": self.bytes_done,
-            "bytes_total": self.wanted.size,
-            "rate": round(self.rate),
-            "from": list(self.sources),
-            "liars": list(self.liars),
-            "state": self.state,
-        }
 
 
 @dataclass
@@ -113,6 +69,8 @@ class Fetcher:
 
     def __init__(self, store: FileBlobStore, *, concurrency: int = CONCURRENCY, report: Liar = lambda _wanted, _peer: None) -> None:
         """`report` hears of each peer that sent something wrong, once a blob."""
+        self.is_limited: Callable[[], bool] = lambda: False
+        """Whether this site itself lets bytes come no faster: then nobody is slow."""
         self._store = store
         self._slots = asyncio.Semaphore(concurrency)
         self._means = _Means(store, ThreadPoolExecutor(concurrency, "fetch"), PieceBuffers(), self._is_liar)
@@ -144,6 +102,12 @@ class Fetcher:
     def transfers(self) -> list[Transfer]:
         """What is under way or waits for its turn."""
         return list(self._transfers.values())
+
+    def slow(self) -> Mapping[BlobId, AbstractSet[str]]:
+        """What gets next to nothing, and who gives so little. To be called now and then."""
+        now_s = time.monotonic()
+        found = {blob: frozenset(transfer.sources) for blob, transfer in self._transfers.items() if transfer.look(now_s)}
+        return {} if self.is_limited() else found
 
     async def fetch(self, wanted: WantedBlob, sources: Sequence[BlobSource]) -> None:
         """Bring a blob and its piece list here, from those of `sources` that can, best first, and return when both are durable.
@@ -334,6 +298,7 @@ class _Fetch:
             async with contextlib.aclosing(self._reading(source, pieces, start, stop)) as stream:
                 async for part in stream:
                     plan.came(request, len(part), _now_ms())
+                    self._transfer.came(len(part))
                     pieces.came(len(part))
                     if pieces.is_full:
                         waiting.append(asyncio.create_task(self._take(file, plan, (pieces.piece, pieces.take()), source)))

@@ -5,11 +5,12 @@ keeps the others. A more urgent reason goes first everywhere, and has a site's b
 """
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import NamedTuple
 
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
@@ -25,6 +26,13 @@ HINT_PAUSE_MS = 1_000
 
 WRONG_TRIES_MAX = 12
 """A blob that came wrong from everybody who has it this often is given up."""
+
+
+SLOW_MAX = 4
+"""Blobs that hardly come may have so many places of their own, beside those for all others."""
+
+SLOW_PER_SOURCE_MAX = 2
+"""Of these, those that come from one peer."""
 
 
 class Fault(Enum):
@@ -110,6 +118,8 @@ class TransferQueue:
         """At most `running_max` are under way at once."""
         self.paused = False
         """True while nothing is to be fetched."""
+        self.is_crowded = False
+        """True while something waits, perhaps for what is under way."""
         self.bytes_wanted = 0
         """Of all that is wanted, whatever is here of it."""
         self._running_max = running_max
@@ -119,6 +129,9 @@ class TransferQueue:
         self._held: set[BlobId] = set()
         self._running: dict[BlobId, _Running] = {}
         self._stopping: set[BlobId] = set()
+        self._giving_way: set[BlobId] = set()
+        """Those of them that hardly came."""
+        self._now_ms = 0
         self._failures: dict[BlobId, int] = {}
         self._entries: dict[BlobId, _Entry] = {}
         self._lanes: defaultdict[Lane, list[_Entry]] = defaultdict(list)
@@ -220,27 +233,46 @@ class TransferQueue:
 
     # What happens
 
-    def step(self, now_ms: int, may_ask: Callable[[GroupId, PeerId], bool]) -> Step:
-        """What is to be begun, and what to be stopped. `may_ask` tells whether there is anybody to ask for blobs of a site in a group."""
+    def step(self, now_ms: int, may_ask: Callable[[GroupId, PeerId], bool], slow: Mapping[BlobId, AbstractSet[str]] = MappingProxyType({})) -> Step:
+        """What is to be begun, and what to be stopped. `may_ask` tells whether there is anybody to ask for blobs of a site in a group.
+
+        `slow` is what hardly comes, and from whom: some of it keeps nobody from anything, and the rest makes room where somebody waits.
+        """
         stop = [blob for blob in self._running if self.paused or blob in self._held or blob not in self._wishes]
         start: list[Wish] = []
         asked: dict[tuple[GroupId, PeerId], bool] = {}
+        beside = self._slow_ones(slow)
+        self._now_ms = now_ms
         while not self.paused:
-            found = self._first(now_ms, asked, may_ask)
+            found = self._first(now_ms, (asked, may_ask), beside)
             if found is None:
                 break
             lane, entry = found
-            if len(self._running) >= self._running_max:
-                stop += self._least_urgent(entry)
+            if len(self._running) - len(beside) >= self._running_max:
+                giving_way = [blob for blob in slow if blob in self._running and blob not in beside and blob not in self._stopping]
+                self._giving_way.update(giving_way)
+                stop += giving_way or self._least_urgent(entry)
                 break
             stop += self._beside(lane)
             self._take(entry.blob)
             wish = self._wishes[entry.blob]
             self._running[entry.blob] = _Running(lane, now_ms, wish.file.size)
             start.append(wish)
+        self.is_crowded = bool(self._entries and self._running)
         new = [blob for blob in dict.fromkeys(stop) if blob not in self._stopping]
         self._stopping.update(new)
         return Step(start, new)
+
+    def _slow_ones(self, slow: Mapping[BlobId, AbstractSet[str]]) -> set[BlobId]:
+        """Those of what hardly comes that may go on in places of their own."""
+        found: set[BlobId] = set()
+        of_source: Counter[str] = Counter()
+        for blob in self._running:
+            sources = slow.get(blob, frozenset())
+            if blob in slow and len(found) < SLOW_MAX and all(of_source[source] < SLOW_PER_SOURCE_MAX for source in sources):
+                found.add(blob)
+                of_source.update(sources)
+        return found
 
     def arrived(self, blob: BlobId) -> None:
         """It is here."""
@@ -268,10 +300,15 @@ class TransferQueue:
         return False
 
     def stopped(self, blob: BlobId) -> None:
-        """It was stopped as `step` said, and goes on where it was when its time comes."""
-        self._end(blob)
+        """It was stopped as `step` said, and goes on where it was when its time comes; what hardly came after all others."""
+        is_slow = blob in self._giving_way
+        running = self._end(blob)
+        if is_slow and blob in self._wishes:
+            self._failures[blob] = self._failures.get(blob, 0) + 1
         if blob in self._wishes:
             self._place(blob)
+        if is_slow and all(entry.failures for entry in self._lanes.get(running.lane, ())):
+            self._gates[running.lane].close(running.started_ms, self._now_ms)
 
     def opens_ms(self, now_ms: int) -> int | None:
         """When a back-off ends next; None if none does."""
@@ -285,6 +322,7 @@ class TransferQueue:
 
     def _end(self, blob: BlobId) -> _Running:
         self._stopping.discard(blob)
+        self._giving_way.discard(blob)
         return self._running.pop(blob)
 
     def _take(self, blob: BlobId) -> None:
@@ -306,11 +344,12 @@ class TransferQueue:
         heapq.heappush(self._lanes[_lane(wish)], entry)
 
     def _first(
-        self, now_ms: int, asked: dict[tuple[GroupId, PeerId], bool], may_ask: Callable[[GroupId, PeerId], bool]
+        self, now_ms: int, asking: tuple[dict[tuple[GroupId, PeerId], bool], Callable[[GroupId, PeerId], bool]], beside: AbstractSet[BlobId]
     ) -> tuple[Lane, _Entry] | None:
         """The first of all that may be begun."""
+        asked, may_ask = asking
         urgent: dict[tuple[GroupId, PeerId], int] = {}
-        for running in self._running.values():
+        for running in (running for blob, running in self._running.items() if blob not in beside):
             key = running.lane.group, running.lane.site
             urgent[key] = max(PRIORITIES[running.lane.why], urgent.get(key, 0))
         found: tuple[Lane, _Entry] | None = None

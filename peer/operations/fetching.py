@@ -27,6 +27,9 @@ LOOK_BATCH = 256
 RUNNING_MAX = 4
 """Blobs that arrive at once."""
 
+LOOK_AT_SLOW_MS = 1000
+"""How often it is looked whether what is under way hardly comes, while something else waits for its place."""
+
 REFUTED = 1_000_000
 """As good as so many failures: what is said of a blob cannot be true."""
 
@@ -43,6 +46,10 @@ class Fetches(Protocol):
 
     def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
         """These can be asked now for what is on its way."""
+        ...
+
+    def slow(self) -> Mapping[BlobId, AbstractSet[str]]:
+        """What hardly comes, and from whom. Called now and then while somebody waits for its place."""
         ...
 
 
@@ -211,7 +218,8 @@ class Fetching:
                     self._is_link_new = False
                     await self._release_if_room([blob for blob, held in self.held.items() if held.code == BlobMismatchError.code])
                 await self._look()
-                step = self.queue.step(_now_ms(), lambda group, site: bool(self._around.sources(group, site, 0)))
+                slow = self._fetches.slow() if self.queue.is_crowded else {}
+                step = self.queue.step(_now_ms(), lambda group, site: bool(self._around.sources(group, site, 0)), slow)
                 for blob in step.stop:
                     self._tasks[blob].cancel()
                 for wish in step.start:
@@ -225,6 +233,8 @@ class Fetching:
     async def _until_woken(self) -> None:
         now_ms = _now_ms()
         opens_ms = self.queue.opens_ms(now_ms)
+        if self.queue.is_crowded:
+            opens_ms = min(now_ms + LOOK_AT_SLOW_MS, opens_ms or now_ms + LOOK_AT_SLOW_MS)
         alarm = None if opens_ms is None else asyncio.get_running_loop().call_later((opens_ms - now_ms) / 1000, self._wake.set)
         await self._wake.wait()
         self._wake.clear()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -92,6 +93,10 @@ class Fetches(Protocol):
 
     def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
         """These can be asked now for what is on its way."""
+        ...
+
+    def slow(self) -> Mapping[BlobId, AbstractSet[str]]:
+        """What hardly comes, and from whom."""
         ...
 
 
@@ -239,3 +244,7 @@ class Roomy:
     def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
         """As `Fetches.offer`."""
         self._fetches.offer(blob, sources)
+
+    def slow(self) -> Mapping[BlobId, AbstractSet[str]]:
+        """As `Fetches.slow`."""
+        return self._fetches.slow()

@@ -11,9 +11,10 @@ from peer.blobs.transfer import Fetcher
 from peer.config import Config
 from peer.core.identity import EventId, GroupId, PeerId
 from peer.core.interfaces import WantedBlob
+from peer.core.transfer_queue import SLOW_MAX
 from peer.core.wishes import Wishing
 from peer.logs import get_log
-from peer.operations.fetching import Around, Fetching
+from peer.operations.fetching import RUNNING_MAX, Around, Fetching
 from peer.operations.placing import Placing
 from peer.operations.policies import Policies
 from peer.operations.reconciling import Surroundings
@@ -57,7 +58,8 @@ async def make_movers(
     replica = core.store.replica
     tree = RecordingTree(directory.recordings, core.blobs, core.views, replica.whole)
     showing = Showing(tree, replica, lambda event, fields: _log.warning(event, **fields))
-    fetcher = Fetcher(core.blobs, report=Doubts(stack, sources).sent_wrong_bytes)
+    fetcher = Fetcher(core.blobs, concurrency=RUNNING_MAX + SLOW_MAX, report=Doubts(stack, sources).sent_wrong_bytes)
+    fetcher.is_limited = lambda: sources.bandwidth.now.down is not None
     stack.callback(fetcher.close)
     kept = TransferStore(bytes_database.database, bytes_database.unread)
     asked = Asked(core.views, core.blobs.has, kept, await kept.asked())

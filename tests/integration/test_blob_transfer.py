@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from peer.blobs import partial as partial_module
+from peer.blobs.progress import Transfer
 from peer.blobs.store import FileBlobStore
-from peer.blobs.transfer import Fetcher, Transfer
+from peer.blobs.transfer import Fetcher
 from peer.core.byte_store import BlobFacts
 from peer.core.identity import BlobId, PeerId
 from peer.errors import BlobMismatchError, DiskFullError, TransportError

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.blobs import plan
+from peer.blobs import plan, progress
 from peer.blobs.cache import PieceCache
 from peer.blobs.partial import PartialFile
 from peer.blobs.store import FileBlobStore
@@ -311,6 +311,30 @@ async def test_who_turns_up_while_a_blob_is_under_way_is_asked_at_once(tmp_path:
         assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
         assert len([each for each in silent.asked if each.blob == facts.blob]) == 0, "it never got so far"
         fetcher.offer(facts.blob, [silent])
+        fetcher.close()
+        store.close()
+
+
+async def test_who_gives_next_to_nothing_is_told_of_but_not_while_it_is_this_site_that_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(progress, "SLOWEST_RATE", 1 << 40)
+    never = asyncio.Event()
+    async with serving(tmp_path / "served") as site:
+        facts = await site.add(write_file(tmp_path / "source", 12 * MIB))
+        silent = Gate({blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}, PeerId(b"s" * 32), never)
+        store = FileBlobStore(tmp_path / "blobs")
+        fetcher = Fetcher(store)
+        fetch = asyncio.create_task(fetcher.fetch(wanted(facts), [silent]))
+        async with asyncio.timeout(PATIENCE_S):
+            while not fetcher.slow():  # noqa: ASYNC110  (it is asked, and tells nobody)
+                await asyncio.sleep(0.01)
+        assert fetcher.slow() == {facts.blob: {silent.peer_id.hex()}}
+        fetcher.is_limited = lambda: True
+        assert fetcher.slow() == {}
+        fetch.cancel()
+        await asyncio.wait([fetch], timeout=PATIENCE_S)
         fetcher.close()
         store.close()
 

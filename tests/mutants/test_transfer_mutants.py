@@ -15,6 +15,7 @@ from peer.transport.outgoing import Outgoing
 from tests.integration import test_transfers as deciding
 from tests.mutants.planting import Check, Mutant, assert_caught, change, name_of
 from tests.unit.core import test_bandwidth as limits
+from tests.unit.core import test_slow_transfers as slowly
 from tests.unit.core import test_transfer_queue as queueing
 from tests.unit.operations import test_fetching as fetching
 from tests.unit.transport import test_bandwidth as pacing
@@ -54,6 +55,16 @@ def make_room_for_nobody(patch: pytest.MonkeyPatch) -> None:
 def share_the_way_with_a_backlog(patch: pytest.MonkeyPatch) -> None:
     """What comes by itself runs beside what somebody waits for."""
     change(patch, TransferQueue.step, ("stop += self._beside(lane)", "pass"))
+
+
+def let_all_places_be_held_by_what_hardly_comes(patch: pytest.MonkeyPatch) -> None:
+    """Whoever drips the bytes of some files holds up all others."""
+    change(patch, TransferQueue.step, ("stop += giving_way or self._least_urgent(entry)", "stop += self._least_urgent(entry)"))
+
+
+def let_one_source_have_all_slow_places(patch: pytest.MonkeyPatch) -> None:
+    """However many of these files come from one peer."""
+    change(patch, TransferQueue._slow_ones, ("of_source.update(sources)", "pass"))
 
 
 def try_the_impossible(patch: pytest.MonkeyPatch) -> None:
@@ -164,6 +175,8 @@ MUTANTS = (
     Mutant(begin_what_is_held, called(queueing.test_what_is_held_or_wanted_no_more_stops_and_does_not_begin)),
     Mutant(make_room_for_nobody, called(queueing.test_something_more_urgent_takes_the_place_of_what_runs)),
     Mutant(share_the_way_with_a_backlog, called(queueing.test_something_more_urgent_has_the_bytes_of_its_site_to_itself)),
+    Mutant(let_all_places_be_held_by_what_hardly_comes, called(slowly.test_what_hardly_comes_keeps_few_places_and_others_go_on_beside_it)),
+    Mutant(let_one_source_have_all_slow_places, called(slowly.test_what_hardly_comes_keeps_few_places_and_others_go_on_beside_it)),
     Mutant(try_the_impossible, called(queueing.test_what_can_never_arrive_is_given_up_at_once_and_what_comes_wrong_after_some_tries)),
     Mutant(give_up_in_memory, fetched(fetching.test_what_is_given_up_is_told_kept_on_disk_and_tried_again_when_somebody_says_so)),
     Mutant(believe_a_liar_for_good, fetched(fetching.test_a_liar_alone_makes_nobody_give_up_for_good), LATE),

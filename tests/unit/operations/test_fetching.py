@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from peer.core.transfer_queue import WRONG_TRIES_MAX
 from peer.core.transfers import Hold
 from peer.core.wishes import PRIORITIES, Why, Wish
 from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError, StoreError, TransportError
+from peer.operations import fetching as fetching_module
 from peer.operations.fetching import LOOK_BATCH, Around, Fetching, KeptTransfers
 from peer.store.database import open_database
 from peer.store.transfers import TransferStore
@@ -44,6 +46,8 @@ class Bytes:
     tries: Counter[BlobId] = field(default_factory=Counter)
     running: set[BlobId] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    dripping: set[BlobId] = field(default_factory=set)
+    """What hardly comes."""
     offered: list[BlobId] = field(default_factory=list)
     """What others may be asked for, too, while it comes."""
     looked: int = 0
@@ -71,6 +75,9 @@ class Bytes:
     def offer(self, blob: BlobId, sources: Sequence[BlobSource]) -> None:
         assert sources == [SOURCE, SOURCE]
         self.offered.append(blob)
+
+    def slow(self) -> Mapping[BlobId, AbstractSet[str]]:
+        return {blob: frozenset({"dripper"}) for blob in self.dripping & self.running}
 
     def let(self, *wishes: Wish) -> None:
         self.held_up.difference_update(each.file.blob for each in wishes)
@@ -374,3 +381,14 @@ async def test_who_links_up_is_asked_for_what_is_on_its_way(scene: Scene) -> Non
         scene.sources.append(SOURCE)
         fetching.links_changed()
         assert scene.bytes.offered == [slow.file.blob]
+
+
+async def test_files_that_somebody_drips_do_not_keep_others_from_coming(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than there are places, and all were wanted before."""
+    monkeypatch.setattr(fetching_module, "LOOK_AT_SLOW_MS", 5)
+    dripped, good = [wish(number) for number in range(1, 7)], [wish(number) for number in range(10, 30)]
+    scene.wishes.all = [*dripped, *good]
+    scene.bytes.held_up = scene.bytes.dripping = {each.file.blob for each in dripped}
+    async with scene.running():
+        await until(lambda: scene.bytes.here >= {each.file.blob for each in good})
+        assert len(scene.bytes.running) >= 2, "nor are they given up"
