@@ -1,6 +1,8 @@
 """What is known of a mesh, kept up to date from a daemon on a real socket that checks what tailscaled checks."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -264,3 +266,25 @@ async def test_a_daemon_on_a_port_tells_of_changes_to_whoever_shows_its_token(mo
         await until(lambda: watch.current.mesh is Mesh.STOPPED)
         running.cancel()
         await asyncio.wait([running], timeout=DEADLINE_S)
+
+
+def test_where_there_is_no_daemon_looking_for_one_loads_nothing(path: Path) -> None:
+    """Most machines are in no mesh, and a client takes 5 MB."""
+    code = f"""
+import asyncio, sys
+from resolver.mesh_watch import MeshWatch
+from resolver.tailscale_local import Daemon, LocalApi
+
+async def look():
+    watch = MeshWatch(LocalApi(Daemon({str(path)!r})), poll_s=0.01)
+    running = asyncio.create_task(watch.run())
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+    print(watch.current.mesh.value, await watch.who("100.64.0.2:1"), "httpx" in sys.modules)
+    running.cancel()
+
+asyncio.run(look())
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=2 * DEADLINE_S, check=True)
+
+    assert found.stdout.split() == ["absent", "None", "False"]
