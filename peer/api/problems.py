@@ -15,7 +15,10 @@ from peer.errors import (
     MeshError,
     MethodNotAllowedError,
     NotFoundError,
+    PolicyChangedError,
+    PolicyTextError,
     RequestError,
+    ResolveError,
     StoreError,
     TokensDamagedError,
     TransportError,
@@ -48,7 +51,9 @@ def status_of(error: MeshError) -> int:
     match error:
         case RequestError():
             return error.status
-        case TransportError():
+        case PolicyChangedError() | PolicyTextError():
+            return 409
+        case TransportError() | ResolveError():
             return 502
         case StoreError() | TokensDamagedError():
             return 503
