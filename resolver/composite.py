@@ -6,13 +6,17 @@ from peer.core.identity import PeerId
 from resolver.base import ChangeListener, KnownPeer, PeerResolver, SourceState
 
 
+def _as_it_is(known: KnownPeer) -> KnownPeer:
+    return known
+
+
 class CompositePeerResolver(PeerResolver):
     """Several resolvers, the one with precedence first."""
 
-    def __init__(self, resolvers: Sequence[PeerResolver], order: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> None:
-        """`resolvers` in the order of precedence; `order` puts those addresses of a peer first that are better to be dialled, whoever said so."""
+    def __init__(self, resolvers: Sequence[PeerResolver], arranged: Callable[[KnownPeer], KnownPeer] = _as_it_is) -> None:
+        """`resolvers` in the order of precedence; `arranged` puts those addresses of a peer first that are better to be dialled, whoever said so."""
         self._resolvers = tuple(resolvers)
-        self._order = order
+        self._arranged = arranged
 
     def peers(self) -> Sequence[KnownPeer]:
         """Everybody that any source knows, by peer id."""
@@ -20,10 +24,7 @@ class CompositePeerResolver(PeerResolver):
         for resolver in self._resolvers:
             for entry in resolver.peers():
                 found.setdefault(entry.peer, []).append(entry)
-        return [self._ordered(merge(found[peer])) for peer in sorted(found)]
-
-    def _ordered(self, known: KnownPeer) -> KnownPeer:
-        return known._replace(endpoints=self._order(known.endpoints))
+        return [self._arranged(merge(found[peer])) for peer in sorted(found)]
 
     def is_online(self, peer: PeerId) -> bool | None:
         """What the first source says that knows."""

@@ -10,7 +10,7 @@ from peer.core.endpoint import read_endpoint
 from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import Replica
 from peer.core.mesh import Mesh, MeshState, MeshView
-from peer.core.mesh_addresses import MeshFirst
+from peer.core.mesh_addresses import MeshFirst, Moved
 from peer.core.mesh_candidates import Candidates, Sought
 from peer.core.neighbours import NoNeighbours
 from resolver.base import ChangeListener, KnownPeer, Listeners, NoSource, PeerResolver, SourceState
@@ -30,7 +30,8 @@ class TailnetPeerResolver(NoNeighbours, PeerResolver):
         self._candidates = Candidates(tag)
         self._endpoint_of = endpoint_of
         self._now_ms = now_ms
-        self._first = MeshFirst(mesh.current)
+        self._first, self._moved = MeshFirst(mesh.current), Moved()
+        self._moved.see(mesh.current)
         self._linked: set[PeerId] = set()
         self._listeners = Listeners()
         self._soon: asyncio.TimerHandle | None = None
@@ -62,9 +63,15 @@ class TailnetPeerResolver(NoNeighbours, PeerResolver):
         """Call `listener` when the mesh changed, or somebody was found there or not."""
         return self._listeners.subscribe(listener)
 
-    def sorted(self, endpoints: Sequence[str]) -> tuple[str, ...]:
-        """Addresses of one peer, those first that lead through the mesh."""
-        return self._first.sorted(endpoints)
+    def followed(self, known: KnownPeer) -> KnownPeer:
+        """A peer whose machine has another address in the mesh now, also there."""
+        new = [endpoint for endpoint in self._moved.followed(known.endpoints) if endpoint not in known.endpoints]
+        return known._replace(endpoints=(*known.endpoints, *dict.fromkeys(new)), hints=known.hints | set(new)) if new else known
+
+    def preferred(self, known: KnownPeer) -> KnownPeer:
+        """The same, with those addresses first that lead through the mesh."""
+        known = self.followed(known)
+        return known._replace(endpoints=self._first.sorted(known.endpoints))
 
     # What links tell
 
@@ -97,6 +104,7 @@ class TailnetPeerResolver(NoNeighbours, PeerResolver):
 
     def _changed(self, state: MeshState) -> None:
         self._first = MeshFirst(state)
+        self._moved.see(state)
         self._listeners.tell()
 
     def _sought(self) -> list[Sought]:

@@ -4,6 +4,7 @@ What the daemon says of addresses is the word of a coordination server somewhere
 those of loopback where this machine itself has one there. So nobody makes a peer listen on all interfaces, or dial into its own networks.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from ipaddress import ip_network
 
@@ -12,6 +13,9 @@ from peer.core.mesh import ABSENT, Mesh, MeshState, is_mesh_address
 
 OWN_ADDRESSES_MAX = 4
 """Addresses of this machine that are listened at, and told of. A machine has one of each IP version."""
+
+MOVED_MAX = 4096
+"""Former addresses of machines that are remembered."""
 
 
 def own_hosts(state: MeshState) -> tuple[str, ...]:
@@ -58,3 +62,39 @@ class MeshFirst:
         if node is not None:
             return 0 if node.is_online else 2
         return 2 if is_mesh_address(host) else 1
+
+
+class Moved:
+    """Where machines are now that had another address before: what is known of a peer there holds at the new one, as a hint."""
+
+    def __init__(self) -> None:
+        self._state = ABSENT
+        self._former: OrderedDict[str, str] = OrderedDict()
+        """The ids of machines by addresses that they had and that are nobody's now, the latest last."""
+        self._now: dict[str, list[str]] = {}
+        """The addresses of those machines, by their ids."""
+
+    def see(self, state: MeshState) -> None:
+        """This is the mesh now. While it does not run nothing has moved."""
+        if state.mesh is not Mesh.RUNNING:
+            return
+        for address in self._state.nodes.keys() - state.nodes.keys():
+            self._former[address] = self._state.nodes[address].node_id
+            self._former.move_to_end(address)
+        for address in self._former.keys() & state.nodes.keys():
+            del self._former[address]
+        while len(self._former) > MOVED_MAX:
+            self._former.popitem(last=False)
+        self._state, moved, self._now = state, set(self._former.values()), {}
+        for address, node in state.nodes.items() if moved else ():
+            if node.node_id in moved and machine_networks(address, state):
+                self._now.setdefault(node.node_id, []).append(address)
+
+    def followed(self, endpoints: Sequence[str]) -> tuple[str, ...]:
+        """Where those of `endpoints` lead to that were at a machine which is elsewhere now, at the same port."""
+        return tuple(str(endpoint._replace(host=host)) for endpoint in map(read_endpoint, endpoints) for host in self._hosts_now(endpoint.host))
+
+    def _hosts_now(self, host: str) -> list[str]:
+        """Addresses of the same IP version that the machine has which was at `host`."""
+        place = self._former.get(str(read_ip(host)), "")
+        return [address for address in self._now.get(place, ()) if (":" in address) == (":" in host)]

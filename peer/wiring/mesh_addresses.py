@@ -10,6 +10,7 @@ from peer.core.endpoint import Endpoint, may_be_dialled_plain, read_endpoint, re
 from peer.core.mesh import ABSENT, Mesh, MeshState, MeshView
 from peer.core.mesh_addresses import named_endpoint, own_hosts
 from peer.errors import MeshError
+from peer.logs import get_log
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.links import PeerLinks
 from peer.transport.listener import ANY_HOSTS
@@ -23,6 +24,8 @@ from resolver.tailnet import TailnetPeerResolver
 AGAIN_S = 1.0
 AGAIN_MAX_S = 60.0
 """How long after an address could not be listened at it is tried again: twice as long each time, up to this."""
+
+_log = get_log("mesh")
 
 
 class Doors(NamedTuple):
@@ -95,6 +98,7 @@ class MeshAddresses:
             return  # It may come back as it was, and what was told is of use again then.
         endpoints = tuple(map(self._doors.pinned, self._found(state)))
         if endpoints != self.endpoints:
+            _log.info("where others in the mesh dial this peer has changed", endpoints=list(endpoints))
             self.endpoints = endpoints
             if self._doors.mesh is not None:
                 self._links().endpoint = next(iter([*filter(None, [self._doors.advertised]), *endpoints]), None)

@@ -42,8 +42,8 @@ async def make_resolving(config: Config, core: Core, keeper: KnownKeeper, others
     hub = make_hub_source(asked, operator)
     mesh.found.operator = operator
     hubs: PeerResolver = NoSource(SOURCE_OF_HUBS) if hub is None else hub
-    order = mesh.found.sorted if config.tailscale.prefer else tuple
-    return Resolving(manual, book, CompositePeerResolver([manual, static, hubs, gossip, mesh.found], order), hub)
+    arranged = mesh.found.preferred if config.tailscale.prefer else mesh.found.followed
+    return Resolving(manual, book, CompositePeerResolver([manual, static, hubs, gossip, mesh.found], arranged), hub)
 
 
 def _entry(each: StaticPeer, ttl: int) -> KnownPeer:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from peer.core import mesh_addresses
 from peer.core.identity import GroupId, PeerId
 from peer.core.mesh import ABSENT, Caller, Mesh, MeshState, StateListener
 from peer.errors import MeshUnreachableError
@@ -149,9 +150,36 @@ async def test_all_sources_together_are_dialled_through_the_mesh_first(scene: Sc
     endpoints = ("https://bob.example.org:7850", "https://100.64.1.1:7850")
     nobody: Any = SimpleNamespace(groups={})
     static = StaticPeerResolver([KnownPeer(BOB, "bob", endpoints, frozenset(), "manual")], nobody)
-    both = CompositePeerResolver([static, scene.found], scene.found.sorted)
+    both = CompositePeerResolver([static, scene.found], scene.found.preferred)
 
     scene.mesh.becomes(mesh(machine(1, "bob")))
     assert next(each for each in both.peers() if each.peer == BOB).endpoints == endpoints[::-1]
     scene.mesh.becomes(MeshState(Mesh.STOPPED))
     assert next(each for each in both.peers() if each.peer == BOB).endpoints == endpoints
+
+
+async def test_a_machine_that_has_another_address_is_followed_there(scene: Scene) -> None:
+    """At the port and with the key that were known; whoever has its old address now is somebody else."""
+    pin = "#spki=" + "ab" * 32
+    at = [f"https://100.64.1.1:9000{pin}", "https://[fd7a:115c:a1e0::1]:9000", "https://bob.example.org:7850"]
+    known = KnownPeer(BOB, "bob", tuple(at), frozenset(), "manual")
+    scene.mesh.becomes(mesh(machine(1, "bob")))
+    assert scene.found.followed(known) == known
+
+    scene.mesh.becomes(mesh(machine(1, "bob", addresses=["100.64.1.77", "fd7a:115c:a1e0::77"])))
+    new = (f"https://100.64.1.77:9000{pin}", "https://[fd7a:115c:a1e0::77]:9000")
+    followed = scene.found.preferred(known)
+    assert (followed.endpoints, followed.hints) == ((*new, at[2], *at[:2]), frozenset(new))
+
+    scene.mesh.becomes(MeshState(Mesh.STOPPED))
+    scene.mesh.becomes(mesh(machine(1, "bob", addresses=["100.64.1.78"]), machine(5, "stranger", addresses=["100.64.1.1"])))
+    assert scene.found.followed(known._replace(endpoints=(at[0],))).endpoints == (at[0],)
+    assert scene.found.followed(known._replace(endpoints=("https://100.64.1.77:9000",))).endpoints[1] == "https://100.64.1.78:9000"
+
+
+async def test_few_former_addresses_are_remembered(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mesh_addresses, "MOVED_MAX", 3)
+    for number in range(1, 20):
+        scene.mesh.becomes(mesh(machine(1, addresses=[f"100.64.2.{number}"])))
+
+    assert len(scene.found._moved._former) == 3
