@@ -135,7 +135,7 @@ async def test_what_went_to_make_room_for_the_rest_of_a_recording_is_kept_with_i
         await small.post(RECORDINGS, {"paths": paths, "name": "both"}, status=201)
 
         assert (await small.get(f"{RECORDINGS}/both"))["state"] == "local"
-        assert (await small.get("/api/v1/status"))["disk"]["used_bytes"] <= QUOTA
+        await small.until("/api/v1/status", lambda each: each["disk"]["used_bytes"] <= QUOTA)
 
 
 async def test_nothing_goes_where_all_that_may_go_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,7 @@ async def test_a_preauth_key_gets_a_key_once(scene: Scene) -> None:
             looks = scene.hub.calls["GET /map/peers/{id}"]
             await until(lambda looks=looks: scene.hub.calls["GET /map/peers/{id}"] > looks)
             await until(lambda resolver=resolver: resolver.states() == [SourceState("hub", "ok")])  # Once the answer is read.
+            await until(scene.alpha.cache.exists)  # It is written after that.
 
     assert scene.hub.calls["POST /agents/register"] == 1
     assert scene.hub.bodies[0]["preauth_key"] == PREAUTH
