@@ -115,6 +115,31 @@ def test_links_follow_a_machine_to_its_new_addresses(two: tuple[MeshSite, MeshSi
     assert "ConnectionRefusedError" in alpha.host.asks_plainly("127.0.0.1", "127.0.0.1", check=False)
 
 
+def test_two_sites_that_were_told_each_others_ids_and_nothing_else_find_each_other(two: tuple[MeshSite, MeshSite], tmp_path: Path) -> None:
+    """No invitation and no address: the daemon of each tells of a machine with the tag, and who is there shows the key that is looked for."""
+    alpha, beta = two
+    for site in two:
+        set_up(site)
+        site.host.start()
+    alpha.change("sync/groups", {"name": "lab"})
+    for site, other in ((alpha, beta), (beta, alpha)):
+        known = {
+            "name": other.host.name,
+            "peer_id": other.ask("status")["peer_id"],
+            "sync_endpoint": None,
+            "shared_groups": ["lab"],
+            "role": "writer",
+        }
+        site.change("sync/peers", known)
+
+    alpha.add(sample(tmp_path, "drive"))
+
+    wait_until(
+        lambda: beta.ask("status")["groups"] != [] and beta.recordings() == {"drive": "local"}, "the recording and its bytes have come", NOTICED_S
+    )
+    wait_until(lambda: alpha.is_linked() and beta.is_linked(), "both say so")
+
+
 def test_sites_whose_addresses_all_changed_meanwhile_find_each_other_by_their_tag(two: tuple[MeshSite, MeshSite], tmp_path: Path) -> None:
     """No address that either knows of the other is good, and nobody else is there to ask. They begin while the mesh is still down."""
     alpha, beta = two
