@@ -248,8 +248,15 @@ class _Fetch:
             await end_all(self._asked)
 
     def _join(self, plan: FetchPlan) -> None:
-        """Let those be asked who turned up meanwhile, or came back."""
+        """Let those be asked who turned up meanwhile, or came back. Who is elsewhere now is waited for no more where it was."""
         offered = self._offers.take()[: max(0, SOURCES_MAX - len(self._sources))]
+        present = {source.peer_id for source in offered}
+        left = {number for number, source in enumerate(self._sources) if source.peer_id in present and source not in offered}
+        for number in left:
+            plan.failed(number)
+        for task, request in self._asked.items():
+            if request.source in left:
+                task.cancel()
         joining = set(plan.join(_ways(offered)))
         self._sources += [source for source, way in zip(offered, _ways(offered), strict=True) if way in joining]
 

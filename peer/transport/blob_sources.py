@@ -37,6 +37,14 @@ class LinkBlobSource:
         self._peer = peer
         self._relay = relay
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same is asked in the same way."""
+        return isinstance(other, LinkBlobSource) and (self._peer, self._relay) == (other._peer, other._relay)
+
+    def __hash__(self) -> int:
+        """As `__eq__`."""
+        return hash((self._peer, self._relay))
+
     @property
     def peer_id(self) -> PeerId:
         """Whose bytes these are."""
@@ -75,6 +83,14 @@ class HttpBlobSource:
         self._pacing = pacing
         self._client = client
         self._relay = relay
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same is asked at the same address."""
+        return isinstance(other, HttpBlobSource) and (self._client, self._relay) == (other._client, other._relay)
+
+    def __hash__(self) -> int:
+        """As `__eq__`."""
+        return hash((self._client, self._relay))
 
     @property
     def peer_id(self) -> PeerId:

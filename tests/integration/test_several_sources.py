@@ -315,6 +315,30 @@ async def test_who_turns_up_while_a_blob_is_under_way_is_asked_at_once(tmp_path:
         store.close()
 
 
+async def test_who_is_at_another_address_now_is_not_waited_for_where_it_was(tmp_path: Path) -> None:
+    never = asyncio.Event()
+    async with serving(tmp_path / "served") as site:
+        facts = await site.add(write_file(tmp_path / "source", 12 * MIB))
+        files = {blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}
+        before, now = Gate(files, SERVER.peer_id, never), FileSource(files)
+        store = FileBlobStore(tmp_path / "blobs")
+        fetcher = Fetcher(store)
+        fetch = asyncio.create_task(fetcher.fetch(wanted(facts), [before]))
+        async with asyncio.timeout(PATIENCE_S):
+            while not before.waits:  # noqa: ASYNC110  (what is waited for has no event of its own)
+                await asyncio.sleep(0)
+            fetcher.offer(facts.blob, [FileSource(files, peer=PeerId(b"o" * 32), ends_at=0)])
+            await asyncio.sleep(0)
+            fetcher.offer(facts.blob, [now])
+
+            await fetch
+
+        assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
+        assert before.waits == 1
+        fetcher.close()
+        store.close()
+
+
 async def test_who_gives_next_to_nothing_is_told_of_but_not_while_it_is_this_site_that_is_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,3 +64,17 @@ async def test_an_address_that_is_asked_again_is_asked_over_the_same_connections
     assert isinstance(found[0], HttpBlobSource)
     assert isinstance(found[1], HttpBlobSource)
     assert found[0]._client is found[1]._client
+
+
+async def test_ways_to_ask_are_the_same_until_the_peer_is_somewhere_else() -> None:
+    links = MovingPeer()
+    sources = BlobSources(key_pair("a"), links)  # type: ignore[arg-type]
+    before = sources.of_group(GROUP, PEER)
+
+    assert sources.of_group(GROUP, PEER, 7) == before
+    assert len({*before, *sources.of_group(GROUP, PEER)}) == len(before)
+    links.moves += 1
+    (dialled, over_link) = sources.holders(GROUP, PEER)
+    assert dialled not in before
+    assert over_link in before
+    await sources.close()
