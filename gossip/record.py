@@ -72,11 +72,6 @@ def read_record(data: bytes) -> SignedRecord:
     return SignedRecord(record, data)
 
 
-def is_newer(record: PeerRecord, known: PeerRecord | None) -> bool:
-    """True if `record` takes the place of `known`, which is about the same peer."""
-    return known is None or record.seq > known.seq
-
-
 def next_seq(own_last: int, highest_seen: int) -> int:
     """The seq of a peer's next record: above its own last, and above any of its own that comes back from others, as after a restored backup."""
     return max(own_last, highest_seen) + 1

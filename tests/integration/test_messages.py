@@ -155,6 +155,17 @@ async def test_a_damaged_file_ends_the_stream_with_a_line_that_says_so(site: Run
     assert len(whole) // 4 < len(rows) < len(whole) * 3 // 4
 
 
+async def lets_in(site: RunningPeer, url: str) -> None:
+    """Until one more may read; so long it is told that there are too many."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            async with site.http.get(f"{url}?limit=1") as answer:
+                if answer.status == 200:
+                    return
+                assert answer.status == 503
+            await asyncio.sleep(0.01)
+
+
 async def test_who_goes_away_lets_others_read(site: RunningPeer, tmp_path: Path) -> None:
     """Streams that nobody reads stand still, and end with their connections: each takes one of few places."""
     await add(site, write_drive(tmp_path / "drive.mcap", 32 * MIB, 100))
@@ -166,13 +177,7 @@ async def test_who_goes_away_lets_others_read(site: RunningPeer, tmp_path: Path)
         assert (await site.get(f"{RECORDINGS}/drive/messages", status=503))["code"] == "too_many_readers"
         stack.callback(answer.close)
 
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            async with site.http.get(f"{url}?limit=1") as answer:
-                if answer.status == 200:
-                    break
-                assert answer.status == 503
-            await asyncio.sleep(0.01)
+    await lets_in(site, url)
 
 
 async def test_who_does_not_read_gives_way_to_who_would(site: RunningPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,13 +189,7 @@ async def test_who_does_not_read_gives_way_to_who_would(site: RunningPeer, tmp_p
         for _ in range(READERS_MAX):
             answer = await stack.enter_async_context(site.http.get(url))
             await answer.content.readline()
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                async with site.http.get(f"{url}?limit=1") as answer:
-                    if answer.status == 200:
-                        break
-                    assert answer.status == 503
-                await asyncio.sleep(0.05)
+        await lets_in(site, url)
 
 
 async def test_messages_can_be_had_as_a_file_with_these_and_no_others(site: RunningPeer, tmp_path: Path) -> None:

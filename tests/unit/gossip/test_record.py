@@ -12,7 +12,6 @@ from gossip.record import (
     PeerRecord,
     Reachability,
     is_endpoint,
-    is_newer,
     next_seq,
     read_record,
     sign_record,
@@ -107,13 +106,6 @@ def test_a_signature_for_another_purpose_does_not_fit() -> None:
     for context in (b"", b"recmesh/log/v1\0", b"recmesh/handshake/v1\0"):
         with pytest.raises(RecordInvalidError):
             read_record(encode([data, ALICE.sign(context + data)]))
-
-
-def test_of_two_records_the_one_with_the_higher_seq_counts() -> None:
-    assert is_newer(RECORD, None)
-    assert is_newer(RECORD._replace(seq=8), RECORD)
-    assert not is_newer(RECORD, RECORD)
-    assert not is_newer(RECORD._replace(seq=6), RECORD)
 
 
 def test_the_next_seq_is_above_what_others_remember() -> None:
