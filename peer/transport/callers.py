@@ -103,16 +103,19 @@ class Callers:
         if not self._rule.is_set:
             return
         caller: Caller | None = None
+        refused: CallerRefusedError | CallerUndecidedError
         try:
             caller = await self._mesh.ask(address)
             self._rule.check(caller)
+        except CallerRefusedError as error:
+            refused = error
         except MeshError as error:
-            refused = (
-                error if isinstance(error, CallerRefusedError) else CallerUndecidedError(f"who is there is not known: {error.text}", fix=error.fix)
-            )
-            if calls:
-                self._write("refused", None, address, caller, refused)
-            raise refused from error
+            refused = CallerUndecidedError(f"who is there is not known: {error.text}", fix=error.fix)
+        else:
+            return
+        if calls:
+            self._write("refused", None, address, caller, refused)
+        raise refused
 
     def established(self, connection: Connection) -> None:
         """Somebody has shown a key: find out from which machine, and whether it goes on to be one that may be linked."""

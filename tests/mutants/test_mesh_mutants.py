@@ -63,7 +63,7 @@ def take_any_tag(patch: Patch) -> None:
 
 def let_in_while_nobody_can_be_asked(patch: Patch) -> None:
     """A daemon that is away opens the door."""
-    change(patch, Callers.check, ("raise refused from error", "if isinstance(error, CallerRefusedError): raise refused from error"))
+    change(patch, Callers.check, ("raise refused", "if isinstance(refused, CallerRefusedError): raise refused"))
 
 
 def judge_links_once(patch: Patch) -> None:
