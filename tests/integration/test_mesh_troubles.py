@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from peer.api.network_models import NetworkStatus
+from peer.core.endpoint import read_endpoint
 from resolver import tailscale_local
 from tests.fake_tailscaled import LOGGED_OUT, FakeDaemon
 from tests.integration.running_peer import RunningPeer, running_peer
-from tests.integration.test_mesh_addresses import status_of
+from tests.integration.test_mesh_addresses import answers, status_of
 from tests.patience import PATIENCE_S
 
 LOOK_S = 0.05
@@ -52,10 +53,10 @@ class Machine:
         await self.daemon_ends()
 
 
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[tuple[Machine, Machine]]:
+@asynccontextmanager
+async def linked(folder: Path) -> AsyncIterator[tuple[Machine, Machine]]:
     """Two machines whose peers are linked over the mesh, in one group."""
-    alpha, beta = Machine(tmp_path, "alpha", OWN, OTHER), Machine(tmp_path, "beta", OTHER, OWN)
+    alpha, beta = Machine(folder, "alpha", OWN, OTHER), Machine(folder, "beta", OTHER, OWN)
     try:
         await alpha.start()
         await beta.start()
@@ -71,6 +72,13 @@ async def two(tmp_path: Path) -> AsyncIterator[tuple[Machine, Machine]]:
     finally:
         await beta.stop()
         await alpha.stop()
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[tuple[Machine, Machine]]:
+    """Such two."""
+    async with linked(tmp_path) as machines:
+        yield machines
 
 
 def says(**fields: Any) -> Callable[[Machine], None]:
@@ -133,13 +141,17 @@ TROUBLES: list[tuple[Callable[[Machine], None], str]] = [
 
 
 async def check_link(two: tuple[Machine, Machine], before: list[Any]) -> None:
-    """Raise unless the link of old carries what is written now."""
+    """Raise unless the link of old carries what is written now, and others could come in."""
     alpha, beta = two
     (group,) = (await alpha.peer.get("/api/v1/status"))["groups"]
     await alpha.peer.post(f"/api/v1/sync/groups/{group['group_id']}/invitations", {})
     events = (await alpha.peer.get("/api/v1/status"))["groups"][0]["events"]
     await beta.peer.until("/api/v1/status", lambda found: found["groups"][0]["events"] == events)
     assert await standing(two) == before
+    for machine in two:
+        where = read_endpoint(machine.peer.listen)
+        assert where.port is not None
+        assert await answers(where.host, where.port)
 
 
 async def standing(two: tuple[Machine, Machine]) -> list[Any]:

@@ -104,6 +104,14 @@ async def test_a_policy_that_the_server_refuses_is_told_in_its_words(server: Fak
     assert server.policy == POLICY
 
 
+async def test_what_a_server_repeats_of_our_key_is_left_out_of_its_words(server: FakeServer, provider: NetworkProvider) -> None:
+    before = await provider.policy()
+    server.refuses_policies = f"{API_KEY}{HEADSCALE_KEY} is of no use here"
+    with pytest.raises(NetworkProviderError, match="is of no use here") as refused:
+        await provider.write(CHANGED, before)
+    assert (API_KEY if isinstance(server, FakeTailscale) else HEADSCALE_KEY) not in f"{refused.value!r} {refused.value.text}"
+
+
 @pytest.mark.parametrize("server_type", [FakeTailscale, lambda: FakeHeadscale("0.30")])
 async def test_a_policy_that_could_not_be_written_back_as_it_came_is_told(server_type: Callable[[], FakeServer]) -> None:
     """Tailscale sends bytes: these are Latin-1. Headscale sends JSON, in which half a character can be written."""
@@ -111,9 +119,11 @@ async def test_a_policy_that_could_not_be_written_back_as_it_came_is_told(server
     fake.policy = POLICY.replace("Who", "\udce9")
     async with fake.running():
         client = provider_of(fake)
-        with pytest.raises(PolicyTextError, match="no UTF-8 at byte 7"):
-            await client.policy()
-        await client.close()
+        try:
+            with pytest.raises(PolicyTextError, match="no UTF-8 at byte 7"):
+                await client.policy()
+        finally:
+            await client.close()
 
 
 async def test_tests_in_a_policy_that_fail_are_told() -> None:
@@ -153,11 +163,13 @@ async def test_the_secret_of_a_client_gives_a_token_that_is_used_until_shortly_b
     fake, now = FakeTailscale(), [1000.0]
     async with fake.running():
         client = TailscaleControl(fake.url, "-", CLIENT_SECRET, CLIENT_ID, lambda: now[0])
-        for moment, tokens in ((1000.0, 1), (4500.0, 1), (4541.0, 2)):
-            now[0] = moment
-            await client.devices()
-            assert fake.tokens == tokens
-        await client.close()
+        try:
+            for moment, tokens in ((1000.0, 1), (4500.0, 1), (4541.0, 2)):
+                now[0] = moment
+                await client.devices()
+                assert fake.tokens == tokens
+        finally:
+            await client.close()
         other = TailscaleControl(fake.url, "-", CLIENT_SECRET, "another")
         with pytest.raises(NetworkRefusedError) as refused:
             await other.devices()
