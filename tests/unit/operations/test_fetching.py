@@ -196,7 +196,7 @@ async def test_looking_at_very_many_files_holds_up_nobody_for_long(scene: Scene)
 @pytest.mark.parametrize("error", [BlobImpossibleError("never"), BlobMismatchError("wrong"), TransportError("nobody")])
 @pytest.mark.parametrize("lie_comes", ["first", "last", "alone, before"])
 async def test_who_lies_about_a_blob_keeps_nobody_from_it(scene: Scene, error: MeshError, lie_comes: str) -> None:
-    """Another recording says of the same blob that it has another list of pieces, which leads to nothing. It is looked at apart from the other one."""
+    """Another recording says of the same blob that it has another list of pieces, which leads to nothing. It is looked at apart from that."""
     scene.wishes.page = 1
     honest = wish(1, recording=7)
     lie = honest._replace(file=honest.file._replace(recording=EventId(b"l" * 32), pieces=BlobId(b"l" * 32)))
