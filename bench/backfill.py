@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -60,19 +61,19 @@ def _tag(recording: EventId, number: int) -> Draft:
 
 
 class Memory(threading.Thread):
-    """Watches the resident size of processes."""
+    """Watches the resident size of peers, with the processes that they begin; what several share of it counts once."""
 
     def __init__(self, *pids: int) -> None:
         super().__init__(daemon=True)
-        self._processes = [psutil.Process(pid) for pid in pids]
+        self._pids = pids
         self.peaks = [0 for _ in pids]
         self._ended = threading.Event()
 
     def run(self) -> None:
         """Until `end`."""
         while not self._ended.wait(0.05):
-            for index, process in enumerate(self._processes):
-                self.peaks[index] = max(self.peaks[index], process.memory_info().rss)
+            for index, pid in enumerate(self._pids):
+                self.peaks[index] = max(self.peaks[index], resident_bytes(pid))
 
     def end(self) -> list[int]:
         """The peaks, in bytes."""
@@ -134,10 +135,28 @@ def measure(folder: Path, count: int = EVENTS) -> dict[str, float]:
         receiver.stop()
 
 
+def resident_bytes(pid: int) -> int:
+    """Of a process alone; with others that it began, each page that they share with anybody counts for its part."""
+    process = psutil.Process(pid)
+    children = process.children(recursive=True)
+    if not children:
+        return int(process.memory_info().rss)
+    total = 0
+    for each in (process, *children):
+        with suppress(psutil.NoSuchProcess):
+            total += each.memory_full_info().pss
+    return total
+
+
 def cpu_seconds(pid: int) -> float:
-    """How long a process has been computing: much the same however busy the machine is."""
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+    """How long a process and those that it began have been computing: much the same however busy the machine is."""
+    process = psutil.Process(pid)
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def is_at_rest(pid: int) -> bool:

@@ -14,15 +14,17 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from materializer.apart import Apart
 from materializer.digest import PROJECTION_VERSION, TABLES
 from materializer.judging import JudgedRow, apply_roles, find_rows, last_numbers, read_judgement, read_window, set_judgement, windows
 from materializer.projector import Projector
 from materializer.tables import Connection
 from materializer.telling import ChangeListener, Telling
+from materializer.writing import START, Cursor, EventPage, OutOfStepError, read_cursor, write_page
 from peer.core.control import Role
-from peer.core.identity import EventId, GroupId, PeerId
+from peer.core.identity import GroupId, PeerId
 from peer.core.interfaces import EventStore, Replica, StoredEvent
 from peer.core.judging import Changes, Judgement
 from peer.errors import DiskFullError
@@ -30,7 +32,6 @@ from peer.errors import DiskFullError
 PAGE_EVENTS_MAX = 2048
 LOOK_FOR_ROOM_S = 1.0
 """How often it is tried again while the disk is full."""
-NO_EVENT = EventId(bytes(32))
 SINGLE_EVENTS_PAGE = 256
 TABLES_TO_CLEAR = ("progress", "groups", "digests", "receipt_blobs", *(table for table in TABLES if table != "settings"))
 
@@ -49,15 +50,6 @@ class Views(Protocol):
         ...
 
 
-class Cursor(NamedTuple):
-    """How far the projections have come in this peer's own order."""
-
-    version: int
-    position: int
-    event_id: EventId
-
-
-START = Cursor(PROJECTION_VERSION, 0, NO_EVENT)
 NO_CHANGES = Changes(frozenset(), frozenset())
 
 
@@ -68,9 +60,10 @@ class RetiredError(Exception):
 class Materializer:
     """The one writer of `views.db`, or of a file that is to take its place. `run` does the work until it is cancelled."""
 
-    def __init__(self, views: Views, store: EventStore, replica: Replica) -> None:
-        """Does nothing yet."""
+    def __init__(self, views: Views, store: EventStore, replica: Replica, apart: Apart | None = None) -> None:
+        """Does nothing yet. With `apart` another process projects what is very much."""
         self._views = views
+        self._apart = apart
         self._store = store
         self._replica = replica
         self._projector = Projector()
@@ -104,7 +97,7 @@ class Materializer:
 
     async def fits_log(self) -> bool:
         """Read the cursor; whether the log has that event at that place."""
-        self._cursor = await self._views.read(_read_cursor)
+        self._cursor = await self._views.read(read_cursor)
         return await self._is_in_log(self._cursor)
 
     async def run(self) -> None:
@@ -120,12 +113,13 @@ class Materializer:
                     await self._wait_for_room(error)
                 else:
                     self.full = None
-                    await self._wake.wait()
+                    await (self._wake.wait() if self._apart is None else self._apart.rest(self._wake))
         except BaseException as failure:
             self.end(failure)
             raise
         finally:
             unsubscribe()
+            await self.end_other()
 
     async def reached(self, position: int) -> None:
         """Return once the event at `position` can be read in the views. Raises `RetiredError` if another one has taken over."""
@@ -146,9 +140,14 @@ class Materializer:
         self._waiting = []
         await asyncio.sleep(LOOK_FOR_ROOM_S)
 
-    def move_to(self, views: Views) -> None:
-        """What was written so far can be read there, and what comes is written there. Not while it is at work."""
-        self._views = views
+    def move_to(self, views: Views, apart: Apart | None) -> None:
+        """What was written so far can be read there, and what comes is written there. Not while it is at work, nor while another process is."""
+        self._views, self._apart = views, apart
+
+    async def end_other(self) -> None:
+        """Let no other process be about to write."""
+        if self._apart is not None:
+            await self._apart.end()
 
     def retire(self) -> None:
         """Let whoever waits ask another one. Cancel `run` then."""
@@ -187,16 +186,40 @@ class Materializer:
                 continue  # The events may have roles by either judgement.
             if not events:
                 return
-            await self._project(events, judgements)
+            try:
+                await self._project(events, judgements)
+            except OutOfStepError:
+                await self._find_place()
 
     async def _project(self, events: Sequence[StoredEvent], judgements: Mapping[GroupId, Judgement]) -> None:
         """One page in one transaction."""
-        cursor = Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id)
+        after = Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id)
         digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
-        touched = await self._views.transaction(partial(_project, projector=self._projector, digests=digests, events=events, cursor=cursor))
-        self._cursor = cursor
+        page = EventPage(self._cursor, after, digests, events)
+        touched = await self._apart.project(page) if self._apart is not None else None
+        if touched is None:
+            touched = await self._views.transaction(partial(write_page, projector=self._projector, page=page))
+            if self._apart is not None:
+                self._apart.count(len(events))
+        else:
+            self._projector = Projector()  # What another process wrote this one does not know of.
+        self._cursor = after
         self._telling.touched(touched, len(events))
         self._tell_waiting()
+
+    async def _find_place(self) -> None:
+        """Go on from where the views are: another process has written more than is known of."""
+        if not await self.fits_log() or self.version != PROJECTION_VERSION:
+            await self._clear()
+        self._forget_rows()
+        self._judged = {}
+        self._telling.tell_everything()
+        self._tell_waiting()
+
+    def _forget_rows(self) -> None:
+        self._projector.forget()
+        if self._apart is not None:
+            self._apart.forget()
 
     async def _judge_anew(self, judgements: Mapping[GroupId, Judgement]) -> bool:
         """Let the rows of all groups be judged by these judgements. False if one of them changed meanwhile."""
@@ -224,7 +247,7 @@ class Materializer:
                 return False
             new = [(row, role) for row in rows if (role := roles.get(row.event_id, Role.NONE)) is not row.role]
             if new:
-                self._projector.forget()
+                self._forget_rows()
                 await self._views.transaction(partial(apply_roles, group=group, changes=new))
                 changed = True
         await self._views.transaction(partial(set_judgement, group=group, digest=judgement.digest))
@@ -258,12 +281,13 @@ class Materializer:
     async def _clear(self) -> None:
         await self._views.transaction(_clear)
         self._projector = Projector()
+        self._forget_rows()
         self._judged, self._begun = {}, {}
         self._cursor = START
 
     async def _is_in_log(self, cursor: Cursor) -> bool:
         if cursor.position == 0:
-            return cursor.event_id == NO_EVENT
+            return cursor == START
         found = await self._store.events_after(cursor.position - 1, 1)
         return bool(found) and (found[0].position, found[0].event.id) == (cursor.position, cursor.event_id)
 
@@ -292,19 +316,6 @@ def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
 
 def _joined(one: Changes, other: Changes) -> Changes:
     return Changes(one.authors | other.authors, one.events | other.events)
-
-
-def _project(
-    connection: Connection, *, projector: Projector, digests: Mapping[GroupId, bytes], events: Sequence[StoredEvent], cursor: Cursor
-) -> set[tuple[GroupId, EventId]]:
-    touched = projector.apply(connection, digests, events)
-    connection.execute("REPLACE INTO progress VALUES (1, ?, ?, ?)", cursor)
-    return touched
-
-
-def _read_cursor(connection: Connection) -> Cursor:
-    row = connection.execute("SELECT version, position, event_id FROM progress").fetchone()
-    return Cursor(*row) if row else START
 
 
 def _clear(connection: Connection) -> None:

@@ -8,8 +8,10 @@ present ones go on, and it is tried again now and then if it has to be.
 import asyncio
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from materializer.apart import Apart
 from materializer.digest import PROJECTION_VERSION
 from materializer.runner import Materializer, RetiredError, Views
 from materializer.telling import ChangeListener
@@ -23,7 +25,13 @@ LOOK_S = 1.0
 """How often it is looked whether the file is still there."""
 
 
-class Files(Views, Protocol):
+class File(Views, Protocol):
+    """One file with projections."""
+
+    path: Path
+
+
+class Files(File, Protocol):
     """`views.db`, and a file beside it."""
 
     has_old_rows: bool
@@ -34,7 +42,7 @@ class Files(Views, Protocol):
         """False if the file was deleted, or another one has its name."""
         ...
 
-    async def begin_next(self) -> Views:
+    async def begin_next(self) -> File:
         """An empty file beside it, to be filled."""
         ...
 
@@ -66,12 +74,13 @@ class Rebuilding(NamedTuple):
 class SideBySide:
     """What keeps the views of a peer. `run` does the work until it is cancelled."""
 
-    def __init__(self, files: Files, log: Log, replica: Replica) -> None:
-        """Does nothing yet."""
+    def __init__(self, files: Files, log: Log, replica: Replica, apart: Callable[[Path], Apart] | None = None) -> None:
+        """Does nothing yet. `apart` tells who decides when another process projects into a file."""
         self._files = files
         self._log = log
         self._replica = replica
-        self._current = Materializer(files, log, replica)
+        self._apart = apart
+        self._current = self._materializer(files)
         self._next: Materializer | None = None
         self._follows = True
         """False while the present views are those of other rules."""
@@ -202,16 +211,18 @@ class SideBySide:
 
     async def _compute_anew(self, following: "asyncio.Task[None] | None") -> "asyncio.Task[None]":
         """Fill another file, and let it take the place of the present one; what follows the log then."""
-        computed = Materializer(await self._files.begin_next(), self._log, self._replica)
-        await computed.start()
-        self._next = computed
-        await computed.catch_up()
-        self._switched.clear()
-        self._current.retire()
-        await _cancelled(following)
-        await computed.catch_up()
+        self._next = computed = self._materializer(await self._files.begin_next())
+        try:
+            await computed.start()
+            await computed.catch_up()
+            self._switched.clear()
+            self._current.retire()
+            await _cancelled(following)
+            await computed.catch_up()
+        finally:
+            await computed.end_other()
         await self._files.swap()
-        computed.move_to(self._files)
+        computed.move_to(self._files, self._apart_for(self._files.path))
         self._current, self._follows = computed, True
         computed.subscribe(self._tell)
         self._tell(frozenset())
@@ -221,13 +232,19 @@ class SideBySide:
         """Nothing took the place of the present views: follow the log with them, if they can."""
         if following is not None and not following.done():
             return following
-        self._current = Materializer(self._files, self._log, self._replica)
+        self._current = self._materializer(self._files)
         self._current.subscribe(self._tell)
         if not self._follows:
             await self._current.fits_log()
             return None
         await self._current.start()
         return asyncio.create_task(self._current.run())
+
+    def _materializer(self, views: File) -> Materializer:
+        return Materializer(views, self._log, self._replica, self._apart_for(views.path))
+
+    def _apart_for(self, path: Path) -> Apart | None:
+        return self._apart(path) if self._apart is not None else None
 
     def _tell(self, recordings: AbstractSet[tuple[GroupId, EventId]]) -> None:
         for listener in list(self._listeners):

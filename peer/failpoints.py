@@ -34,6 +34,8 @@ FAILPOINTS = (
     "fetch.after_rename",
     "views.before_commit",
     "views.after_commit",
+    "apart.before_commit",
+    "apart.after_commit",
     "rebuild.before_commit",
     "rebuild.after_commit",
     "rebuild.before_swap",

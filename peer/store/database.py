@@ -75,7 +75,7 @@ class Database:
         """Run `work` on the writing connection between BEGIN IMMEDIATE and COMMIT; what it returns counts once this returns."""
         if self._writer is None:
             raise StoreError(f"{self.path} was opened for reading only")
-        return await self._run(self._writer, partial(self._in_transaction, work))
+        return await self._run(self._writer, partial(self._counted, work))
 
     async def write(self, steps: Iterable[tuple[str, Iterable[Sequence[object]]]]) -> None:
         """One transaction: each statement of `steps` once for each of its rows of parameters."""
@@ -119,16 +119,8 @@ class Database:
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
 
-    def _in_transaction(self, work: Callable[[Connection], T], connection: Connection) -> T:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            result = work(connection)
-            failpoint(self._before_commit)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    def _counted(self, work: Callable[[Connection], T], connection: Connection) -> T:
+        result = in_transaction(connection, work, partial(failpoint, self._before_commit))
         self.transactions += 1
         failpoint(self._after_commit)
         return result
@@ -173,6 +165,30 @@ async def open_read_only(path: Path, schema: str | Path) -> Database:
 def connect_for_reading(path: Path) -> Connection:
     """A connection of one's own to the database at `path`, of whatever schema, for work in a thread. Raises `sqlite3.Error`."""
     return _open_reader(path)
+
+
+def connect_for_writing(path: Path) -> Connection:
+    """A connection of one's own to the database at `path`, which another process of this peer has opened. Raises `StoreError`."""
+    try:
+        connection = _open(path, mode="rw")
+        _set_up_writer(connection, "NORMAL")
+    except sqlite3.Error as error:
+        raise as_store_error(error, path) from error
+    return connection
+
+
+def in_transaction(connection: Connection, work: Callable[[Connection], T], before_commit: Callable[[], None]) -> T:
+    """Run `work` between BEGIN IMMEDIATE and COMMIT, or as if it had never been."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        before_commit()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
 
 
 def connect_for_threads(path: Path, schema: str) -> Connection:
@@ -249,11 +265,15 @@ async def _connect(path: Path, connector: Callable[[], Connection]) -> aiosqlite
 
 def _open_writer(path: Path, synchronous: str) -> Connection:
     connection = _open(path)
+    _set_up_writer(connection, synchronous)
+    return connection
+
+
+def _set_up_writer(connection: Connection, synchronous: str) -> None:
     connection.execute(f"PRAGMA synchronous={synchronous}")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_KEPT}")
-    return connection
 
 
 def _open_reader(path: Path) -> Connection:

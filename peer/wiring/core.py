@@ -25,6 +25,7 @@ from peer.store.ledger import open_ledger
 from peer.store.recovery import recover
 from peer.store.views_files import ViewsFiles, open_views
 from peer.wiring.lasting import lasting
+from peer.wiring.projecting import projecting_apart
 
 _log = get_log("node")
 
@@ -65,7 +66,7 @@ async def opened_core(
         if lost:
             _log.warning("log.db knows nothing of groups that this peer has written in: put it back, or join them again", groups=sorted(lost))
         views = await stack.enter_async_context(await open_views(directory.views_database, _views_damaged))
-        materializer = SideBySide(views, store, store.replica.whole)
+        materializer = SideBySide(views, store, store.replica.whole, projecting_apart(_by_itself))
         ledger = open_ledger(directory.ledger)
         stack.callback(ledger.close)
         blobs = FileBlobStore(directory.blobs, ledger, free_floor=disk.floor_bytes, quota=disk.quota_bytes)
@@ -111,6 +112,10 @@ def _full(event: str, fields: Mapping[str, object]) -> None:
 
 def _views_damaged(why: str) -> None:
     _log.warning("the projections cannot be read and are computed again", error=why)
+
+
+def _by_itself(why: str) -> None:
+    _log.warning("the projections are written by the peer's own process", why=why)
 
 
 def report(event: str, error: BaseException) -> None:

@@ -1,11 +1,12 @@
 """A store with its projections, bytes and readable tree, put together as a peer does it, without a network."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from materializer.apart import Apart
 from materializer.files import RecordingTree
 from materializer.queries import Projections
 from materializer.side_by_side import SideBySide
@@ -32,13 +33,13 @@ class ViewsSite(NamedTuple):
 
 
 @asynccontextmanager
-async def running_views(root: Path, *, old_may_answer: bool = False) -> AsyncIterator[ViewsSite]:
+async def running_views(root: Path, *, old_may_answer: bool = False, apart: Callable[[Path], Apart] | None = None) -> AsyncIterator[ViewsSite]:
     """The site in the data directory `root`, whose group is that of the samples. Everything that is stored is projected when it begins."""
     async with running_store(root) as store:
         await store.create_group(genesis())
         directory = DataDirectory(root)
         async with await open_views(directory.views_database, print) as database:
-            materializer = SideBySide(database, store, store.replica)
+            materializer = SideBySide(database, store, store.replica, apart)
             await materializer.start(old_may_answer=old_may_answer)
             projecting = asyncio.create_task(materializer.run())
             blobs = FileBlobStore(directory.blobs)
