@@ -47,15 +47,15 @@ async def start_listener(
     if of_hub is not None:
         stack.callback(of_hub.sockets.close)
     shown = tls.channel_key if tls else next(iter(config.proxy_keys), None)
-    advertised = config.advertise[0] if config.advertise else None
-    doors = Doors(None, None, advertised, lambda url: pinned(url, core.key.peer_id, shown))
+    pin = partial(pinned, peer=core.key.peer_id, channel_key=shown)
+    doors = Doors(None, None, pin(config.advertise[0]) if config.advertise else None, pin)
     if config.listens_in_mesh:
         with suppress(MeshError):
             await mesh.watch.status()
         await mesh.addresses.start(doors._replace(mesh=MeshListening(listener, address.port, partial(_is_plain, config))))
         return links.endpoint or "tailnet"
     url = await listener.listen(*address)
-    links.endpoint = doors.pinned(advertised or url)
+    links.endpoint = doors.advertised or pin(url)
     fixed = read_endpoint(url)._replace(host=address.host) if tls is not None else None
     await mesh.addresses.start(doors._replace(fixed=fixed))
     return url

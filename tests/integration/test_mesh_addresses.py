@@ -250,6 +250,15 @@ async def test_members_are_told_of_addresses_and_name_in_the_mesh(tmp_path: Path
     await beta.peer.until(f"/api/v1/sync/peers/{alpha.peer.peer_id}", lambda found: set(found["endpoints"]) == told)
 
 
+async def test_what_a_site_in_a_mesh_advertises_comes_first_with_the_key_that_is_shown_there(tmp_path: Path) -> None:
+    files = make_certificate(tmp_path / "tls")
+    keys = {"tls_cert": str(files.certificate), "tls_key": str(files.key)}
+    async with site(tmp_path, "alpha", status_of(["127.0.0.2"], {}), advertise=["https://alpha.example.org:7850"], **keys) as alpha:
+        shown = read_endpoint((await alpha.peer.get("/api/v1/status"))["endpoint"])
+
+        assert (shown.url, shown.pin is None) == ("https://alpha.example.org:7850", False)
+
+
 async def test_two_sites_in_a_mesh_need_nothing_but_each_others_ids(tmp_path: Path, stack: AsyncExitStack) -> None:
     alpha = await stack.enter_async_context(site(tmp_path, "alpha", status_of(["127.0.0.2"], {})))
     finding = {"peer_port": read_endpoint(alpha.peer.listen).port}

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from peer.core import mesh_addresses
-from peer.core.mesh_addresses import MeshFirst
+from peer.core.mesh_addresses import MeshFirst, Moved
 from peer.core.mesh_candidates import Candidates
 from peer.transport.door import Door
 from tests.integration import test_door
 from tests.mutants.planting import Mutant, assert_caught, change, name_of
 from tests.unit.core import test_mesh_addresses as addresses
 from tests.unit.core import test_mesh_candidates as candidates
+from tests.unit.resolver import test_tailnet
 
 
 def _listens_nowhere_else(_folder: Path) -> None:
@@ -48,6 +49,10 @@ def _few_guesses(_folder: Path) -> None:
 
 def _tagged_alone(_folder: Path) -> None:
     candidates.test_machines_without_the_tag_that_are_away_or_that_cannot_be_reached_from_here_are_nobodys()
+
+
+async def _followed_to_the_new_address(_folder: Path) -> None:
+    await test_tailnet.test_a_machine_that_has_another_address_is_followed_there(test_tailnet.Scene())
 
 
 async def _who_is_in_stays(_folder: Path) -> None:
@@ -99,6 +104,16 @@ def seek_at_every_machine(patch: pytest.MonkeyPatch) -> None:
     change(patch, Candidates._machines, ("self._tag in node.tags and ", ""))
 
 
+def follow_whoever_has_the_old_address(patch: pytest.MonkeyPatch) -> None:
+    """It is another machine's now."""
+    change(patch, Moved.see, ("for address in self._former.keys() & state.nodes.keys():", "for address in ():"))
+
+
+def forget_where_machines_were(patch: pytest.MonkeyPatch) -> None:
+    """Nobody finds them before somebody tells."""
+    change(patch, Moved.see, ("self._former[address] = self._state.nodes[address].node_id", "continue"))
+
+
 def leave_every_address(patch: pytest.MonkeyPatch) -> None:
     """Nobody comes in at the new one."""
     change(patch, Door.leave, (" if each.getsockname()[:2] == (host, port)", ""))
@@ -114,6 +129,8 @@ MUTANTS = (
     Mutant(seek_at_once_where_nobody_answers, _silence_is_left_alone, (AssertionError, IndexError)),
     Mutant(guess_without_end, _few_guesses),
     Mutant(seek_at_every_machine, _tagged_alone),
+    Mutant(follow_whoever_has_the_old_address, _followed_to_the_new_address),
+    Mutant(forget_where_machines_were, _followed_to_the_new_address),
     Mutant(leave_every_address, _who_is_in_stays, (AssertionError, ConnectionRefusedError)),
 )
 
