@@ -29,11 +29,11 @@ MANY = 48
 PAGE = 16
 """Events."""
 LONELY = """
-import asyncio, pathlib, sys, time
+import asyncio, pathlib, sys
 from peer.wiring.projecting import ProjectingProcess
 begun = asyncio.run(ProjectingProcess.start(pathlib.Path(sys.argv[1])))
 print(begun.process.pid, flush=True)
-time.sleep(600)
+sys.stdin.read()
 """
 """A peer that begins one and is killed."""
 
@@ -195,7 +195,10 @@ async def test_a_peer_that_ends_right_after_it_began_one_leaves_none_behind(tmp_
 async def test_one_whose_peer_is_killed_ends(tmp_path: Path) -> None:
     async with await open_database(tmp_path / "views.db", "views"):
         with subprocess.Popen(  # noqa: ASYNC220  (it takes no time)
-            [sys.executable, "-c", LONELY, str(tmp_path / "views.db")], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+            [sys.executable, "-c", LONELY, str(tmp_path / "views.db")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
         ) as peer:
             assert peer.stdout is not None
             its = psutil.Process(int(await asyncio.to_thread(peer.stdout.readline)))
