@@ -80,25 +80,31 @@ class Apart:
         if self._events >= self._many and not self.is_begun and now_s >= self._not_before_s:
             self._starting = asyncio.create_task(_started(self._start, self._path))
 
-    async def project(self, page: EventPage) -> Touched | None:
-        """What a page touched that another process has projected; None if it is not there, or not any more. Then nothing is known of that page."""
+    def is_ready(self) -> bool:
+        """True if another process can be given pages. One that has begun meanwhile can, and one that could not begin is told of."""
         if self._starting is not None and self._starting.done():
             starting, self._starting = self._starting, None
             try:
                 self._worker, self._anew = starting.result(), True
             except WorkerFailedError as error:
-                self._failed(error)
-        if self._worker is None:
-            self._anew = True
+                self._tell(error)
+        return self._worker is not None
+
+    async def project(self, page: EventPage) -> Touched | None:
+        """What a page touched that another process has projected; None if nothing is known of it, because that process is no more.
+
+        The next page may be given before the answer to the one before, which it follows.
+        """
+        worker, anew, self._anew = self._worker, self._anew, False
+        if worker is None:
             return None
         try:
-            touched = await self._worker.project(page, anew=self._anew)
+            return await worker.project(page, anew=anew)
         except WorkerFailedError as error:
-            self._failed(error)
-            await self.end()
+            if worker is self._worker:
+                self._tell(error)
+                await self.end()
             return None
-        self._anew = False
-        return touched
 
     async def rest(self, wake: asyncio.Event) -> None:
         """Wait until `wake` is set. A process that has had nothing to do for long is ended."""
@@ -122,7 +128,7 @@ class Apart:
         if worker is not None:
             await worker.end()
 
-    def _failed(self, error: WorkerFailedError) -> None:
+    def _tell(self, error: WorkerFailedError) -> None:
         self._report(str(error))
         self._events = 0
         self._not_before_s = time.monotonic() + NOT_AGAIN_S

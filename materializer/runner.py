@@ -11,10 +11,10 @@ was read is read again, and what was begun is judged once more.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from materializer.apart import Apart
 from materializer.digest import PROJECTION_VERSION, TABLES
@@ -22,10 +22,10 @@ from materializer.judging import JudgedRow, apply_roles, find_rows, last_numbers
 from materializer.projector import Projector
 from materializer.tables import Connection
 from materializer.telling import ChangeListener, Telling
-from materializer.writing import START, Cursor, EventPage, OutOfStepError, read_cursor, write_page
+from materializer.writing import START, Cursor, EventPage, OutOfStepError, Touched, read_cursor, write_page
 from peer.core.control import Role
 from peer.core.identity import GroupId, PeerId
-from peer.core.interfaces import EventStore, Replica, StoredEvent
+from peer.core.interfaces import EventStore, Replica
 from peer.core.judging import Changes, Judgement
 from peer.errors import DiskFullError
 
@@ -53,6 +53,13 @@ class Views(Protocol):
 NO_CHANGES = Changes(frozenset(), frozenset())
 
 
+class _Given(NamedTuple):
+    """A page that another process was given, and what is to come of it."""
+
+    page: EventPage
+    touched: "asyncio.Task[Touched | None]"
+
+
 class RetiredError(Exception):
     """Another materializer has taken over: ask that one."""
 
@@ -72,6 +79,7 @@ class Materializer:
         self._begun: dict[GroupId, Changes] = {}
         """What was being judged anew when the judgement changed once more."""
         self._cursor = START
+        self._given: _Given | None = None
         self._wake = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._telling = Telling()
@@ -177,38 +185,68 @@ class Materializer:
             self._telling.caught_up()
 
     async def _catch_up(self) -> None:
-        while True:
-            judgements = {group: view.judgement for group, view in self._replica.groups.items()}
-            if not await self._judge_anew(judgements):
-                continue
-            events = await self._store.events_after(self._cursor.position, PAGE_EVENTS_MAX)
-            if not self._are_current(judgements):
-                continue  # The events may have roles by either judgement.
-            if not events:
-                return
-            try:
-                await self._project(events, judgements)
-            except OutOfStepError:
-                await self._find_place()
+        try:
+            while True:
+                try:
+                    if not await self._go_on():
+                        return
+                except OutOfStepError:
+                    await self._find_place()
+        finally:
+            if self._given is not None:  # Whoever is cancelled waits for nothing.
+                self._given.touched.cancel()
 
-    async def _project(self, events: Sequence[StoredEvent], judgements: Mapping[GroupId, Judgement]) -> None:
-        """One page in one transaction."""
-        after = Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id)
-        digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
-        page = EventPage(self._cursor, after, digests, events)
-        touched = await self._apart.project(page) if self._apart is not None else None
+    async def _go_on(self) -> bool:
+        """One step. False if nothing is left to do."""
+        judgements = {group: view.judgement for group, view in self._replica.groups.items()}
+        if any(self._judged.get(group) is not judgement for group, judgement in judgements.items()):
+            await self._take(None)  # Before rows are judged anew.
+        if not await self._judge_anew(judgements):
+            return True
+        before = self._given.page.after if self._given is not None else self._cursor
+        events = await self._store.events_after(before.position, PAGE_EVENTS_MAX)
+        if not self._are_current(judgements):
+            return True  # The events may have roles by either judgement.
+        if events:
+            digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
+            await self._project(EventPage(before, Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id), digests, events))
+            return True
+        is_done = self._given is None
+        await self._take(None)
+        return not is_done
+
+    async def _project(self, page: EventPage) -> None:
+        """Have one page written in one transaction. Another process has it ready then, while it still writes the one before."""
+        if self._apart is not None and self._apart.is_ready():
+            self._projector = Projector()  # Of what others write this one does not know.
+            await self._take(_Given(page, asyncio.create_task(self._apart.project(page))))
+            return
+        await self._take(None)
+        touched = await self._views.transaction(partial(write_page, projector=self._projector, page=page))
+        if self._apart is not None:
+            self._apart.count(len(page.events))
+        self._wrote(page, touched)
+
+    async def _take(self, following: "_Given | None") -> None:
+        """Wait for the page that another process was given last. Raises `OutOfStepError` if nobody knows whether it was written."""
+        given, self._given = self._given, following
+        if given is None:
+            return
+        touched = await given.touched
         if touched is None:
-            touched = await self._views.transaction(partial(write_page, projector=self._projector, page=page))
-            if self._apart is not None:
-                self._apart.count(len(events))
-        else:
-            self._projector = Projector()  # What another process wrote this one does not know of.
-        self._cursor = after
-        self._telling.touched(touched, len(events))
+            raise OutOfStepError
+        self._wrote(given.page, touched)
+
+    def _wrote(self, page: EventPage, touched: Touched) -> None:
+        self._cursor = page.after
+        self._telling.touched(touched, len(page.events))
         self._tell_waiting()
 
     async def _find_place(self) -> None:
-        """Go on from where the views are: another process has written more than is known of."""
+        """Go on from where the views are: another process may have written more than is known of."""
+        if self._given is not None:
+            await self._given.touched
+            self._given = None
         if not await self.fits_log() or self.version != PROJECTION_VERSION:
             await self._clear()
         self._forget_rows()

@@ -1,23 +1,23 @@
 """The process of its own that projects for a peer while very many events come: how it is begun, and what it does.
 
-Both ends of a pair of sockets are the peer's own: a frame is four bytes of length, then a page; the answer is a frame, too, empty where the page
-could not be written. When its socket ends, because it was ended or because the peer is no more, so does the process.
+They talk through its standard input and output: a frame is four bytes of length, then a page; the answer is a frame, too, empty where the page could
+not be written. When its input ends, because it was ended or because the peer is no more, so does the process.
 """
 
 import asyncio
 import gc
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from materializer.apart import Apart, Report, WorkerFailedError
 from materializer.page_bytes import decode_page, decode_touched, encode_page, encode_touched
@@ -32,6 +32,8 @@ ANSWER_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 10.0
 CORES_MIN = 2
 """With one there is nothing to gain."""
+PIPE_BYTES = 1024 * 1024
+"""A page lies ready as a whole where the system has pipes of this size: nobody waits for the other's interpreter while it is handed over."""
 GREETING = b"ready"
 """Comes before any answer."""
 REFUSAL = b""
@@ -39,32 +41,30 @@ REFUSAL = b""
 
 _LENGTH = struct.Struct("<I")
 
+T = TypeVar("T")
+
 
 class ProjectingProcess:
     """A `materializer.apart.Worker`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], own_end: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         """Use `start`."""
         self.process = process
-        self._socket = own_end
-        self._thread = ThreadPoolExecutor(1, "projecting")
+        self._sending = ThreadPoolExecutor(1, "projecting")
+        self._receiving = ThreadPoolExecutor(1, "projected")
 
     @classmethod
     async def start(cls, path: Path) -> Self:
         """Begin one for the projections at `path`, and return when it can be given pages."""
-        own_end, its_end = socket.socketpair()
-        own_end.settimeout(ANSWER_TIMEOUT_S)
-        with its_end:
-            command = [sys.executable, "-m", __spec__.name, str(its_end.fileno()), str(path)]
-            try:
-                # Not in a thread: whoever is cancelled would not know that there is one. It takes 2 ms.
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[its_end.fileno()])  # noqa: ASYNC220, S603
-            except OSError as error:
-                own_end.close()
-                raise WorkerFailedError(f"another process for the projections cannot begin: {error}") from error
-        begun = cls(process, own_end)
+        command = [sys.executable, "-m", __spec__.name, str(path)]
         try:
-            await begun._in_thread(partial(_receive, own_end))
+            # Not in a thread: whoever is cancelled would not know that there is one. It takes 2 ms.
+            process = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES)  # noqa: ASYNC220, S603
+        except OSError as error:
+            raise WorkerFailedError(f"another process for the projections cannot begin: {error}") from error
+        begun = cls(process)
+        try:
+            await begun._received()
         except BaseException:
             process.kill()  # It has written nothing yet.
             await begun.end()
@@ -72,36 +72,53 @@ class ProjectingProcess:
         return begun
 
     async def project(self, page: EventPage, *, anew: bool) -> Touched:
-        """As `Worker.project`."""
-        answer = await self._in_thread(lambda: self._exchange(encode_page(page, anew=anew)))
+        """As `Worker.project`. Answers come in the order of the pages."""
+        await self._in_thread(self._sending, lambda: _send(self._its_input, encode_page(page, anew=anew)))
+        answer = await self._received()
         if answer == REFUSAL:
             raise WorkerFailedError("another process could not write projections")
         return decode_touched(answer)
 
     async def end(self) -> None:
-        """As `Worker.end`. It finishes its page; one that does not is killed."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        """As `Worker.end`. It finishes what it was given; one that does not is killed."""
         await asyncio.to_thread(self._wait)
 
-    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except OSError as error:
-            raise WorkerFailedError(f"another process that wrote projections is gone: {error}") from error
+    async def _received(self) -> bytes:
+        return await self._in_thread(self._receiving, lambda: _receive(self._its_output))
 
-    def _exchange(self, frame: bytes) -> bytes:
-        _send(self._socket, frame)
-        return _receive(self._socket)
+    async def _in_thread(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await asyncio.get_running_loop().run_in_executor(thread, work)
+        except TimeoutError as error:
+            self.process.kill()
+            raise WorkerFailedError("another process that wrote projections does not answer") from error
+        except OSError as error:
+            raise WorkerFailedError("another process that wrote projections is gone") from error
+
+    @property
+    def _its_input(self) -> int:
+        assert self.process.stdin is not None, "as it was begun"
+        return self.process.stdin.fileno()
+
+    @property
+    def _its_output(self) -> int:
+        assert self.process.stdout is not None, "as it was begun"
+        return self.process.stdout.fileno()
 
     def _wait(self) -> None:
+        hanging = threading.Timer(END_TIMEOUT_S, self.process.kill)
+        hanging.start()
         try:
-            self.process.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+            self._sending.shutdown()
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+            self._receiving.shutdown()
             self.process.wait()
-        self._thread.shutdown()
-        self._socket.close()
+        finally:
+            hanging.cancel()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
 
 
 def projecting_apart(report: Report) -> Callable[[Path], Apart] | None:
@@ -116,47 +133,49 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # They are for the peer, and this ends when it does.
     gc.disable()  # It makes no cycles.
-    descriptor, path = sys.argv[1:]
-    with socket.socket(fileno=int(descriptor)) as peer, suppress(OSError, StoreError), closing(connect_for_writing(Path(path))) as connection:
-        _send(peer, GREETING)
-        _serve(peer, connection)
+    with suppress(OSError, StoreError), closing(connect_for_writing(Path(sys.argv[1]))) as connection:
+        _send(sys.stdout.fileno(), GREETING)
+        _serve(connection)
 
 
-def _serve(peer: socket.socket, connection: Connection) -> None:
+def _serve(connection: Connection) -> None:
     """Write what comes, until nothing can come or be written any more."""
+    its_input, its_output = sys.stdin.fileno(), sys.stdout.fileno()
     projector = Projector()
     while True:
-        page, anew = decode_page(_receive(peer))
+        page, anew = decode_page(_receive(its_input))
         if anew:
             projector = Projector()
         try:
             touched = in_transaction(connection, partial(write_page, projector=projector, page=page), lambda: failpoint("apart.before_commit"))
         except Exception:  # noqa: BLE001  (the peer tries the same by itself, and tells what is wrong)
-            _send(peer, REFUSAL)
+            _send(its_output, REFUSAL)
             return
         failpoint("apart.after_commit")
-        _send(peer, encode_touched(touched))
+        _send(its_output, encode_touched(touched))
 
 
-def _send(end: socket.socket, frame: bytes) -> None:
-    end.sendall(_LENGTH.pack(len(frame)) + frame)
+def _send(descriptor: int, frame: bytes) -> None:
+    rest = memoryview(_LENGTH.pack(len(frame)) + frame)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
-def _receive(end: socket.socket) -> bytes:
+def _receive(descriptor: int) -> bytes:
     """One frame. Raises `ConnectionError` where no more come."""
-    (length,) = _LENGTH.unpack(_receive_exactly(end, _LENGTH.size))
-    return bytes(_receive_exactly(end, length))
+    (length,) = _LENGTH.unpack(_receive_exactly(descriptor, _LENGTH.size))
+    return _receive_exactly(descriptor, length)
 
 
-def _receive_exactly(end: socket.socket, length: int) -> bytearray:
-    data = bytearray(length)
-    done = 0
-    while done < length:
-        count = end.recv_into(memoryview(data)[done:])
-        if not count:
+def _receive_exactly(descriptor: int, length: int) -> bytes:
+    parts = []
+    while length:
+        part = os.read(descriptor, length)
+        if not part:
             raise ConnectionResetError("the other process ended")
-        done += count
-    return data
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
 
 
 if __name__ == "__main__":

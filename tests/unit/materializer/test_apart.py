@@ -48,19 +48,22 @@ class Case:
         self.apart.count(events)
         await asyncio.sleep(0)
 
+    async def project(self) -> Touched | None:
+        return await self.apart.project(PAGE) if self.apart.is_ready() else None
+
 
 async def test_few_events_are_nobody_elses_matter() -> None:
     case = Case(Worker())
     await case.count(MANY - 1)
     assert not case.apart.is_begun
-    assert await case.apart.project(PAGE) is None
+    assert await case.project() is None
 
 
 async def test_very_many_are_in_several_pages_too() -> None:
     case = Case(Worker())
     await case.count(MANY - 1)
     await case.count(1)
-    assert await case.apart.project(PAGE) == set()
+    assert await case.project() == set()
 
 
 async def test_events_that_come_now_and_then_are_not_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,10 +79,10 @@ async def test_it_forgets_what_it_knew_before_and_what_was_changed_by_others() -
     case = Case(worker)
     await case.count(MANY)
     for _ in range(2):
-        await case.apart.project(PAGE)
+        await case.project()
     case.apart.forget()
     for _ in range(2):
-        await case.apart.project(PAGE)
+        await case.project()
     assert worker.anew == [True, False, True, False]
 
 
@@ -87,7 +90,7 @@ async def test_one_that_failed_is_ended_told_of_and_not_followed_by_another() ->
     failing, other = Worker(fails=True), Worker()
     case = Case(failing, other)
     await case.count(MANY)
-    assert await case.apart.project(PAGE) is None
+    assert await case.project() is None
     await case.count(MANY)
     assert (failing.ended, case.said, case.apart.is_begun) == (1, ["no more"], False)
 
@@ -96,15 +99,15 @@ async def test_another_one_is_tried_later(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(apart, "NOT_AGAIN_S", 0.0)
     case = Case(Worker(fails=True), Worker())
     await case.count(MANY)
-    await case.apart.project(PAGE)
+    await case.project()
     await case.count(MANY)
-    assert await case.apart.project(PAGE) == set()
+    assert await case.project() == set()
 
 
 async def test_where_none_can_begin_the_peer_says_so_and_goes_on() -> None:
     case = Case()
     await case.count(MANY)
-    assert await case.apart.project(PAGE) is None
+    assert await case.project() is None
     assert (case.said, case.apart.is_begun) == (["none to be had"], False)
 
 
@@ -128,7 +131,7 @@ async def test_it_is_kept_while_events_come_and_ended_in_a_rest(monkeypatch: pyt
     worker, wake = Worker(), asyncio.Event()
     case = Case(worker)
     await case.count(MANY)
-    await case.apart.project(PAGE)
+    await case.project()
     wake.set()
     await case.apart.rest(wake)
     assert not worker.ended
