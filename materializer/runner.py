@@ -193,8 +193,10 @@ class Materializer:
                 except OutOfStepError:
                     await self._find_place()
         finally:
-            if self._given is not None:  # Whoever is cancelled waits for nothing.
-                self._given.touched.cancel()
+            if self._given is not None:  # Something went wrong here meanwhile: nobody would hear the answer.
+                given, self._given = self._given, None
+                given.touched.cancel()
+                await self.end_other()
 
     async def _go_on(self) -> bool:
         """One step. False if nothing is left to do."""

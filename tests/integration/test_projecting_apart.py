@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,10 @@ from materializer import apart, runner
 from materializer.apart import Apart, WorkerFailedError
 from materializer.edits import recording_tag
 from materializer.writing import START, Cursor, EventPage, Touched
+from peer.core.interfaces import StoredEvent
+from peer.errors import DiskFullError
 from peer.store.database import open_database
+from peer.store.events import SqliteEventStore
 from peer.wiring import projecting
 from peer.wiring.projecting import ProjectingProcess
 from tests.integration.test_materializer import state, store_recordings
@@ -186,10 +189,11 @@ async def test_one_that_has_nothing_to_do_is_ended_and_begun_again_when_much_com
 
 
 async def test_a_peer_that_ends_right_after_it_began_one_leaves_none_behind(tmp_path: Path, beginning: Beginning) -> None:
+    before = psutil.Process().children()  # Whatever other tests began in this worker.
     async with running_views(tmp_path, apart=beginning.apart) as site:
         await store_recordings(site, SampleLog("alice"), MANY)
 
-    assert psutil.Process().children() == []
+    assert [each for each in psutil.Process().children() if each not in before] == []
 
 
 async def test_one_whose_peer_is_killed_ends(tmp_path: Path) -> None:
@@ -252,6 +256,37 @@ async def first(site: ViewsSite, position: int, version: int) -> Cursor:
     """The place in the log after so many events."""
     (stored,) = await site.store.events_after(position - 1, 1)
     return Cursor(version, stored.position, stored.event.id)
+
+
+async def test_trouble_of_the_peer_while_another_process_writes_costs_nothing(
+    tmp_path: Path, beginning: Beginning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is a page missing then, nor is what that process still answers taken for something else."""
+    monkeypatch.setattr(runner, "LOOK_FOR_ROOM_S", 0.0)
+    read, troubles = SqliteEventStore.events_after, ["no room to read"]
+
+    async def fail_once(store: SqliteEventStore, position: int, count_max: int) -> Sequence[StoredEvent]:
+        if troubles and beginning.pages:
+            raise DiskFullError(troubles.pop())
+        return await read(store, position, count_max)
+
+    async with helped(tmp_path, beginning) as (site, log):
+        monkeypatch.setattr(SqliteEventStore, "events_after", fail_once)
+        with suppress(DiskFullError):
+            await write(site, log)
+        await until_read(site)
+        assert not troubles, "they came"
+        assert beginning.begun[0].process.poll() == 0, "what it may still answer is not read"
+        await write(site, log, "later")
+        await check(site)
+
+
+async def until_read(site: ViewsSite) -> None:
+    """All that is in the log can be read in the views."""
+    async with asyncio.timeout(PATIENCE_S):
+        while site.materializer.position < site.store.position:
+            with suppress(DiskFullError):
+                await site.materializer.reached(site.store.position)
 
 
 async def test_views_that_are_deleted_come_back_while_another_process_writes_to_them(tmp_path: Path, beginning: Beginning) -> None:
