@@ -66,7 +66,7 @@ def let_waiters_hang(patch: pytest.MonkeyPatch) -> None:
 
 def change_places_too_early(patch: pytest.MonkeyPatch) -> None:
     """What came while the new views were computed is not in them when they answer."""
-    change(patch, SideBySide._compute_anew, ("await _cancelled(following)\n    await computed.catch_up()", "await _cancelled(following)"))
+    change(patch, SideBySide._compute_anew, ("await _cancelled(following)\n        await computed.catch_up()", "await _cancelled(following)"))
 
 
 def empty_the_old_views(patch: pytest.MonkeyPatch) -> None:
