@@ -5,6 +5,7 @@ not be written. When its input ends, because it was ended or because the peer is
 """
 
 import asyncio
+import fcntl
 import gc
 import os
 import signal
@@ -25,10 +26,11 @@ from materializer.projector import Projector
 from materializer.writing import EventPage, Touched, write_page
 from peer.errors import StoreError
 from peer.failpoints import failpoint
-from peer.store.database import Connection, connect_for_writing, in_transaction
+from peer.store.database import BUSY_TIMEOUT_S, Connection, connect_for_writing, in_transaction
 
-ANSWER_TIMEOUT_S = 60.0
-"""It takes a fraction of a second for a page."""
+START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 0.8 * BUSY_TIMEOUT_S
+"""It takes a fraction of a second for a page. One that hangs holds the file, perhaps: who else writes to it waits for longer than this."""
 END_TIMEOUT_S = 10.0
 CORES_MIN = 2
 """With one there is nothing to gain."""
@@ -56,15 +58,19 @@ class ProjectingProcess:
     @classmethod
     async def start(cls, path: Path) -> Self:
         """Begin one for the projections at `path`, and return when it can be given pages."""
-        command = [sys.executable, "-m", __spec__.name, str(path)]
+        # Not what the folder in which the peer was begun has of the same names.
+        command = [sys.executable, "-P", "-m", __spec__.name, str(path)]
         try:
             # Not in a thread: whoever is cancelled would not know that there is one. It takes 2 ms.
-            process = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES)  # noqa: ASYNC220, S603
+            # In a group of its own: a key pressed at a terminal is for the peer, and this ends when it does.
+            process = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)  # noqa: ASYNC220, S603
         except OSError as error:
             raise WorkerFailedError(f"another process for the projections cannot begin: {error}") from error
         begun = cls(process)
         try:
-            await begun._received()
+            for descriptor in (begun._its_input, begun._its_output):
+                _widen(descriptor)
+            await begun._received(START_TIMEOUT_S)
         except BaseException:
             process.kill()  # It has written nothing yet.
             await begun.end()
@@ -73,8 +79,8 @@ class ProjectingProcess:
 
     async def project(self, page: EventPage, *, anew: bool) -> Touched:
         """As `Worker.project`. Answers come in the order of the pages."""
-        await self._in_thread(self._sending, lambda: _send(self._its_input, encode_page(page, anew=anew)))
-        answer = await self._received()
+        await self._in_thread(self._sending, lambda: _send(self._its_input, encode_page(page, anew=anew)), ANSWER_TIMEOUT_S)
+        answer = await self._received(ANSWER_TIMEOUT_S)
         if answer == REFUSAL:
             raise WorkerFailedError("another process could not write projections")
         return decode_touched(answer)
@@ -83,12 +89,12 @@ class ProjectingProcess:
         """As `Worker.end`. It finishes what it was given; one that does not is killed."""
         await asyncio.to_thread(self._wait)
 
-    async def _received(self) -> bytes:
-        return await self._in_thread(self._receiving, lambda: _receive(self._its_output))
+    async def _received(self, timeout_s: float) -> bytes:
+        return await self._in_thread(self._receiving, lambda: _receive(self._its_output), timeout_s)
 
-    async def _in_thread(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    async def _in_thread(self, thread: ThreadPoolExecutor, work: Callable[[], T], timeout_s: float) -> T:
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 return await asyncio.get_running_loop().run_in_executor(thread, work)
         except TimeoutError as error:
             self.process.kill()
@@ -123,7 +129,8 @@ class ProjectingProcess:
 
 def projecting_apart(report: Report) -> Callable[[Path], Apart] | None:
     """Who decides for a file when such a process is begun; None where it would have no core of its own."""
-    if len(os.sched_getaffinity(0)) < CORES_MIN:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores < CORES_MIN:
         return None
     return lambda path: Apart(path, ProjectingProcess.start, report)
 
@@ -131,7 +138,7 @@ def projecting_apart(report: Report) -> Callable[[Path], Apart] | None:
 def main() -> None:
     """Be that process."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # They are for the peer, and this ends when it does.
+        signal.signal(number, signal.SIG_IGN)  # As sent to all processes of a service: this ends when the peer does.
     gc.disable()  # It makes no cycles.
     with suppress(OSError, StoreError), closing(connect_for_writing(Path(sys.argv[1]))) as connection:
         _send(sys.stdout.fileno(), GREETING)
@@ -153,6 +160,13 @@ def _serve(connection: Connection) -> None:
             return
         failpoint("apart.after_commit")
         _send(its_output, encode_touched(touched))
+
+
+def _widen(descriptor: int) -> None:
+    """Make a pipe hold a page, where the system lets this user."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _send(descriptor: int, frame: bytes) -> None:
