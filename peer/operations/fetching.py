@@ -255,6 +255,15 @@ class Fetching:
     async def _look_at_what_changed(self) -> None:
         look_at, look_at_all = self._look_at, self._look_at_all
         self._look_at, self._look_at_all = set(), False
+        try:
+            await self._look_at_these(look_at, look_at_all=look_at_all)
+        except DiskFullError:  # What rules look at is written down.
+            self._look_at |= look_at
+            self._look_at_all = self._look_at_all or look_at_all
+            self._wake.set()
+            raise
+
+    async def _look_at_these(self, look_at: Touched, *, look_at_all: bool) -> None:
         if look_at_all:
             await self._look_at_all_of_it()
             return
