@@ -106,10 +106,13 @@ class HubClient:
 
     async def pace(self) -> None:
         """Wait until one more call is due. Raises `HubBusyError` while the hub wants none."""
-        if self.quiet_s:
-            raise HubBusyError(f"the hub wants no call for another {self.quiet_s:.0f} s", fix="nothing: it is asked again then")
-        if len(self._calls) == CALLS_PER_MINUTE_MAX:
-            await asyncio.sleep(max(0.0, self._calls[0] + MINUTE_S - time.monotonic()))
+        while True:  # Whoever waited beside us may have gone first, and the hub may have become busy.
+            if self.quiet_s:
+                raise HubBusyError(f"the hub wants no call for another {self.quiet_s:.0f} s", fix="nothing: it is asked again then")
+            due_s = self._calls[0] + MINUTE_S if len(self._calls) == CALLS_PER_MINUTE_MAX else 0.0
+            if (wait_s := due_s - time.monotonic()) <= 0.0:
+                break
+            await asyncio.sleep(wait_s)
         self._calls.append(time.monotonic())
 
     async def context(self) -> ssl.SSLContext | None:

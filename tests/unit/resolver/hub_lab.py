@@ -131,4 +131,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    """All of it or nothing, as a peer does it: whoever asks may be cancelled while this goes on."""
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)

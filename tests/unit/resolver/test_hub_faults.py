@@ -11,10 +11,11 @@ import pytest
 from aiohttp import web
 
 from peer.core.identity import KeyPair
+from peer.errors import HubBusyError
 from peer.transport.tls import own_tls, peer_spki_sha256
 from resolver import hub_client
 from resolver.base import SourceState
-from resolver.hub_client import BODY_SIZE_MAX
+from resolver.hub_client import BODY_SIZE_MAX, HubClient, Outside
 from tests.unit.resolver.fake_hub import FakeHub, Fault, refused, served
 from tests.unit.resolver.hub_lab import QUICK, Groups, Site, metadata_of, of_our_kind, until
 
@@ -167,6 +168,34 @@ async def test_calls_are_few_however_often_there_is_a_reason(tmp_path: Path, mon
 
     # Whatever time they took on the way, the first call after so many budgets was sent after as many windows.
     assert all(times[number * budget] - started >= number * window_s for number in range(1, windows + 1))
+
+
+async def test_two_that_wait_for_the_same_call_to_be_old_do_not_both_take_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking and listening do so side by side."""
+    monkeypatch.setattr(hub_client, "CALLS_PER_MINUTE_MAX", 2)
+    monkeypatch.setattr(hub_client, "MINUTE_S", 0.4)
+    client = HubClient("http://127.0.0.1:1", Outside(peer_spki_sha256, lambda _headers, _now: None))
+    await client.pace()
+    await asyncio.sleep(0.2)
+    second_s = time.monotonic()
+    await client.pace()
+
+    await asyncio.gather(client.pace(), client.pace())
+
+    assert time.monotonic() - second_s >= 0.4
+
+
+async def test_who_waited_for_a_call_makes_none_when_the_hub_has_become_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_client, "CALLS_PER_MINUTE_MAX", 1)
+    monkeypatch.setattr(hub_client, "MINUTE_S", 0.1)
+    client = HubClient("http://127.0.0.1:1", Outside(peer_spki_sha256, lambda _headers, _now: None))
+    await client.pace()
+    waiting = asyncio.create_task(client.pace())
+    await asyncio.sleep(0)
+    client._quiet_until = time.monotonic() + 60
+
+    with pytest.raises(HubBusyError):
+        await waiting
 
 
 def test_the_budget_is_far_below_what_a_hub_allows_to_an_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -50,7 +51,7 @@ async def test_two_sites_find_one_another(scene: Scene, tmp_path: Path) -> None:
         assert (found.hints, found.groups, found.expects) == ({THEIRS}, {group_id("lab")}, frozenset())
         assert [each.peer for each in theirs.peers_of(group_id("lab"))] == [ALPHA.peer_id]
         assert ours.states() == [SourceState("hub", "ok")]
-        assert ours.is_online(BETA.peer_id)
+        await until(lambda: ours.is_online(BETA.peer_id))  # On a busy machine the last look is soon too old to tell.
         assert ours.is_online(STRANGER.peer_id) is None
     registered = scene.hub.bodies[0]
     assert (registered["map_transport"], registered["map_endpoint"] in (OURS, THEIRS)) == ("http-sse", True)
@@ -287,22 +288,22 @@ async def test_an_announcement_is_a_reason_to_look_at_once_and_a_flood_of_them_t
         await scene.hub.announce("map:hive:x", "swarm_joined_hive")
         await until(resolver.peers)
 
-        looks = scene.hub.calls["GET /map/peers/{id}"]
+        looks, since_s = scene.hub.calls["GET /map/peers/{id}"], time.monotonic()
         for _ in range(500):
             await scene.hub.announce("map:discovery", "swarm_registered")
         await until(lambda: scene.hub.calls["GET /map/peers/{id}"] > looks)
-        assert scene.hub.calls["GET /map/peers/{id}"] < looks + 100
+        assert scene.hub.calls["GET /map/peers/{id}"] <= looks + 2 + (time.monotonic() - since_s) / QUICK.gap_s
         await until(lambda: {"type": "ping"} in scene.hub.heard)
 
         await scene.hub.sockets[0].close()  # What is cut is opened again, and something may have been missed meanwhile.
-        await until(lambda: len(scene.hub.tokens) == 2)
+        await until(lambda: len(scene.hub.tokens) >= 2)
 
 
 async def test_a_frame_that_is_too_large_ends_the_listening_and_not_the_asking(scene: Scene) -> None:
     async with scene.alpha.asking() as resolver:
         await until(lambda: scene.hub.sockets)
         await scene.hub.sockets[0].send_str('{"channel": "' + "x" * FRAME_SIZE_MAX + '"}')
-        await until(lambda: len(scene.hub.tokens) == 2)
+        await until(lambda: len(scene.hub.tokens) >= 2)
         looks = scene.hub.calls["GET /map/peers/{id}"]
         await until(lambda: scene.hub.calls["GET /map/peers/{id}"] > looks)
         assert resolver.states() == [SourceState("hub", "ok")]
