@@ -4,6 +4,7 @@ A planted bug is caught if the test passes without it and an assertion of the te
 the bug says that it shows so.
 """
 
+import functools
 import inspect
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator
@@ -44,6 +45,18 @@ def change(patch: pytest.MonkeyPatch, function: Callable[..., Any], *changes: tu
     code = compile(source, f"<planted in {function.__qualname__}>", "exec", dont_inherit=True)
     exec(code, function.__globals__, namespace)  # noqa: S102  (the source is our own)
     patch.setattr(function, "__code__", namespace[function.__name__].__code__)
+
+
+def impatient(mutant: Mutant, seconds: float, *deadlines: str) -> Mutant:
+    """The same, with these deadlines for what the bug keeps from coming. What is sound has the time that it needs, however slow the machine."""
+
+    @functools.wraps(mutant.plant)
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for deadline in deadlines:
+            patch.setattr(deadline, seconds)
+        mutant.plant(patch)
+
+    return mutant._replace(plant=plant)
 
 
 async def assert_caught(mutant: Mutant, folder: Path, patch: pytest.MonkeyPatch) -> None:

@@ -12,16 +12,14 @@ from peer.transport.poll import Polled, PollRoutes
 from peer.transport.poll_client import PollClient
 from tests.integration import test_old_proxies, test_poll
 from tests.link_lab import Lab
-from tests.mutants.planting import Mutant, assert_caught, change, name_of
+from tests.mutants.planting import Mutant, assert_caught, change, impatient, name_of
 
 
 def _alone(test: Callable[[], Awaitable[None]]) -> Callable[[Path], Awaitable[None]]:
     """A test that needs nothing."""
 
     async def check(_folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(test_poll, "DEADLINE_S", 5.0)
-            await test()
+        await test()
 
     return check
 
@@ -30,10 +28,8 @@ def _in_a_lab(test: Callable[[Lab], Awaitable[None]]) -> Callable[[Path], Awaita
     """A test with sites."""
 
     async def check(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tests.link_lab.DEADLINE_S", 8.0)
-            async with AsyncExitStack() as stack:
-                await test(Lab(folder / "sites", stack))
+        async with AsyncExitStack() as stack:
+            await test(Lab(folder / "sites", stack))
 
     return check
 
@@ -105,4 +101,5 @@ MUTANTS = [
 @pytest.mark.parametrize("mutant", MUTANTS, ids=name_of)
 async def test_a_planted_bug_is_caught(mutant: Mutant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test of polled links fails with the bug, and passes without it."""
-    await assert_caught(mutant, tmp_path, monkeypatch)
+    hasty = impatient(impatient(mutant, 5.0, "tests.integration.test_poll.DEADLINE_S"), 8.0, "tests.link_lab.DEADLINE_S")
+    await assert_caught(hasty, tmp_path, monkeypatch)

@@ -11,7 +11,7 @@ from resolver.hub import HubPeerResolver
 from resolver.hub_client import HubClient
 from resolver.hub_presence import HubPresence
 from resolver.static import StaticPeerResolver
-from tests.mutants.planting import Mutant, assert_caught, change, name_of
+from tests.mutants.planting import Mutant, assert_caught, change, impatient, name_of
 from tests.unit.resolver import hub_lab
 from tests.unit.resolver import test_hub_faults as faults
 from tests.unit.resolver import test_hub_source as sources
@@ -74,7 +74,7 @@ def come_again_at_once(patch: Patch) -> None:
 
 def call_as_often_as_there_is_a_reason(patch: Patch) -> None:
     """No budget."""
-    change(patch, HubClient.pace, ("if len(self._calls) == CALLS_PER_MINUTE_MAX:", "if False:"))
+    change(patch, HubClient.pace, ("if len(self._calls) == CALLS_PER_MINUTE_MAX else", "if False else"))
 
 
 def speak_with_whoever_answers(patch: Patch) -> None:
@@ -110,7 +110,6 @@ def with_a_scene(test: Callable[..., Awaitable[None]], *more: Any) -> Callable[[
     async def check(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(hub_client, "CALLS_PER_MINUTE_MAX", 10_000)
-            patch.setattr(hub_lab, "DEADLINE_S", 5.0)
             patch.setattr("resolver.hub.delay_ms", lambda _failures, _chance: 20)
             fake = FakeHub()
             groups = hub_lab.Groups(lab=[sources.ALPHA.peer_id, sources.BETA.peer_id])
@@ -126,7 +125,6 @@ def in_a_hurry(test: Callable[..., Awaitable[None]], *more: Any) -> Callable[[Pa
     async def check(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(hub_client, "CALLS_PER_MINUTE_MAX", 10_000)
-            patch.setattr(hub_lab, "DEADLINE_S", 5.0)
             patch.setattr("resolver.hub.delay_ms", lambda _failures, _chance: 20)
             await test(folder, *([patch] if "monkeypatch" in test.__annotations__ else []), *more)
 
@@ -175,4 +173,4 @@ MUTANTS = (
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=name_of)
 async def test_a_planted_bug_is_caught(mutant: Mutant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await assert_caught(mutant, tmp_path, monkeypatch)
+    await assert_caught(impatient(mutant, 5.0, "tests.unit.resolver.hub_lab.DEADLINE_S"), tmp_path, monkeypatch)
