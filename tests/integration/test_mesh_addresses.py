@@ -137,8 +137,8 @@ async def test_links_move_to_a_new_address_and_nothing_is_lost(tmp_path: Path, s
 
     found = await alpha.peer.until("/api/v1/status", lambda found: found["endpoint"] == new)
     assert found["problems"] == []
-    told = await beta.peer.until(f"/api/v1/sync/peers/{alpha.peer.peer_id}", lambda found: new in found["endpoints"])
-    assert told["endpoints"][0] == new
+    # Until its record comes, where it would be by the usual port may stand before where it went.
+    await beta.peer.until(f"/api/v1/sync/peers/{alpha.peer.peer_id}", lambda found: found["endpoints"][:1] == [new])
     assert old.port is not None
     assert not await answers("127.0.0.2", old.port)
     where = [new] if listens == "none" else [new, None]  # None: alpha dialled.
