@@ -29,6 +29,7 @@ COMMAND_S = 120.0
 LOADS_NO_CERTIFICATES = False
 """For requests in plain HTTP: to load them takes a hundred times as long as to ask."""
 PORTS = (12_000, 32_000)
+_given = set[int]()
 _PAUSE = threading.Event()
 
 
@@ -37,9 +38,17 @@ class CommandFailedError(AssertionError):
 
 
 def free_port() -> int:
-    """A port that nobody has at the moment, and that the system gives to no outgoing connection before it is used."""
+    """A port that nobody has at the moment, and that the system gives to no outgoing connection before it is used.
+
+    No two sites of a run are given the same one, be they of one worker or of several: one that is not begun yet, or again, would find it taken.
+    """
+    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
+    first, count = (int(worker.removeprefix("gw")), int(workers)) if workers else (0, 1)
     while True:
-        port = random.SystemRandom().randrange(*PORTS)
+        port = random.SystemRandom().randrange(PORTS[0] + first, PORTS[1], count)
+        if port in _given:
+            continue
+        _given.add(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("0.0.0.0", port))  # noqa: S104  (nobody listens)
             return port
