@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -39,7 +40,9 @@ class WarmProcess:
             given = array.array("i", [theirs.fileno(), *streams])
             _forker().sendmsg([asked], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
         self._told.settimeout(PATIENCE_S)
-        self.pid = int(self._told.recv(ANSWER_MAX))
+        said = self._told.recv(ANSWER_MAX)
+        assert said, "the process that forks is gone"
+        self.pid = int(said)
 
     def poll(self) -> int | None:
         """How it ended, or None while it lives."""
@@ -58,13 +61,14 @@ class WarmProcess:
                 answer = self._told.recv(ANSWER_MAX)
             except (TimeoutError, BlockingIOError) as error:
                 raise subprocess.TimeoutExpired(self.args, timeout) from error
+            assert answer, f"whoever was to tell how {self.pid} ends is gone"
             self.returncode = int(answer)
             self._told.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Unless it has ended."""
-        if self.returncode is None:
+        """Unless it has ended: then somebody else's may have its number."""
+        if self.returncode is None and not select.select([self._told], [], [], 0)[0]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
