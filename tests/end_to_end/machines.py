@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.end_to_end import warm
-from tests.end_to_end.processes import DEADLINE_S, free_port
+from tests.end_to_end.processes import COMMAND_S, free_port
 from tests.patience import mortal, status_of
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ class Machine:
     def types(self, line: str) -> str:
         """Standard output of a line that ends well."""
         if _is_plain(line):
-            done = warm.run(shlex.split(line)[1:], self._environment, DEADLINE_S)
+            done = warm.run(shlex.split(line)[1:], self._environment, COMMAND_S)
         else:
             done = subprocess.run(
                 ["sh", "-c", line],
@@ -58,7 +58,7 @@ class Machine:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=DEADLINE_S,
+                timeout=COMMAND_S,
                 check=False,
             )
         assert done.returncode == 0, f"{self.name}: {line}\n{done.stdout}\n{done.stderr}"
