@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import ended, mortal, status_of
+from tests.patience import PATIENCE_S, ended, mortal, status_of
 
 SILENT = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('here', flush=True)\ntime.sleep(600)"
 HANGING = """
