@@ -8,12 +8,22 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from peer.durable import sync_folder
 from peer.errors import DiskFullError, StoreError
 
 BLOB_MODE = 0o444
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Floor(NamedTuple):
+    """What of a disk may not be taken."""
+
+    free: int
+    """Bytes that stay free."""
+    most: int | None = None
+    """Bytes that may be taken, however many are free; None for all. Never told by what is free: others write to the same disk."""
 
 
 @contextlib.contextmanager
@@ -36,15 +46,15 @@ def make_folders(folder: Path, root: Path) -> None:
     sync_folder(folder.parent)
 
 
-def check_room(folder: Path, size: int, floor: int) -> None:
-    """Raise `OSError` if `size` bytes would leave less than `floor` bytes free on the disk."""
+def check_room(folder: Path, size: int, floor: Floor) -> None:
+    """Raise `OSError` if `size` bytes more would be below `floor`."""
     state = os.statvfs(folder)
-    if size + floor > state.f_bavail * state.f_frsize:
+    if size + floor.free > state.f_bavail * state.f_frsize or (floor.most is not None and size > floor.most):
         raise OSError(errno.ENOSPC, f"{size} bytes do not fit: the free-space floor, or the quota of this site, is reached")
 
 
-def reserve(descriptor: int, folder: Path, size: int, floor: int) -> None:
-    """Reserve `size` bytes for an open file, leaving `floor` bytes free on the disk. Raises `OSError` if there is no room."""
+def reserve(descriptor: int, folder: Path, size: int, floor: Floor) -> None:
+    """Reserve `size` bytes for an open file, down to `floor`. Raises `OSError` if there is no room."""
     check_room(folder, size, floor)
     if size:
         os.posix_fallocate(descriptor, 0, size)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from peer.blobs.disk import BLOB_MODE, reserve
+from peer.blobs.disk import BLOB_MODE, Floor, reserve
 from peer.core.byte_store import Usage
 from peer.core.hashing import HASH_SIZE
 from peer.core.identity import BlobId
@@ -17,7 +17,7 @@ COPY_SIZE = 1024 * 1024
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
-def copy_if_new(source: Path, target: Path, floor: int) -> None:
+def copy_if_new(source: Path, target: Path, floor: Floor) -> None:
     """Let `target` have the bytes of `source`, which takes no space where the file system can share them. Nothing if it is there, or that fails."""
     with contextlib.suppress(OSError), source.open("rb") as original, target.open("xb") as copied:
         try:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from peer.blobs.digest import BUFFER_SIZE, Digests, digest_stream
 from peer.blobs.direct import DirectFile
-from peer.blobs.disk import BLOB_MODE, disk_errors, reserve
+from peer.blobs.disk import BLOB_MODE, Floor, disk_errors, reserve
 from peer.durable import clone
 from peer.errors import FileUnreadableError, RequestError
 
@@ -65,7 +65,7 @@ def opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def take_file(path: Path, take: str, incoming: Path, floor: int, stop: threading.Event) -> Taken:
+def take_file(path: Path, take: str, incoming: Path, floor: Floor, stop: threading.Event) -> Taken:
     """Bring the bytes of `path` into `incoming`, hashed. The caller names or deletes them."""
     if take not in TAKES:
         raise RequestError(f"a file is taken by {', '.join(TAKES)}, not by {take!r}")
@@ -92,7 +92,7 @@ class _CannotLinkError(Exception):
     """Another file system, or one without hard links, or somebody else's file."""
 
 
-def _copy(path: Path, source: int, aside: Path, floor: int, stop: threading.Event) -> Digests:
+def _copy(path: Path, source: int, aside: Path, floor: Floor, stop: threading.Event) -> Digests:
     before = identity(source)
     with disk_errors(path.name):
         target = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

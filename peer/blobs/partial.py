@@ -14,7 +14,7 @@ from pathlib import Path
 
 from peer.blobs.digest import BUFFER_SIZE, StoppedError, fill
 from peer.blobs.direct import DirectFile
-from peer.blobs.disk import BLOB_MODE, check_room, disk_errors, first_data, reserve
+from peer.blobs.disk import BLOB_MODE, Floor, check_room, disk_errors, first_data, reserve
 from peer.blobs.plan import Layout
 from peer.core.hashing import Hasher, hash_bytes, new_blake3, new_sha256
 
@@ -24,8 +24,8 @@ _BLOCK_SIZE = 512
 class PartialFile:
     """An open partial file. For one thread at a time; hashing the whole and writing have threads of their own, which let go of the interpreter."""
 
-    def __init__(self, path: Path, layout: Layout, piece_hashes: Sequence[bytes], floor: int) -> None:
-        """Open or make the file and reserve its space, leaving `floor` bytes of the disk free. Raises `DiskFullError`."""
+    def __init__(self, path: Path, layout: Layout, piece_hashes: Sequence[bytes], floor: Floor) -> None:
+        """Open or make the file and reserve its space, down to `floor`. Raises `DiskFullError`."""
         self.path = path
         self._layout = layout
         self._piece_hashes = piece_hashes
@@ -172,7 +172,7 @@ class PartialFile:
             position += filled
 
 
-def check_partial_room(path: Path, size: int, floor: int) -> None:
+def check_partial_room(path: Path, size: int, floor: Floor) -> None:
     """Raise `DiskFullError` if what is not reserved yet of a partial file of `size` bytes does not fit."""
     with disk_errors(path.name):
         if not path.exists() or path.stat().st_blocks * _BLOCK_SIZE < size:

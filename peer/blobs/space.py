@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from peer.blobs.disk import Floor
+
 BLOCK_SIZE = 512
 
 
@@ -18,12 +20,9 @@ class Space(NamedTuple):
     quota: int = 0
     """Bytes that blobs may take; 0 for all that the disk has."""
 
-    def floor_of(self, folder: Path) -> int:
-        """Bytes of the disk that may not be taken now by what is to be stored below `folder`."""
-        if not self.quota:
-            return self.floor
-        state = os.statvfs(folder)
-        return max(self.floor, state.f_bavail * state.f_frsize - max(0, self.quota - used_bytes(folder)))
+    def floor_of(self, folder: Path) -> Floor:
+        """What of the disk may not be taken now by what is to be stored below `folder`."""
+        return Floor(self.floor, max(0, self.quota - used_bytes(folder)) if self.quota else None)
 
     def missing(self, folder: Path, size: int) -> int:
         """How many bytes must go before `size` more fit below `folder`; 0 if they do."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from peer.blobs.digest import Digests
-from peer.blobs.disk import BLOB_MODE, disk_errors, make_folders
+from peer.blobs.disk import BLOB_MODE, Floor, disk_errors, make_folders
 from peer.blobs.files import blob_of, copy_if_new, files_below, keep_aside, usage_of, write_file
 from peer.blobs.ingest import INGEST_SUFFIX, take_file
 from peer.blobs.pins import Pins
@@ -92,8 +92,8 @@ class FileBlobStore:
         self._readers.shutdown()
 
     @property
-    def free_floor(self) -> int:
-        """Bytes of the disk that may not be used now. For threads."""
+    def free_floor(self) -> Floor:
+        """What of the disk may not be used now. For threads."""
         return self.space.floor_of(self.folder)
 
     def path(self, blob: BlobId) -> Path:

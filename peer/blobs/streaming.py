@@ -4,15 +4,15 @@ import os
 from pathlib import Path
 
 from peer.blobs.digest import Digests, StreamDigest
-from peer.blobs.disk import BLOB_MODE, disk_errors, reserve
+from peer.blobs.disk import BLOB_MODE, Floor, disk_errors, reserve
 from peer.errors import RequestError
 
 
 class StreamTaker:
     """A new file of a size that is known beforehand."""
 
-    def __init__(self, aside: Path, size: int, floor: int) -> None:
-        """Make the file and reserve its space, leaving `floor` bytes of the disk free. Raises `DiskFullError`."""
+    def __init__(self, aside: Path, size: int, floor: Floor) -> None:
+        """Make the file and reserve its space, down to `floor`. Raises `DiskFullError`."""
         self._aside = aside
         self._size = size
         self._done = 0

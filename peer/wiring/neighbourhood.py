@@ -44,7 +44,9 @@ class RoomHere:
     def _look(self) -> Disk:
         try:
             state = os.statvfs(self._folder)
-            free = max(0, state.f_bavail * state.f_frsize - self._blobs.free_floor)
+            floor = self._blobs.free_floor
+            free = max(0, state.f_bavail * state.f_frsize - floor.free)
+            free = free if floor.most is None else min(free, floor.most)
         except OSError:
             return Disk(0, 0)  # What a disk has that does not answer; it is told of where it is written.
         return Disk(free if self._takes_copies else 0, state.f_blocks * state.f_frsize)

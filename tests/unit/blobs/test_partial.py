@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from peer.blobs import partial
+from peer.blobs.disk import Floor
 from peer.blobs.partial import PartialFile
 from peer.blobs.plan import Layout
 from peer.core.hashing import hash_bytes
@@ -23,7 +24,7 @@ GO_ON = threading.Event()
 
 
 def opened(path: Path) -> PartialFile:
-    return PartialFile(path, LAYOUT, [hash_bytes(piece) for piece in PIECES], 0)
+    return PartialFile(path, LAYOUT, [hash_bytes(piece) for piece in PIECES], Floor(0))
 
 
 @pytest.fixture
