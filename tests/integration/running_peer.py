@@ -16,7 +16,7 @@ from peer.setup import initialise
 from peer.store.directory import DataDirectory
 from tests.patience import ended, shown
 
-DEADLINE_S = 20.0
+DEADLINE_S = 45.0
 START_S = 60.0
 
 
