@@ -20,7 +20,7 @@ from tests.patience import PATIENCE_S
 
 PAGE = EventPage(START, Cursor(START.version, 1, EventId(b"1" * 32)), {}, [])
 HANGING = """
-import pathlib, sys, time
+import pathlib, signal, sys
 from peer.store.database import connect_for_writing
 from peer.wiring.projecting import GREETING, _receive, _send
 connection = connect_for_writing(pathlib.Path(sys.argv[1]))
@@ -29,7 +29,7 @@ _receive(0)
 connection.execute("BEGIN IMMEDIATE")
 sys.stderr.write("hangs")
 sys.stderr.flush()
-time.sleep(600)
+signal.pause()
 """
 """It hangs in the middle of a page."""
 

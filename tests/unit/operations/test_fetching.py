@@ -22,8 +22,6 @@ from peer.operations.fetching import LOOK_BATCH, Around, Fetching, KeptTransfers
 from peer.store.database import open_database
 from peer.store.transfers import TransferStore
 from peer.store.unread import UnreadRows
-from peer.wiring import lasting as lasting_module
-from peer.wiring.lasting import lasting
 from tests.patience import PATIENCE_S
 
 GROUP = GroupId(b"g" * 32)
@@ -93,22 +91,13 @@ class Wishes:
 
     def __init__(self) -> None:
         self.all: list[Wish] = []
-        self.full = 0
-        """How often the disk is too full to find out."""
 
     async def wishes(self, _: GroupId, recordings: Collection[EventId] | None) -> Sequence[Wish]:
-        self._find_out()
         return [each for each in self.all if recordings is None or each.file.recording in recordings]
 
     async def pages(self, _: GroupId) -> AsyncGenerator[Sequence[Wish], None]:
-        self._find_out()
         for start in range(0, len(self.all), self.page):
             yield self.all[start : start + self.page]
-
-    def _find_out(self) -> None:
-        if self.full:
-            self.full -= 1
-            raise DiskFullError("full")
 
 
 class Groups:
@@ -131,8 +120,8 @@ class Scene:
         self.ended: list[BaseException | None] = []
 
     @asynccontextmanager
-    async def running(self, change: Callable[[KeptTransfers], None] = lambda _: None, *, lasts: bool = False) -> AsyncIterator[Fetching]:
-        """It runs, and with `lasts` outlasts a full disk; what people decided is kept from one time to the next."""
+    async def running(self, change: Callable[[KeptTransfers], None] = lambda _: None) -> AsyncIterator[Fetching]:
+        """It runs; what people decided is kept from one time to the next."""
         async with await open_database(self.database, "bytes") as database:
             kept = TransferStore(database, UnreadRows())
             change(kept)
@@ -145,13 +134,16 @@ class Scene:
             stores = cast("BlobStore", self.bytes), cast("Replica", Groups()), kept
             fetching = Fetching(self.bytes, stores, [self.wishes], around)
             await fetching.load()
-            task = self.task = asyncio.create_task(lasting(fetching.run, lambda *_: None) if lasts else fetching.run())
+            task = self.task = asyncio.create_task(self.run(fetching))
             fetching.touched(frozenset())
             try:
                 yield fetching
             finally:
                 task.cancel()
                 self.ended += await asyncio.gather(task, return_exceptions=True)
+
+    async def run(self, fetching: Fetching) -> None:
+        await fetching.run()
 
 
 @pytest.fixture
@@ -275,23 +267,6 @@ async def test_a_full_disk_keeps_nobody_from_giving_up(scene: Scene) -> None:
         fetching.touched(frozenset())
         await until(lambda: good.file.blob in scene.bytes.here)
         assert scene.bytes.tries[bad.file.blob] == 1
-
-
-@pytest.mark.parametrize("everything", [True, False])
-async def test_what_could_not_be_looked_at_because_the_disk_was_full_is_looked_at_once_there_is_room(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, everything: bool
-) -> None:
-    """Rules that look into recordings write down what they look at."""
-    monkeypatch.setattr(lasting_module, "TRY_AGAIN_S", 0.01)
-    early, late = wish(1), wish(2, recording=2)
-    scene.wishes.all = [early]
-    async with scene.running(lasts=True) as fetching:
-        await until(lambda: early.file.blob in scene.bytes.here)
-        scene.wishes.all.append(late)
-        scene.wishes.full = 2
-        fetching.touched(frozenset() if everything else {(GROUP, late.file.recording)})
-        await until(lambda: late.file.blob in scene.bytes.here)
-        assert not scene.wishes.full
 
 
 async def test_a_broken_disk_ends_it(scene: Scene) -> None:
