@@ -150,7 +150,7 @@ async def running(directory: DataDirectory, config: Config, damage: MeshError | 
             lasting(services.watch.run, _warn),
         ]
         work += [lasting(each, _warn) for each in (*copies.work(), room_here.run)]
-        work += [_follow_links(links, (fetching.links_changed, copies.custody.links_changed), resolver), mesh.run()]
+        work += [_follow_links(links, (fetching.links_changed, copies.custody.links_changed), (resolver, fetching.addresses_changed)), mesh.run()]
         work += [hub.run()] if hub is not None else []
         background = [*map(tasks.create_task, work), links_task]
         fetching.touched(frozenset())
@@ -171,11 +171,17 @@ def _warn(event: str, fields: Mapping[str, object]) -> None:
     _log.warning(event, **fields)
 
 
-async def _follow_links(links: PeerLinks, changed: Sequence[Callable[[], None]], resolver: CompositePeerResolver) -> None:
+async def _follow_links(links: PeerLinks, changed: Sequence[Callable[[], None]], places: tuple[CompositePeerResolver, Callable[[], None]]) -> None:
+    resolver, moved = places
+
     def part() -> None:
         part_from(links, [each.peer for each in resolver.peers() if each.paused])
 
-    end = resolver.subscribe(part)
+    def follow() -> None:
+        part()
+        moved()
+
+    end = resolver.subscribe(follow)
     try:
         while True:
             await links.changed()

@@ -54,10 +54,10 @@ class PieceListAsking:
         raise self._wrong
 
     def _new(self, sources: Sequence[BlobSource]) -> list[BlobSource]:
-        """Those of peers of which nobody was to be asked so far."""
-        known = {source.peer_id for source in self.sources}
-        found = [source for source in sources if source.peer_id not in known]
-        self.sources += found
+        """Those that were not to be asked so far. Where somebody is now takes the place of where they were."""
+        found = [source for source in sources if source not in self.sources and source.peer_id not in self.liars]
+        present = {source.peer_id for source in sources}
+        self.sources = [*sources, *(source for source in self.sources if source.peer_id not in present)]
         return found
 
     def _result(self, task: "asyncio.Task[bytes]", source: BlobSource) -> bytes | None:

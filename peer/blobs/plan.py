@@ -229,6 +229,10 @@ class FetchPlan:
             left = [piece for piece in run if not any(other.first <= piece < other.stop for other in elsewhere)]
             self._free += _as_ranges(left)
 
+    def can_ask(self, source: int) -> bool:
+        """Whether that way has not failed."""
+        return source in self._of[source].ways
+
     def failed(self, source: int) -> None:
         """Do not ask in this way any more; there may be others to the same peer."""
         provider = self._of[source]

@@ -251,9 +251,11 @@ class _Fetch:
         """Let those be asked who turned up meanwhile, or came back. Who is elsewhere now is waited for no more where it was."""
         offered = self._offers.take()[: max(0, SOURCES_MAX - len(self._sources))]
         present = {source.peer_id for source in offered}
-        left = {number for number, source in enumerate(self._sources) if source.peer_id in present and source not in offered}
-        for number in left:
-            plan.failed(number)
+        left = {number for number, source in enumerate(self._sources) if source.peer_id in present and source not in offered and plan.can_ask(number)}
+        moved = {self._sources[number].peer_id for number in left}
+        for number, source in enumerate(self._sources):
+            if source.peer_id in moved:
+                plan.failed(number)  # All ways to it join anew: another one may be the best now.
         for task, request in self._asked.items():
             if request.source in left:
                 task.cancel()

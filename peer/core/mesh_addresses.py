@@ -90,6 +90,10 @@ class Moved:
             if node.node_id in moved and machine_networks(address, state):
                 self._now.setdefault(node.node_id, []).append(address)
 
+    def is_left(self, host: str) -> bool:
+        """Whether a machine had that address before, and none has it now."""
+        return str(read_ip(host)) in self._former
+
     def followed(self, endpoints: Sequence[str]) -> tuple[str, ...]:
         """Where those of `endpoints` lead to that were at a machine which is elsewhere now, at the same port."""
         return tuple(str(endpoint._replace(host=host)) for endpoint in map(read_endpoint, endpoints) for host in self._hosts_now(endpoint.host))

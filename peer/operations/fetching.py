@@ -136,11 +136,15 @@ class Fetching:
     def links_changed(self) -> None:
         """Somebody may have what nobody had, or had wrong: ask at once."""
         self._is_link_new = True
+        self.addresses_changed()
+        self._open_all()
+
+    def addresses_changed(self) -> None:
+        """Somebody may be somewhere else: what is on its way is waited for no more where they were."""
         for blob in self._tasks:
             wish = self.queue.wanted.get(blob)
             if wish is not None:
                 self._fetches.offer(blob, self._around.sources(wish.file.group, wish.file.site, wish.priority))
-        self._open_all()
 
     # What people decide
 

@@ -5,10 +5,14 @@ import contextlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
+from typing import NamedTuple
 
+from peer.core.endpoint import read_endpoint
 from peer.core.filling import Place
 from peer.core.identity import BlobId, GroupId, KeyPair, PeerId
 from peer.core.interfaces import BlobSource
+from peer.core.mesh import ABSENT, Mesh
+from peer.core.mesh_addresses import Moved
 from peer.core.relaying import WantedPart
 from peer.core.wishes import PRIORITIES, Why
 from peer.errors import MeshError
@@ -111,6 +115,15 @@ class HttpBlobSource:
         return self._pacing.read(self._client.peer_id, start, stop, partial(self._client.read_into, group, blob, place, relay=self._relay))
 
 
+class _Ground(NamedTuple):
+    """What connections to an address stand on. When that is another, nothing comes over them any more, and nobody says so."""
+
+    own: frozenset[str]
+    """The addresses of this machine in the mesh."""
+    node_id: str
+    """Of the machine there, empty if none of the mesh is."""
+
+
 class BlobSources:
     """Clients that are kept open between blobs."""
 
@@ -120,7 +133,10 @@ class BlobSources:
         """How fast bytes may travel, both ways."""
         self._key = key
         self._links = links
-        self._clients: OrderedDict[tuple[PeerId, str, bool], BlobClient] = OrderedDict()
+        self._mesh = ABSENT
+        """When it ran last."""
+        self._moved = Moved()
+        self._clients: OrderedDict[tuple[PeerId, str, bool], tuple[BlobClient, _Ground]] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
     def of_group(self, group: GroupId, site: PeerId, urgency: int = URGENCY) -> Sequence[BlobSource]:
@@ -147,7 +163,7 @@ class BlobSources:
     async def close(self) -> None:
         """Close all connections."""
         while self._clients:
-            await self._clients.popitem()[1].close()
+            await self._clients.popitem()[1][0].close()
         await asyncio.gather(*self._closing)
 
     def _ways(self, peer: PeerId, urgency: int, *, relay: bool) -> Sequence[BlobSource]:
@@ -159,15 +175,30 @@ class BlobSources:
         return [*dialled, over_link] if self._links.is_dialled(peer) else [over_link, *dialled]
 
     def _client(self, peer: PeerId, endpoint: str) -> BlobClient | None:
-        key = (peer, endpoint, self._links.is_hint(peer, endpoint))
+        key, ground = (peer, endpoint, self._links.is_hint(peer, endpoint)), self._ground(endpoint)
+        if key in self._clients and self._clients[key][1] != ground:
+            self._close(self._clients.pop(key)[0])
+        if self._moved.is_left(read_endpoint(endpoint).host):
+            return None  # Nobody of the mesh is there any more: who connects waits long.
         if key not in self._clients:
             try:
-                self._clients[key] = BlobClient(self._key, peer, endpoint, self._links.channel_rules, is_hint=key[2])
+                self._clients[key] = BlobClient(self._key, peer, endpoint, self._links.channel_rules, is_hint=key[2]), ground
             except MeshError:
                 return None  # An address that must not be dialled: the peer said so, not we.
         self._clients.move_to_end(key)
         while len(self._clients) > CLIENTS_MAX:
-            closing = asyncio.create_task(self._clients.popitem(last=False)[1].close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-        return self._clients[key]
+            self._close(self._clients.popitem(last=False)[1][0])
+        return self._clients[key][0]
+
+    def _ground(self, endpoint: str) -> "_Ground":
+        state = self._links.channel_rules.mesh()
+        if state.mesh is Mesh.RUNNING and state is not self._mesh:
+            self._mesh = state
+            self._moved.see(state)
+        node = self._mesh.node_at(read_endpoint(endpoint).host)
+        return _Ground(frozenset(self._mesh.addresses), node.node_id if node is not None else "")
+
+    def _close(self, client: BlobClient) -> None:
+        closing = asyncio.create_task(client.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
