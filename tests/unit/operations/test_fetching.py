@@ -385,6 +385,8 @@ async def test_who_links_up_is_asked_for_what_is_on_its_way(scene: Scene) -> Non
         scene.sources.append(SOURCE)
         fetching.links_changed()
         assert scene.bytes.offered == [slow.file.blob]
+        fetching.addresses_changed()
+        assert scene.bytes.offered == 2 * [slow.file.blob]
 
 
 async def test_files_that_somebody_drips_do_not_keep_others_from_coming(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
