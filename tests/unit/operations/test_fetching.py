@@ -109,6 +109,8 @@ class Groups:
 class Scene:
     """A `Fetching` with all that is around it."""
 
+    run = staticmethod(Fetching.run)
+
     def __init__(self, folder: Path) -> None:
         self.database = folder / "bytes.db"
         self.bytes, self.wishes = Bytes(), Wishes()
@@ -141,9 +143,6 @@ class Scene:
             finally:
                 task.cancel()
                 self.ended += await asyncio.gather(task, return_exceptions=True)
-
-    async def run(self, fetching: Fetching) -> None:
-        await fetching.run()
 
 
 @pytest.fixture

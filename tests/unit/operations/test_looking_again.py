@@ -42,7 +42,8 @@ class LastingScene(Scene):
         super().__init__(folder)
         self.wishes: DearWishes = DearWishes()
 
-    async def run(self, fetching: Fetching) -> None:
+    @staticmethod
+    async def run(fetching: Fetching) -> None:
         await lasting(fetching.run, lambda *_: None)
 
 
