@@ -1,5 +1,6 @@
 """Coordination servers: who is in the mesh, who may talk to whom, and keys; of Tailscale, and of Headscale 0.29 and 0.30."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -207,3 +208,22 @@ async def test_the_fake_complains_of_what_its_description_does_not_know() -> Non
         "the answer to /api/v1/preauthkey, preAuthKey, aclTags is no array",
         "GET /api/v1/nodes is not described",
     ]
+
+
+@pytest.mark.needs("Headscale's description of its API")
+@pytest.mark.skipif(not DESCRIPTION.is_file(), reason="Headscale's description of its API is not beside the project")
+async def test_the_fake_answers_all_that_is_described_with_all_its_fields() -> None:
+    """So a client meets what the real one sends, also where the fake has nothing to say."""
+    described = json.loads(DESCRIPTION.read_text())
+    fake = FakeHeadscale("0.29")
+    calls = [path for path, operations in described["paths"].items() if "get" in operations and "{" not in path]
+    async with fake.running():
+        client = HeadscaleControl(fake.url, HEADSCALE_KEY)
+        for path in calls:
+            schema = described["paths"][path]["get"]["responses"]["200"]["schema"]["$ref"].rpartition("/")[2]
+            answer = (await client._call("GET", path.removeprefix("/api/v1"), "try")).document()
+            assert answer.keys() == described["definitions"][schema].get("properties", {}).keys(), path
+        nodes = json.loads((await client._call("GET", "/node", "try")).data)
+        await client.close()
+    assert {frozenset(node) for node in nodes["nodes"]} == {frozenset(described["definitions"]["v1Node"]["properties"])}
+    assert (len(calls) > 4, fake.faults) == (True, [])
