@@ -49,7 +49,7 @@ MINIMUM = {
     "poison": 2,
     "types that nobody knows": 1,
     "manifest complete": 0.5,
-    "manifest mismatch": 0.05,
+    "manifest mismatch": 0.02,
     "manifest waiting": 0.2,
     "sent twice": 1,
     "rebuilt in the middle": 3,
