@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from peer.core.endpoint import is_loopback
 from peer.core.mesh import ABSENT, Caller, Mesh, MeshState, MeshStatus, StateListener, is_mesh_address, is_same, state_of
 from peer.errors import MeshError, MeshUnreachableError
+from resolver.base import Listeners
 
 POLL_S = 15.0
 WOKEN_S = 1.0
@@ -72,7 +73,7 @@ class MeshWatch:
         self._changes = 0
         self._is_there = asyncio.Event()
         """Set while there is a daemon to listen to."""
-        self._listeners: dict[object, StateListener] = {}
+        self._listeners = Listeners()
         self._wake = asyncio.Event()
         self._told_bytes = 0
         self._callers: OrderedDict[str, _Known] = OrderedDict()
@@ -85,13 +86,7 @@ class MeshWatch:
 
     def subscribe(self, listener: StateListener) -> Callable[[], None]:
         """Call `listener`, in the event loop, when something changed that matters; returns what ends that."""
-        token = object()
-        self._listeners[token] = listener
-
-        def end() -> None:
-            self._listeners.pop(token, None)
-
-        return end
+        return self._listeners.subscribe(lambda: listener(self._state))
 
     async def run(self) -> None:
         """Keep looking, until cancelled."""
@@ -173,8 +168,7 @@ class MeshWatch:
         if changed:
             self._changes += 1
             self._callers.clear()
-            for listener in list(self._listeners.values()):
-                listener(state)
+            self._listeners.tell()
 
     async def _listen(self) -> None:
         """Look at once when the daemon tells of a change, for as long as it does."""
