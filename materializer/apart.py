@@ -7,10 +7,10 @@ projects by itself: it meets the same trouble then, if it is one of the file or 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from materializer.writing import EventPage, Touched
 
@@ -40,7 +40,7 @@ class Worker(Protocol):
         ...
 
 
-StartWorker = Callable[[Path], Awaitable[Worker]]
+StartWorker = Callable[[Path], Coroutine[Any, Any, Worker]]
 """Begins one for the file at this path, which is there. Raises `WorkerFailedError`."""
 
 Report = Callable[[str], None]
@@ -78,7 +78,7 @@ class Apart:
         self._events = events if now_s > self._last_s + REST_S else self._events + events
         self._last_s = now_s
         if self._events >= self._many and not self.is_begun and now_s >= self._not_before_s:
-            self._starting = asyncio.create_task(_started(self._start, self._path))
+            self._starting = asyncio.create_task(self._start(self._path))
 
     def is_ready(self) -> bool:
         """True if another process can be given pages. One that has begun meanwhile can, and one that could not begin is told of."""
@@ -132,7 +132,3 @@ class Apart:
         self._report(str(error))
         self._events = 0
         self._not_before_s = time.monotonic() + NOT_AGAIN_S
-
-
-async def _started(start: StartWorker, path: Path) -> Worker:
-    return await start(path)
