@@ -41,6 +41,13 @@ def sample(folder: Path, name: str) -> Path:
     return path
 
 
+def begin(two: tuple[MeshSite, MeshSite]) -> None:
+    """Two peers that listen in the mesh."""
+    for site in two:
+        set_up(site)
+        site.host.start()
+
+
 def test_plain_http_passes_the_tunnel_with_all_bytes_and_no_other_way(two: tuple[MeshSite, MeshSite], tmp_path: Path) -> None:
     """The addresses are those of the mesh; what makes them worth anything is the interface that they are on."""
     alpha, beta = two
@@ -72,9 +79,7 @@ def test_plain_http_passes_the_tunnel_with_all_bytes_and_no_other_way(two: tuple
 def test_what_is_added_while_the_tunnel_is_down_arrives_once_it_is_up(how: str, two: tuple[MeshSite, MeshSite], tmp_path: Path) -> None:
     """Of the first the system knows: the addresses are gone. Of the second nobody knows. Both sites go on writing."""
     alpha, beta = two
-    for site in two:
-        set_up(site)
-        site.host.start()
+    begin(two)
     assert join(alpha, beta) == "https://100.64.0.1:7850"
 
     if how == "its daemon ends":
@@ -99,9 +104,7 @@ def test_what_is_added_while_the_tunnel_is_down_arrives_once_it_is_up(how: str, 
 def test_links_follow_a_machine_to_its_new_addresses(two: tuple[MeshSite, MeshSite], tmp_path: Path) -> None:
     """While both run: the mesh gives one of them other addresses. Nothing is lost, and nobody is restarted."""
     alpha, beta = two
-    for site in two:
-        set_up(site)
-        site.host.start()
+    begin(two)
     join(alpha, beta)
 
     alpha.add(sample(tmp_path, "of-alpha"))
@@ -118,9 +121,7 @@ def test_links_follow_a_machine_to_its_new_addresses(two: tuple[MeshSite, MeshSi
 def test_two_sites_that_were_told_each_others_ids_and_nothing_else_find_each_other(two: tuple[MeshSite, MeshSite], tmp_path: Path) -> None:
     """No invitation and no address: the daemon of each tells of a machine with the tag, and who is there shows the key that is looked for."""
     alpha, beta = two
-    for site in two:
-        set_up(site)
-        site.host.start()
+    begin(two)
     alpha.change("sync/groups", {"name": "lab"})
     for site, other in ((alpha, beta), (beta, alpha)):
         known = {
@@ -143,9 +144,7 @@ def test_two_sites_that_were_told_each_others_ids_and_nothing_else_find_each_oth
 def test_sites_whose_addresses_all_changed_meanwhile_find_each_other_by_their_tag(two: tuple[MeshSite, MeshSite], tmp_path: Path) -> None:
     """No address that either knows of the other is good, and nobody else is there to ask. They begin while the mesh is still down."""
     alpha, beta = two
-    for site in two:
-        set_up(site)
-        site.host.start()
+    begin(two)
     join(alpha, beta)
     for site in two:
         site.host.stop()

@@ -7,9 +7,9 @@ import json
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -191,6 +191,20 @@ class Gate(FileSource):
             Gate.now -= 1
 
 
+@asynccontextmanager
+async def held_up(folder: Path, facts: BlobFacts, sources: Sequence[Gate]) -> AsyncIterator[tuple[Fetcher, FileBlobStore, asyncio.Task[None]]]:
+    """A fetch from these that waits for the first. It may take as long as anything."""
+    store = FileBlobStore(folder / "blobs")
+    fetcher = Fetcher(store)
+    fetch = asyncio.create_task(fetcher.fetch(wanted(facts), sources))
+    async with asyncio.timeout(PATIENCE_S):
+        while not sources[0].waits:  # noqa: ASYNC110  (what is waited for has no event of its own)
+            await asyncio.sleep(0)
+        yield fetcher, store, fetch
+    fetcher.close()
+    store.close()
+
+
 async def test_no_more_is_read_than_can_be_hashed_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the disk takes nothing only so many bytes lie in memory, however much somebody would give."""
     go_on = threading.Event()
@@ -297,22 +311,15 @@ async def test_who_turns_up_while_a_blob_is_under_way_is_asked_at_once(tmp_path:
         files = {blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}
         silent = Gate(files, PeerId(b"s" * 32), never)
         silent.least = MIB // 2 if silent_about == "pieces" else 0
-        store = FileBlobStore(tmp_path / "blobs")
-        fetcher = Fetcher(store)
-        fetch = asyncio.create_task(fetcher.fetch(wanted(facts), [silent]))
-        async with asyncio.timeout(PATIENCE_S):
-            while not silent.waits:  # noqa: ASYNC110  (what is waited for has no event of its own)
-                await asyncio.sleep(0)
+        async with held_up(tmp_path, facts, [silent]) as (fetcher, store, fetch):
             fetcher.offer(facts.blob, [silent])
             fetcher.offer(facts.blob, [silent, FileSource(files)])
 
             await fetch
 
-        assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
-        assert len([each for each in silent.asked if each.blob == facts.blob]) == 0, "it never got so far"
-        fetcher.offer(facts.blob, [silent])
-        fetcher.close()
-        store.close()
+            assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
+            assert len([each for each in silent.asked if each.blob == facts.blob]) == 0, "it never got so far"
+            fetcher.offer(facts.blob, [silent])
 
 
 async def test_who_is_at_another_address_now_is_not_waited_for_where_it_was(tmp_path: Path) -> None:
@@ -321,22 +328,15 @@ async def test_who_is_at_another_address_now_is_not_waited_for_where_it_was(tmp_
         facts = await site.add(write_file(tmp_path / "source", 12 * MIB))
         files = {blob: site.store.path(blob) for blob in (facts.blob, facts.pieces)}
         before, now = Gate(files, SERVER.peer_id, never), FileSource(files)
-        store = FileBlobStore(tmp_path / "blobs")
-        fetcher = Fetcher(store)
-        fetch = asyncio.create_task(fetcher.fetch(wanted(facts), [before]))
-        async with asyncio.timeout(PATIENCE_S):
-            while not before.waits:  # noqa: ASYNC110  (what is waited for has no event of its own)
-                await asyncio.sleep(0)
+        async with held_up(tmp_path, facts, [before]) as (fetcher, store, fetch):
             fetcher.offer(facts.blob, [FileSource(files, peer=PeerId(b"o" * 32), ends_at=0)])
             await asyncio.sleep(0)
             fetcher.offer(facts.blob, [now])
 
             await fetch
 
-        assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
-        assert before.waits == 1
-        fetcher.close()
-        store.close()
+            assert store.path(facts.blob).read_bytes() == (tmp_path / "source").read_bytes()
+            assert before.waits == 1
 
 
 async def test_who_gives_next_to_nothing_is_told_of_but_not_while_it_is_this_site_that_is_slow(

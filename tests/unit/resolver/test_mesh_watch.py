@@ -21,20 +21,6 @@ FOREVER_S = 1000.0
 """Between two looks that nothing asks for, in a test that is to show what wakes it."""
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Of a socket."""
-    return tmp_path / "tailscaled.sock"
-
-
-@pytest.fixture
-async def daemon(path: Path) -> AsyncIterator[FakeDaemon]:
-    """One that listens there."""
-    fake = FakeDaemon()
-    async with fake.on_socket(path):
-        yield fake
-
-
 @asynccontextmanager
 async def watching(path: Path, poll_s: float = 0.02) -> AsyncIterator[MeshWatch]:
     """A watch that runs."""

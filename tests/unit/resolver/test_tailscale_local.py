@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,6 @@ from peer.errors import MeshAbsentError, MeshAnswerInvalidError, MeshRefusedErro
 from resolver import tailscale_local
 from resolver.tailscale_local import Daemon, LocalApi
 from tests.fake_tailscaled import TOKEN, FakeDaemon
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Of a socket."""
-    return tmp_path / "tailscaled.sock"
-
-
-@pytest.fixture
-async def daemon(path: Path) -> AsyncIterator[FakeDaemon]:
-    """One that listens there."""
-    fake = FakeDaemon()
-    async with fake.on_socket(path):
-        yield fake
 
 
 async def test_the_daemon_answers_what_is_asked_as_it_wants_to_be_asked(daemon: FakeDaemon, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
