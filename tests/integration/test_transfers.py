@@ -206,20 +206,30 @@ def asked_for(peer: RunningPeer) -> int:
 async def test_what_somebody_asks_for_overtakes_what_comes_by_itself(scene: Scene) -> None:
     names = [f"backlog-{number}" for number in range(8)]
     async with scene.fetcher() as peer:
-        await limit(peer, "off:300k")
+        await limit(peer, "off:10k")
         for name in names:
             await scene.record(name)
         await all_known(peer, len(names))
         await until(lambda: _is_any_running(peer))
         before = scene.here(peer)
         last = await scene.record("urgent")
+        await until(lambda: _knows(peer, "urgent"))
         await peer.post(f"{RECORDINGS}/{last}/fetch")
-        first = next(each for each in await peer.get(TRANSFERS, Transfer) if each["id"] == scene.blobs["urgent"])
-        assert (first["why"], first["reason"], first["priority"]) == ("asked", "asked for", 300)
+        await until(lambda: _is_shown_as_asked_for(peer, scene.blobs["urgent"]))
+        await limit(peer, "off:300k")
         await until(lambda: _has(scene, peer, "urgent"))
         assert len(scene.here(peer) - before - {"urgent"}) <= 1, "the backlog came before what somebody waits for"
         await limit(peer, None)
         await until(lambda: _is(scene.here(peer), {*names, "urgent"}))
+
+
+async def _knows(peer: RunningPeer, name: str) -> bool:
+    return name in {each["name"] for each in (await peer.get(RECORDINGS))["recordings"]}
+
+
+async def _is_shown_as_asked_for(peer: RunningPeer, blob: str) -> bool:
+    shown = [(each["why"], each["reason"], each["priority"]) for each in await peer.get(TRANSFERS, Transfer) if each["id"] == blob]
+    return shown == [("asked", "asked for", 300)]
 
 
 async def _is_any_running(peer: RunningPeer) -> bool:
