@@ -10,7 +10,9 @@ import contextlib
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +26,7 @@ from peer.core.names import check_name
 from peer.durable import clone, sync_folder, write_new
 from peer.errors import NotCanonicalError
 from peer.failpoints import failpoint
+from peer.threads import in_thread
 
 ASIDE = ".building"
 """In the root. A name that starts with a dot belongs to no group."""
@@ -70,13 +73,13 @@ class RecordingTree:
         """Go through a whole group, and remove folders of recordings that are no more: after a start, or where a listener missed something."""
         async with self._turn:
             folders = await self._refresh(group, await self._queries.recording_ids(group))
-            await asyncio.to_thread(self._sweep, group, folders)
+            await in_thread(None, lambda _: self._sweep(group, folders))
 
     async def wrong(self, group: GroupId, recordings: Collection[EventId]) -> list[str]:
         """Folders of these recordings that are there and are not what they should be: somebody worked on them."""
         async with self._turn:
             entries = await self._queries.tree_entries(group, recordings)
-            return await asyncio.to_thread(wrong_folders, self._blobs, self.group_folder(group), [entry for _, entry in entries])
+            return await in_thread(None, lambda _: wrong_folders(self._blobs, self.group_folder(group), [entry for _, entry in entries]))
 
     async def _refresh(self, group: GroupId, recordings: Iterable[EventId]) -> set[str]:
         """The names of the folders that these recordings have, or may have one day."""
@@ -85,11 +88,13 @@ class RecordingTree:
         for start in range(0, len(waiting), BATCH):
             entries = await self._queries.tree_entries(group, waiting[start : start + BATCH])
             folders.update(entry.folder for _, entry in entries)
-            await asyncio.to_thread(self._place_all, group, entries)
+            await in_thread(None, partial(self._place_all, group, entries))
         return folders
 
-    def _place_all(self, group: GroupId, entries: Iterable[tuple[EventId, TreeEntry]]) -> None:
+    def _place_all(self, group: GroupId, entries: Iterable[tuple[EventId, TreeEntry]], stop: threading.Event) -> None:
         for recording, entry in entries:
+            if stop.is_set():
+                return
             self._place(group, recording, entry)
 
     def _folder(self, group: GroupId, entry: TreeEntry) -> Path:

@@ -8,8 +8,8 @@ from typing import Protocol
 from peer.blobs.buffers import PieceBuffers
 from peer.blobs.partial import PartialFile
 from peer.blobs.plan import FetchPlan
-from peer.blobs.threads import in_thread
 from peer.core.identity import GroupId
+from peer.threads import in_thread
 
 
 class KeptPieces(Protocol):

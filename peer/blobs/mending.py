@@ -7,9 +7,9 @@ from peer.blobs.digest import BUFFER_SIZE, StreamDigest
 from peer.blobs.disk import disk_errors
 from peer.blobs.files import blob_of, files_below
 from peer.blobs.store import BESIDE, FileBlobStore
-from peer.blobs.threads import in_thread
 from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId
+from peer.threads import in_thread
 
 
 class Mending:

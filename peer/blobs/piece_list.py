@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from peer.blobs.offers import Offers
-from peer.blobs.threads import end_all
 from peer.core.hashing import hash_bytes
 from peer.core.identity import PeerId
 from peer.core.interfaces import BlobSource, WantedBlob
 from peer.errors import BlobMismatchError, MeshError, RemoteProtocolError, TransportError
+from peer.threads import end_all
 
 PATIENCE_S = 1.0
 """Who has not given the list after so long has company: the next one is asked for it, too."""

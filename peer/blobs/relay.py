@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from peer.blobs.cache import PieceCache
 from peer.blobs.plan import Layout, check_layout
-from peer.blobs.threads import in_thread
 from peer.core.hashing import HASH_SIZE, hash_bytes
 from peer.core.identity import BlobId, GroupId, PeerId
 from peer.core.interfaces import BlobSource, BlobStore, WantedBlob
 from peer.core.relaying import GroupFiles, WantedPart
 from peer.errors import BlobMismatchError, RemoteProtocolError, StoreError, TransportError
+from peer.threads import in_thread
 
 CONCURRENCY = 4
 """Pieces that are got at once."""

@@ -22,13 +22,13 @@ from peer.blobs.pins import Pins
 from peer.blobs.soundness import NOT_TO_BE_READ, Ledger, NoLedger, Soundness, hash_file
 from peer.blobs.space import Space
 from peer.blobs.streaming import StreamTaker
-from peer.blobs.threads import in_thread
 from peer.core.byte_store import BlobFacts, Usage
 from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, GroupId
 from peer.durable import sync_folder
 from peer.errors import RequestError
 from peer.failpoints import failpoint
+from peer.threads import in_thread
 
 THREADS_MAX = 4
 """Files that are hashed, copied or received at once."""

@@ -24,13 +24,13 @@ from peer.blobs.plan import FetchPlan, Layout, check_layout, split_piece_list
 from peer.blobs.progress import Transfer
 from peer.blobs.providers import PieceRequest, Way
 from peer.blobs.store import FileBlobStore
-from peer.blobs.threads import end_all, in_thread
 from peer.core.filling import FillingSource, copied
 from peer.core.hashing import hash_bytes
 from peer.core.identity import BlobId, PeerId
 from peer.core.interfaces import BlobSource, WantedBlob
 from peer.errors import BlobImpossibleError, BlobMismatchError, DiskFullError, MeshError, RemoteProtocolError, TransportError
 from peer.failpoints import failpoint
+from peer.threads import end_all, in_thread
 
 T = TypeVar("T")
 

@@ -40,6 +40,7 @@ from peer.operations.files import Selection, default_name, select_files
 from peer.operations.naming import Naming
 from peer.operations.origin import check_operator, origin_of
 from peer.operations.references import find_group
+from peer.threads import in_thread
 
 TAKE = ("copy", "link", "move")
 READERS_MAX = 2
@@ -116,7 +117,7 @@ class Adding:
         contents = _with_dropped(await self.keep(selection, request.take, check=request.check), request.dropped)
         recording = await self.tell(group, name, request, contents)
         if request.take == "move":
-            await asyncio.to_thread(_give_up, [*selection.chunks, *selection.attachments], self._blobs, contents)
+            await in_thread(None, lambda _: _give_up([*selection.chunks, *selection.attachments], self._blobs, contents))
         await self._show(group, recording)
         return recording
 

@@ -3,10 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from peer.errors import RequestError
 from peer.operations.json_form import Json
+from peer.threads import in_thread
 
 Create = Callable[[Path, threading.Event], Json]
 Verify = Callable[[Path], Awaitable[Json]]
@@ -25,14 +27,7 @@ class Backups:
         """Make one in `folder`, a path of this machine. Raises `BackupTargetError`, `DiskFullError`, `StoreCorruptError`."""
         target = _absolute(folder)
         async with self._turn:
-            stop = threading.Event()
-            making = asyncio.create_task(asyncio.to_thread(self._create, target, stop))
-            try:
-                return await asyncio.shield(making)
-            except asyncio.CancelledError:
-                stop.set()
-                await asyncio.wait([making])
-                raise
+            return await in_thread(None, partial(self._create, target))
 
     async def verify(self, folder: str) -> Json:
         """Check one: `ok`, what was `checked`, and the `problems`."""

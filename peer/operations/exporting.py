@@ -5,7 +5,6 @@ recorded. The folder is built beside its place and appears there by a rename; no
 """
 
 import asyncio
-import contextlib
 import errno
 import os
 import shutil
@@ -23,6 +22,7 @@ from peer.durable import clone, sync_folder, write_new
 from peer.errors import BytesDamagedError, FileUnreadableError, NotFoundError, RequestError, TargetFullError, TargetTakenError
 from peer.operations.json_form import Json
 from peer.operations.recordings import Recordings
+from peer.threads import in_thread
 
 COPY_SIZE = 1024 * 1024
 ASIDE_SUFFIX = ".recmesh-export"
@@ -56,20 +56,14 @@ class Exporting:
         target = Path(to)
         if not target.is_absolute():
             raise RequestError(f"{target} is not an absolute path", fix="write the whole path")
-        stop = threading.Event()
         place = await asyncio.to_thread(_place, target)
         if place in self._busy:
             raise TargetTakenError(f"{target} is being written", fix="choose another name")
         self._busy.add(place)
-        writing = asyncio.create_task(asyncio.to_thread(self._export, manifest, target, stop, dry_run=dry_run))
-        writing.add_done_callback(lambda _: self._busy.discard(place))
         try:
-            contents = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            stop.set()
-            with contextlib.suppress(_StoppedError, RequestError):
-                await writing
-            raise
+            contents = await in_thread(None, lambda stop: self._export(manifest, target, stop, dry_run=dry_run))
+        finally:
+            self._busy.discard(place)
         sizes = {**{name: file.size for name, file in contents.stored.items()}, **{name: len(data) for name, data in contents.written.items()}}
         return {
             "id": view.recording.hex(),

@@ -7,7 +7,9 @@ stays with the recording: as the tag and the property `recovered`, which every s
 import asyncio
 import secrets
 import shutil
+import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from peer.operations.adding import TAGS_MAX, Adding
 from peer.operations.files import select_files
 from peer.operations.json_form import Json, to_json
 from peer.operations.recordings import add_request
+from peer.threads import in_thread
 
 RECOVERED = "recovered"
 """The tag of recordings with recovered files, and the property that says what was lost."""
@@ -54,7 +57,7 @@ class Recovering:
         aside = self._folder / secrets.token_hex(16)
         try:
             async with self._working:
-                found = [await asyncio.to_thread(self._recovered, path, aside) for path in selection.chunks]
+                found = [await in_thread(None, partial(self._recovered, path, aside)) for path in selection.chunks]
             recovered = [each for each in found if each is not None]
             chunks = [each.target if each else path for each, path in zip(found, selection.chunks, strict=True)]
             if recovered:
@@ -62,10 +65,10 @@ class Recovering:
                 request = request._replace(tags=tags, properties={RECOVERED: summary(recovered)})
             recording = await self._adding.add_selection(group, request, selection._replace(chunks=chunks))
         finally:
-            await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
+            await in_thread(None, lambda _: shutil.rmtree(aside, ignore_errors=True))
         return recording, [describe(each.source.name, each.recovery) for each in recovered]
 
-    def _recovered(self, path: Path, aside: Path) -> Recovered | None:
+    def _recovered(self, path: Path, aside: Path, _stop: threading.Event) -> Recovered | None:
         """What was recovered of a file, None if it is whole."""
         found = examine(path)
         if found.is_whole:

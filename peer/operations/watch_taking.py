@@ -20,6 +20,7 @@ from peer.operations.files import Selection, default_name
 from peer.operations.naming import Naming
 from peer.operations.opening import Opening
 from peer.operations.watch_folder import Bag, Entry, Readiness, identity_of, move_to_quarantine, readiness
+from peer.threads import in_thread
 
 NAME_DEFAULT = "recording"
 """Of what has no name of which one could be made."""
@@ -258,7 +259,7 @@ class Taking:
         """Move a file away that cannot be read; where the folder may not be changed, remember that it cannot."""
         try:
             failpoint("watch.before_move")
-            await asyncio.to_thread(move_to_quarantine, self._folder, entry.path, why)
+            await in_thread(None, lambda _: move_to_quarantine(self._folder, entry.path, why))
         except OSError:
             await self._remember([(entry, NO_BLOB)], Outcome.BROKEN)
 

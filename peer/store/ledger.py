@@ -36,8 +36,9 @@ class SqliteLedger:
         self._late: deque[tuple[str, tuple[object, ...]]] = deque(maxlen=LATE_MAX)
 
     def close(self) -> None:
-        """Nothing may be asked afterwards."""
-        self._connection.close()
+        """Waits for who is asking. Threads that are still at work when their site ends learn nothing afterwards, and what they note is lost."""
+        with self._turn:
+            self._connection.close()
 
     def get(self, blob: BlobId) -> FileNote | None:
         """What is noted of a blob."""

@@ -1,6 +1,5 @@
 """How members tell one another where members can be dialled, put together."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from gossip.kept import FILE_BYTES_MAX
@@ -12,6 +11,7 @@ from peer.core.identity import PeerId
 from peer.core.neighbours import Both, Neighbours
 from peer.logs import get_log
 from peer.store.directory import DataDirectory, write_durably
+from peer.threads import in_thread
 from peer.transport.connection import now_ms as link_time_ms
 from peer.transport.links import PeerLinks
 from peer.transport.pinning import pinned
@@ -45,7 +45,7 @@ def make_gossip(
         return tuple(dict.fromkeys((endpoint, *(pinned(each, core.key.peer_id, pin) for each in config.advertise[1:]), *mesh.addresses.endpoints)))
 
     async def keep(data: bytes) -> None:
-        await asyncio.to_thread(write_durably, path, data)
+        await in_thread(None, lambda _: write_durably(path, data))
 
     def name_of(peer: PeerId) -> str | None:
         members = (view.roster.members.get(peer) for view in core.store.replica.groups.values())

@@ -1,10 +1,12 @@
 """The readable tree: real files of real recordings, from the log to the folder."""
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from peer.core.identity import EventId
 from tests.histories import create_body
 from tests.integration.views_site import ViewsSite, running_views
 from tests.mcap_samples import REAL_RECORDINGS, read_raw, write_mcap
+from tests.patience import PATIENCE_S
 from tests.samples import GROUP, SampleLog
 
 REAL_BAG = sorted(REAL_RECORDINGS.glob("wbag_*.mcap"))
@@ -227,3 +230,28 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _sha(data: bytes) -> str:
     return sha256(data).hex()[:8]
+
+
+async def test_who_is_stopped_while_a_folder_is_built_waits_for_it_and_builds_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that went on would work in a directory that another process has locked by then."""
+    builds, go_on = threading.Event(), threading.Event()
+
+    def held_up(point: str) -> None:
+        assert point == "tree.before_rename"
+        builds.set()
+        assert go_on.wait(PATIENCE_S)
+
+    async with running_views(tmp_path / "data") as site:
+        log = SampleLog("alice")
+        recordings = [await add(site, log, [write_mcap(tmp_path / f"{name}.mcap")], name=name) for name in ("one", "two")]
+        monkeypatch.setattr("materializer.files.failpoint", held_up)
+        refreshing = asyncio.create_task(site.tree.refresh(GROUP, recordings))
+        assert await asyncio.to_thread(builds.wait, PATIENCE_S)
+        refreshing.cancel()
+        await asyncio.wait([refreshing], timeout=0.1)
+
+        assert not refreshing.done()
+        go_on.set()
+        await asyncio.wait([refreshing], timeout=PATIENCE_S)
+        assert refreshing.cancelled()
+        assert len(list(home(site).iterdir())) == 1

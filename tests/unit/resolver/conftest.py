@@ -1,3 +1,5 @@
+"""What tests of resolvers share: a daemon at a socket."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 

@@ -1,9 +1,13 @@
-"""Work on files in threads, so that the event loop stays free. A cancelled caller waits until its thread has let go of the files."""
+"""Work on files in threads, so that the event loop stays free. A cancelled caller waits until its thread has let go of the files.
+
+So no thread works in a data directory that another process may have locked since. `asyncio.to_thread` is for what only reads.
+"""
 
 import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,7 +21,9 @@ async def in_thread(executor: Executor | None, work: Callable[[threading.Event],
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop.set()
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         if not task.cancelled():
             task.exception()
         raise
