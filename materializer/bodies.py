@@ -35,7 +35,7 @@ from materializer.fields import (
 )
 from materializer.keeping import KEEPING_READERS, Keeping
 from materializer.receipts import RECEIPT_READERS, BlobReceipt, BlobRelease
-from materializer.usual import usual_tag
+from materializer.usual import usual_create, usual_tag
 from peer.core.byte_store import BlobFacts
 from peer.core.encoding import Value, encode, sorted_keys
 from peer.core.event import BODY_SIZE_MAX
@@ -146,8 +146,10 @@ Body = Fact | Edit | Keeping | BlobReceipt | BlobRelease
 
 def read_body(type_: str, body: bytes) -> Body | None:
     """What `body` says, None for a type that is not known here. Raises `PoisonError`."""
-    if type_ == RECORDING_TAG and (usual := usual_tag(body)) is not None:
-        return usual
+    if type_ == RECORDING_TAG and (tag := usual_tag(body)) is not None:
+        return tag
+    if type_ == RECORDING_CREATE and (create := usual_create(body)) is not None:
+        return RecordingCreate._make(create)
     reader = _READERS.get(type_)
     if reader is None:
         return None

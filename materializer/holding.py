@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from materializer.events import ProjectedEvent
 from materializer.receipts import BlobReceipt, BlobRelease, Said, holders
 from materializer.rights import Action, may
 from materializer.tables import Connection, Ledger, Place, hlc_bytes, join_refs, split_refs
 from peer.core.identity import BlobId, EventId, GroupId, PeerId
-from peer.core.interfaces import StoredEvent
 
 ASKED_AT_ONCE = 500
 """Blobs that one query looks for."""
@@ -25,12 +25,12 @@ _ALL_OF = (
 T = TypeVar("T")
 
 
-def write_receipt(connection: Connection, ledger: Ledger, place: Place, stored: StoredEvent, body: BlobReceipt | BlobRelease) -> None:
+def write_receipt(connection: Connection, ledger: Ledger, place: Place, event: ProjectedEvent, body: BlobReceipt | BlobRelease) -> None:
     """The row of an event in which a site says what it holds, or holds no more."""
-    header, blobs = stored.event.header, b"".join(body.blobs)
-    said = (stored.author, stored.event.id, hlc_bytes(header.hlc), int(isinstance(body, BlobRelease)), join_refs(header.refs), blobs)
-    counts = may(Action.HOLD, stored.role, own=True)
-    receipt_no = connection.execute(_INSERT, (place.group_no, *said, int(stored.role), int(counts))).lastrowid
+    blobs = b"".join(body.blobs)
+    said = (event.author, event.id, hlc_bytes(event.hlc), int(isinstance(body, BlobRelease)), join_refs(event.refs), blobs)
+    counts = may(Action.HOLD, event.role, own=True)
+    receipt_no = connection.execute(_INSERT, (place.group_no, *said, int(event.role), int(counts))).lastrowid
     connection.executemany("INSERT INTO receipt_blobs VALUES (?, ?)", [(blob, receipt_no) for blob in body.blobs])
     if counts:
         author, event_id, *rest = said

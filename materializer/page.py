@@ -4,6 +4,7 @@ Rows are written in an order of their own, recordings before what belongs to the
 A parent that came in an earlier page is looked up; one that is nowhere yet gets a shadow row, and when it arrives what waited for it is settled.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ from materializer.edits import (
     RecordingTag,
     ReviewSet,
 )
+from materializer.events import ProjectedEvent
 from materializer.fields import EmbeddedEntry, PoisonError, TopicEntry
 from materializer.holding import write_receipt
 from materializer.keeping import RecordingHold, RecordingRetain
@@ -38,12 +40,10 @@ from materializer.settle import (
     settle_children,
     settle_manifest,
 )
-from materializer.tables import CHILD_TABLES, Connection, Ledger, Place, hlc_bytes, insert_rows, join_refs, with_arrays
-from peer.core.certificate import LogKind
+from materializer.tables import CHILD_TABLES, Connection, Ledger, Place, Row, hlc_bytes, insert_rows, join_refs, with_arrays
 from peer.core.control import Role
 from peer.core.encoding import encode
 from peer.core.identity import EventId, GroupId
-from peer.core.interfaces import StoredEvent
 from peer.core.names import folded
 
 NAMESAKES_MAX = 1000
@@ -53,6 +53,8 @@ REGISTER_BODIES: Sequence[type[Body]] = (
     *(AnnotationDelete, AnnotationEdit, ReviewSet, GroupSet, MachineSet),
 )
 """The bodies that write a register."""
+GROUP_BODIES = frozenset({GroupSet, MachineSet})
+"""Those that write a register of the group itself."""
 FOLDED_COLUMN = 2
 HLC_COLUMN = 11
 SHADOW_COLUMNS = 13
@@ -97,7 +99,7 @@ class Memory(Protocol):
         ...
 
 
-_Read = tuple[Place, StoredEvent, Any]
+_Read = tuple[Place, ProjectedEvent, Any]
 """An event with its body, which was read."""
 
 
@@ -129,35 +131,39 @@ class Page:
         }
         self._to_judge: dict[int, Place] = {}
         self._registers: dict[tuple[int, str], tuple[Place, Holder, list[WriteRow]]] = {}
-        self._first_writes: dict[tuple[int, str], tuple[Place, Holder, WriteRow]] = {}
-        """Of registers that have no other write."""
+        self._first_writes: dict[tuple[int, str], tuple[Place, Holder, Row]] = {}
+        """Of registers that have no other write: the fields of a `WriteRow`, each."""
         self.new_registers = 0
         """How many registers of remembered recordings were written for the first time."""
         (self._next_no,) = connection.execute("SELECT ifnull(max(recording_no), 0) + 1 FROM recordings").fetchone()
 
-    def read(self, events: Iterable[StoredEvent]) -> None:
+    def read(self, events: Iterable[ProjectedEvent]) -> None:
         """Sort events by what they are. Bodies that fit no schema are poison."""
         places: dict[GroupId, Place] = {}
-        for stored in events:
-            place = places.get(stored.group)
+        counts: Counter[GroupId] = Counter()
+        by_type = self._by_type
+        for event in events:
+            group, is_data, author, role, type_, _, _, event_id, data = event
+            place = places.get(group)
             if place is None:
-                place = places[stored.group] = Place(self._memory.group_no(self._connection, stored.group), stored.group)
-            group_no = place.group_no
-            self._counts[group_no] = self._counts.get(group_no, 0) + 1
-            if stored.kind is LogKind.CONTROL:
+                place = places[group] = Place(self._memory.group_no(self._connection, group), group)
+            counts[group] += 1
+            if not is_data:
                 continue
-            event = stored.event
             try:
-                body = read_body(event.header.type, event.body)
+                body = read_body(type_, data)
             except PoisonError as error:
-                row = (event.id, stored.author, event.header.type, str(error))
-                counts = stored.role is not Role.NONE
-                self._poison.append((group_no, *row, int(stored.role), int(counts)))
-                if counts:
-                    self._ledger.add("poison", place, row)
+                self._add_poison(place, (event_id, author, type_, str(error)), role)
                 continue
             if body is not None:
-                self._by_type[type(body)].append((place, stored, body))
+                by_type[type(body)].append((place, event, body))
+        self._counts = {places[group].group_no: count for group, count in counts.items()}
+
+    def _add_poison(self, place: Place, row: tuple[object, ...], role: Role) -> None:
+        counts = role is not Role.NONE
+        self._poison.append((place.group_no, *row, int(role), int(counts)))
+        if counts:
+            self._ledger.add("poison", place, row)
 
     def write(self) -> None:
         """Write all rows, then set what depends on several of them."""
@@ -166,10 +172,10 @@ class Page:
         for table, fields_of in (("chunks", _chunk), ("chunk_topics", _more_topics), ("attachments", _all_fields), ("annotations", _all_fields)):
             connection.executemany(_INSERTS[table], [with_arrays(self._child(table, read, fields_of(read[2]))) for read in self._children[table]])
         connection.executemany(_INSERTS["poison"], self._poison)
-        for place, stored, body in self._receipts:
-            write_receipt(connection, self._ledger, place, stored, body)
-        for place, stored, body in self._writes:
-            self._write(place, stored, body)
+        for place, event, body in self._receipts:
+            write_receipt(connection, self._ledger, place, event, body)
+        for place, event, body in self._writes:
+            self._write(place, event, body)
         self._settle_registers()
         for recording_no, place in self._to_judge.items():
             settle_manifest(connection, self._ledger, place, recording_no)
@@ -178,7 +184,7 @@ class Page:
 
     def _settle_registers(self) -> None:
         first = plan_first_writes(self._connection, self._ledger, self._first_writes.values())
-        insert_rows(self._connection, WRITE_COLUMNS, list(first))
+        insert_rows(self._connection, WRITE_COLUMNS, first)
         changes = RegisterChanges([], [])
         for (_, register), (place, holder, rows) in self._registers.items():
             more = plan_register(self._connection, self._ledger, place, holder, register, rows)
@@ -191,11 +197,11 @@ class Page:
         newest = {place: self._newest(place) for place in {place for place, _, _ in self._creates}}
         (shadows,) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM recordings WHERE site IS NULL)").fetchone()
         rows: list[list[object]] = []
-        for place, stored, body in self._creates:
-            event_id = stored.event.id
-            values = self._recording(place, stored, body)
+        for place, event, body in self._creates:
+            event_id = event.id
+            values = self._recording(place, event, body)
             shadow = self._memory.recording(self._connection, place.group_no, event_id) if shadows else None
-            holder = Holder(shadow.holder.no if shadow else self._take_no(), stored.author, bool(values[-1]))
+            holder = Holder(shadow.holder.no if shadow else self._take_no(), event.author, bool(values[-1]))
             if shadow:
                 self._fill(place, holder, values)
             else:
@@ -207,13 +213,13 @@ class Page:
                 self.touched.update((place.group, EventId(namesake)) for (namesake,) in later)  # Their folders get another name.
         self._connection.executemany(_INSERT_RECORDING, rows)
 
-    def _recording(self, place: Place, stored: StoredEvent, body: RecordingCreate) -> tuple[Any, ...]:
+    def _recording(self, place: Place, event: ProjectedEvent, body: RecordingCreate) -> tuple[Any, ...]:
         """The columns of a recording that its event gives: from `site` on, up to `counts`."""
-        counts = may(Action.CREATE, stored.role, own=False)
-        clock = hlc_bytes(stored.event.header.hlc)
+        counts = may(Action.CREATE, event.role, own=False)
+        clock = hlc_bytes(event.hlc)
         if counts:
-            self._ledger.add("recordings", place, (stored.event.id, stored.author, *body, clock))
-        return (stored.author, body.name, folded(body.name), *body[1:], clock, int(stored.role), int(counts))
+            self._ledger.add("recordings", place, (event.id, event.author, *body, clock))
+        return (event.author, body.name, folded(body.name), *body[1:], clock, int(event.role), int(counts))
 
     def _fill(self, place: Place, holder: Holder, values: tuple[object, ...]) -> None:
         """A recording whose children came first: let those count that may."""
@@ -231,18 +237,18 @@ class Page:
 
     def _child(self, table: str, read: _Read, fields: tuple[Any, ...]) -> tuple[object, ...]:
         """The row of something that belongs to a recording; `fields` are the columns after its own id, that of the recording and the author."""
-        place, stored, body = read
+        place, event, body = read
         parent = self._parent(place, body.recording)
-        counts = child_counts(table, stored.author, stored.role, parent.holder)
+        counts = child_counts(table, event.author, event.role, parent.holder)
         if table == "annotations":
-            self._annotated(place, stored.event.id, parent)
+            self._annotated(place, event.id, parent)
         else:
             self._judge(place, parent)
-        clock = hlc_bytes(stored.event.header.hlc)
+        clock = hlc_bytes(event.hlc)
         if counts:
-            author = (stored.author,) if table == "annotations" else ()
-            self._ledger.add(table, place, (stored.event.id, body.recording, *author, clock, *fields))
-        return (parent.holder.no, stored.author, stored.event.id, clock, *fields, int(stored.role), int(counts))
+            author = (event.author,) if table == "annotations" else ()
+            self._ledger.add(table, place, (event.id, body.recording, *author, clock, *fields))
+        return (parent.holder.no, event.author, event.id, clock, *fields, int(event.role), int(counts))
 
     def _annotated(self, place: Place, annotation: EventId, parent: Known) -> None:
         """Whether an annotation was changed or taken back is a question of who wrote it, and it is here only now."""
@@ -250,19 +256,16 @@ class Page:
             if parent.registers is None or register in parent.registers:
                 self._registers.setdefault((parent.holder.no, register), (place, parent.holder, []))
 
-    def _write(self, place: Place, stored: StoredEvent, body: Any) -> None:  # noqa: ANN401  (any of `REGISTER_BODIES`)
+    def _write(self, place: Place, event: ProjectedEvent, body: Any) -> None:  # noqa: ANN401  (any of `REGISTER_BODIES`)
         """Note a write of a register; it is stored with the others of the same."""
-        event = stored.event
-        header = event.header
-        register, value, preference = claim(body, event.body, stored.author)
-        if isinstance(body, GroupSet | MachineSet):
+        _, _, author, role, _, hlc, refs, event_id, data = event
+        register, value, preference = claim(body, data, author)
+        if type(body) in GROUP_BODIES:
             recording, parent = None, Known(Holder(-place.group_no, None, counts=True))
         else:
             recording = body.recording
             parent = self._parent(place, recording)
-        refs = join_refs(header.refs) if header.refs else b""
-        head = (event.id, recording, register, stored.author, int(stored.role), hlc_bytes(header.hlc), value)
-        row = WriteRow._make((*head, 0, preference, refs, 0, 0))
+        row = (event_id, recording, register, author, int(role), hlc_bytes(hlc), value, 0, preference, join_refs(refs) if refs else b"", 0, 0)
         holder, registers = parent
         key = (holder.no, register)
         if registers is not None and register not in registers:
@@ -274,13 +277,13 @@ class Page:
         if register == FINALIZE:
             self._judge(place, parent)
 
-    def _write_again(self, key: tuple[int, str], place: Place, holder: Holder, row: WriteRow) -> None:
+    def _write_again(self, key: tuple[int, str], place: Place, holder: Holder, row: Row) -> None:
         """Note a write of a register that has others, or may have some."""
         found = self._registers.setdefault(key, (place, holder, []))[2]
         first = self._first_writes.pop(key, None)
         if first is not None:
-            found.append(first[2])
-        found.append(row)
+            found.append(WriteRow._make(first[2]))
+        found.append(WriteRow._make(row))
 
     def _parent(self, place: Place, recording: EventId) -> Known:
         """The recording that an event belongs to, or its shadow."""

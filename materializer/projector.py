@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
+from materializer.events import ProjectedEvent
 from materializer.page import Known, Page
 from materializer.settle import Holder
 from materializer.tables import Connection, find_recording
 from peer.core.identity import EventId, GroupId
-from peer.core.interfaces import StoredEvent
 
 CACHED_RECORDINGS_MAX = 6000
 CACHED_REGISTERS_MAX = 40_000
@@ -24,7 +24,7 @@ class Projector:
         self._register_count = 0
         self._judgements: Mapping[GroupId, bytes] = {}
 
-    def apply(self, connection: Connection, judgements: Mapping[GroupId, bytes], events: Sequence[StoredEvent]) -> set[tuple[GroupId, EventId]]:
+    def apply(self, connection: Connection, judgements: Mapping[GroupId, bytes], events: Sequence[ProjectedEvent]) -> set[tuple[GroupId, EventId]]:
         """Project `events`. The recordings that they touch.
 
         `judgements` are the digests of those by which the events have their roles; everything that is there already must be judged by them, too.

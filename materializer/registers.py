@@ -65,14 +65,8 @@ RegisterBody = (
 )
 
 
-class Claim(NamedTuple):
-    """What a write says."""
-
-    register: str
-    """Its name, within its recording or within the group."""
-    value: bytes
-    """Deterministic CBOR."""
-    preference: int = 0
+Claim = tuple[str, bytes, int]
+"""What a write says: the name of the register, within its recording or within the group; the value as deterministic CBOR; its preference."""
 
 
 class Write(NamedTuple):
@@ -107,29 +101,29 @@ def claim(body: RegisterBody, data: bytes, author: PeerId) -> Claim:  # noqa: C9
     """What `author` writes with `body`, whose bytes are `data`."""
     match body:
         case RecordingTag():
-            return Claim(TAG_PREFIX + body.tag, TRUE if body.present else FALSE, int(body.present))
+            return TAG_PREFIX + body.tag, TRUE if body.present else FALSE, int(body.present)
         case RecordingFinalize():
-            return Claim(FINALIZE, data)
+            return FINALIZE, data, 0
         case RecordingSet():
-            return Claim(PROPERTY_PREFIX + body.key, encode(body.value))
+            return PROPERTY_PREFIX + body.key, encode(body.value), 0
         case RecordingDelete():
-            return Claim(DELETED, TRUE)
+            return DELETED, TRUE, 0
         case RecordingRestore():
-            return Claim(DELETED, FALSE)
+            return DELETED, FALSE, 0
         case RecordingHold():
-            return Claim(HOLD, _said(body), int(body.held))
+            return HOLD, _said(body), int(body.held)
         case RecordingRetain():
-            return Claim(RETENTION, _said(body), body.strength)
+            return RETENTION, _said(body), body.strength
         case AnnotationDelete():
-            return Claim(annotation_register(body.annotation), TRUE)
+            return annotation_register(body.annotation), TRUE, 0
         case AnnotationEdit():
-            return Claim(edit_register(body.annotation), encode(body._asdict()))
+            return edit_register(body.annotation), encode(body._asdict()), 0
         case ReviewSet():
-            return Claim(review_register(author, body.person, body.annotation), encode({"value": body.value, "site": body.site}))
+            return review_register(author, body.person, body.annotation), encode({"value": body.value, "site": body.site}), 0
         case GroupSet():
-            return Claim(SETTING_PREFIX + body.key, encode(body.value))
+            return SETTING_PREFIX + body.key, encode(body.value), 0
         case MachineSet():
-            return Claim(f"{MACHINE_PREFIX}{body.key}:{body.machine}", encode(body.value))
+            return f"{MACHINE_PREFIX}{body.key}:{body.machine}", encode(body.value), 0
 
 
 def annotation_register(annotation: EventId) -> str:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from materializer.apart import Apart
 from materializer.digest import PROJECTION_VERSION, TABLES
+from materializer.events import projected_events
 from materializer.judging import JudgedRow, apply_roles, find_rows, last_numbers, read_judgement, read_window, set_judgement, windows
 from materializer.projector import Projector
 from materializer.tables import Connection
@@ -211,7 +212,9 @@ class Materializer:
             return True  # The events may have roles by either judgement.
         if events:
             digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
-            await self._project(EventPage(before, Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id), digests, events))
+            await self._project(
+                EventPage(before, Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id), digests, projected_events(events))
+            )
             return True
         is_done = self._given is None
         await self._take(None)

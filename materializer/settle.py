@@ -1,9 +1,10 @@
 """What counts, and who wins: set for rows that are in `views.db` already, when a late parent arrives or a role was judged anew."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from materializer.digest import TABLES, write_hash
+from materializer.digest import TABLES, WriteHash
 from materializer.recordings import judge
 from materializer.registers import FINALIZE, KINDS_ABOUT_ANNOTATIONS, Standing, Write, action_of, annotation_of, resolve
 from materializer.rights import Action, may
@@ -173,25 +174,33 @@ def plan_register(
     return changes
 
 
-def plan_first_writes(connection: Connection, ledger: Ledger, writes: Iterable[tuple[Place, Holder, WriteRow]]) -> Iterator[tuple[object, ...]]:
-    """The rows of the only writes of their registers so far: each wins, if it counts."""
-    rights: dict[tuple[str, int, bool], bool] = {}
-    for place, holder, row in writes:
-        event_id, recording, register, author, rank, hlc, value, _, preference, refs, _, _ = row
-        kind = register.partition(":")[0]
-        right = (kind, rank, author == holder.site)
-        counts = rights.get(right) if holder.counts else False
-        if counts is None:
+def plan_first_writes(connection: Connection, ledger: Ledger, writes: Iterable[tuple[Place, Holder, Row]]) -> list[tuple[object, ...]]:
+    """The rows of the only writes of their registers so far, each given by the fields of its `WriteRow`: it wins, if it counts."""
+    hashes: dict[tuple[object, ...], WriteHash | None] = {}
+    """None for writes that do not count. All that decides about one stands in the key, but for what is said about annotations."""
+    added: defaultdict[Place, int] = defaultdict(int)
+    rows: list[tuple[object, ...]] = []
+    for place, holder, fields in writes:
+        event_id, recording, register, author, rank, hlc, value, _, preference, refs, _, _ = fields
+        holder_no, site, holder_counts = holder
+        key = (register, author, rank, place, site, holder_counts)
+        if key in hashes:
+            hashed = hashes[key]
+        else:
             counts = write_counts(connection, holder, register, author, Role(rank))
-            if kind not in KINDS_ABOUT_ANNOTATIONS:
-                rights[right] = counts
-        if counts and recording is not None:
-            ledger.add_hash("registers", place, write_hash(place.group, event_id, recording, register, author, rank, hlc, value))
-        elif counts:
-            ledger.add(*_projected(place, row, 1))
-        stands = int(counts)
+            hashed = WriteHash(place.group, register, author, rank) if counts else None
+            if register.partition(":")[0] not in KINDS_ABOUT_ANNOTATIONS:
+                hashes[key] = hashed
+        stands = 0 if hashed is None else 1
+        if hashed is not None and recording is not None:
+            added[place] += hashed.of(event_id, recording, hlc, value)
+        elif hashed is not None:
+            ledger.add(*_projected(place, WriteRow._make(fields), 1))
         said = (register, bytearray(author), rank, bytearray(hlc), bytearray(value), preference, bytearray(refs))  # As `with_arrays`.
-        yield (holder.no, bytearray(event_id), *said, stands, stands, stands)
+        rows.append((holder_no, bytearray(event_id), *said, stands, stands, stands))
+    for place, total in added.items():
+        ledger.add_hash("registers", place, total)
+    return rows
 
 
 def set_rank(connection: Connection, ledger: Ledger, place: Place, write_no: int, role: Role) -> tuple[int, str]:

@@ -5,11 +5,11 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from materializer.digest import PROJECTION_VERSION
+from materializer.events import ProjectedEvent
 from materializer.judging import read_judgement
 from materializer.projector import Projector
 from materializer.tables import Connection
 from peer.core.identity import EventId, GroupId
-from peer.core.interfaces import StoredEvent
 
 NO_EVENT = EventId(bytes(32))
 
@@ -39,7 +39,7 @@ class EventPage(NamedTuple):
     after: Cursor
     digests: Mapping[GroupId, bytes]
     """Of the judgement by which the events of each group have their roles."""
-    events: Sequence[StoredEvent]
+    events: Sequence[ProjectedEvent]
 
 
 def read_cursor(connection: Connection) -> Cursor:

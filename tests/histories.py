@@ -33,6 +33,7 @@ from materializer.edits import (
     recording_tag,
     review_set,
 )
+from materializer.events import projected_events
 from materializer.judging import JudgedRow, apply_roles, last_numbers, read_window, windows
 from materializer.keeping import RecordingHold, RecordingRetain, recording_hold, recording_retain
 from materializer.manifest import RecordingFacts, make_manifest
@@ -76,7 +77,7 @@ class MemoryViews:
     def project(self, events: Sequence[StoredEvent]) -> set[tuple[GroupId, EventId]]:
         """One page."""
         self.connection.execute("BEGIN")
-        touched = self.projector.apply(self.connection, {}, events)
+        touched = self.projector.apply(self.connection, {}, projected_events(events))
         self.connection.execute("COMMIT")
         return touched
 

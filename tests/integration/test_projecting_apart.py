@@ -15,6 +15,7 @@ import pytest
 from materializer import apart, runner
 from materializer.apart import Apart, WorkerFailedError
 from materializer.edits import recording_tag
+from materializer.events import projected_events
 from materializer.writing import START, Cursor, EventPage, Touched
 from peer.core.interfaces import StoredEvent
 from peer.errors import DiskFullError
@@ -217,7 +218,7 @@ async def test_a_page_that_does_not_follow_what_is_there_is_not_written(tmp_path
         late = await ProjectingProcess.start(site.database.path)
         events = await site.store.events_after(0, PAGE)
         judged = {GROUP: site.store.replica.groups[GROUP].judgement.digest}
-        page = EventPage(START, Cursor(START.version, events[-1].position, events[-1].event.id), judged, events)
+        page = EventPage(START, Cursor(START.version, events[-1].position, events[-1].event.id), judged, projected_events(events))
         with pytest.raises(WorkerFailedError):
             await late.project(page, anew=False)
         await late.end()
@@ -230,7 +231,7 @@ async def test_nothing_is_written_to_rows_that_were_judged_otherwise_meanwhile(t
         late = await ProjectingProcess.start(site.database.path)
         (last,) = await site.store.events_after(here - 1, 1)
         before = Cursor(START.version, here, last.event.id)
-        page = EventPage(before, before._replace(position=here + 1), {GROUP: b"of others"}, [last])
+        page = EventPage(before, before._replace(position=here + 1), {GROUP: b"of others"}, projected_events([last]))
         with pytest.raises(WorkerFailedError):
             await late.project(page, anew=False)
         await late.end()

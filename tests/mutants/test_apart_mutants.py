@@ -33,7 +33,7 @@ def write_whatever_was_judged(patch: pytest.MonkeyPatch) -> None:
 
 def swap_authors(patch: pytest.MonkeyPatch) -> None:
     """All events of a page are of the author of the first."""
-    change(patch, page_bytes.decode_page, ("authors[author]", "authors[0]"))
+    change(patch, page_bytes.decode_page, ("authors[number]", "authors[0]"))
 
 
 def leave_the_one_that_began_late(patch: pytest.MonkeyPatch) -> None:

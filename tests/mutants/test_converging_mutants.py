@@ -24,7 +24,7 @@ WHOLE = range(2)
 
 def resurrect_after_delete(patch: pytest.MonkeyPatch) -> None:
     """Whoever restores wins over whoever deletes at the same time, whatever they are."""
-    change(patch, registers.claim, ("Claim(DELETED, FALSE)", "Claim(DELETED, FALSE, 1)"))
+    change(patch, registers.claim, ("return DELETED, FALSE, 0", "return DELETED, FALSE, 1"))
 
 
 def let_what_was_replaced_come_back(patch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,12 @@ def judge_by_todays_role(patch: pytest.MonkeyPatch) -> None:
 
 def project_what_was_voided(patch: pytest.MonkeyPatch) -> None:
     """A role of none is taken for that of a reader: poison that was cut is shown."""
-    change(patch, Page.read, ("stored.role is not Role.NONE", "True"))
+    change(patch, Page._add_poison, ("role is not Role.NONE", "True"))
+
+
+def judge_all_writers_of_a_tag_alike(patch: pytest.MonkeyPatch) -> None:
+    """What was found out about the first write of a register of that name goes for others, too, whoever wrote them."""
+    change(patch, settle.plan_first_writes, ("key = (register, author, rank, place, site, holder_counts)", "key = (register, place, holder_counts)"))
 
 
 def keep_old_roles(patch: pytest.MonkeyPatch) -> None:
@@ -253,6 +258,7 @@ MUTANTS = (
     Mutant(let_a_demoted_creator_go_on, by_the_table),
     Mutant(judge_by_todays_role, under_changing_roles),
     Mutant(project_what_was_voided, by_the_rules),
+    Mutant(judge_all_writers_of_a_tag_alike, by_the_rules),
     Mutant(keep_old_roles, under_changing_roles),
     Mutant(forget_single_events, under_changing_roles),
     Mutant(keep_the_rank, in_any_order),

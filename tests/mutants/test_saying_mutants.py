@@ -64,7 +64,7 @@ def release_for_others(patch: pytest.MonkeyPatch) -> None:
 
 def believe_receipts_of_nobody(patch: pytest.MonkeyPatch) -> None:
     """A receipt counts whoever wrote it."""
-    change(patch, holding.write_receipt, ("counts = may(Action.HOLD, stored.role, own=True)", "counts = True"))
+    change(patch, holding.write_receipt, ("counts = may(Action.HOLD, event.role, own=True)", "counts = True"))
 
 
 def take_any_value_of_a_setting(patch: pytest.MonkeyPatch) -> None:

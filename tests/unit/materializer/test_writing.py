@@ -2,6 +2,7 @@
 
 import pytest
 
+from materializer.events import projected_events
 from materializer.projector import Projector
 from materializer.writing import START, Cursor, EventPage, OutOfStepError, read_cursor, write_page
 from tests.histories import MemoryViews, Story
@@ -15,13 +16,13 @@ def a_page() -> EventPage:
     story = Story()
     story.create()
     last = story.events[-1]
-    return EventPage(START, Cursor(START.version, last.position, last.event.id), {GROUP: JUDGED}, story.events)
+    return EventPage(START, Cursor(START.version, last.position, last.event.id), {GROUP: JUDGED}, projected_events(story.events))
 
 
 def test_a_page_leads_to_its_end() -> None:
     views, page = MemoryViews(), a_page()
     touched = write_page(views.connection, Projector(), page)
-    assert touched == {(GROUP, page.events[0].event.id)}
+    assert touched == {(GROUP, page.events[0].id)}
     assert read_cursor(views.connection) == page.after
 
 
