@@ -189,7 +189,7 @@ class GossipTable:
                 self._reached(peer, contact, now_ms)
                 contact.is_linked = False
         for peer, data in linked.items():
-            contact = self._contacts.setdefault(peer, Contact())
+            contact = self._contacts.get(peer) or self._contacts.setdefault(peer, Contact())
             if not contact.is_linked:
                 self._met(peer, contact, data, now_ms)
             contact.reached_ms = now_ms

@@ -1,6 +1,6 @@
 """What of a stored event is projected, in one flat tuple: of very many events a tuple within a tuple within a tuple takes its time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from peer.core.certificate import LogKind
@@ -25,10 +25,13 @@ class ProjectedEvent(NamedTuple):
     body: bytes
 
 
-def projected_events(events: Iterable[StoredEvent]) -> list[ProjectedEvent]:
+def projected_events(stored: Sequence[StoredEvent]) -> list[ProjectedEvent]:
     """What is projected of these, in their order."""
-    found = []
-    for _, group, kind, author, event, role in events:
-        header = event.header
-        found.append(ProjectedEvent(group, kind is LogKind.DATA, author, role, header.type, header.hlc, header.refs, event.id, event.body))
-    return found
+    if not stored:
+        return []
+    _, groups, kinds, authors, events, roles = zip(*stored, strict=True)
+    headers = zip(*[event.header for event in events], strict=True)
+    _, _, _, _, _, clocks, types, refs, _, _ = headers
+    are_data = [kind is LogKind.DATA for kind in kinds]
+    ids, bodies = [event.id for event in events], [event.body for event in events]
+    return list(map(ProjectedEvent._make, zip(groups, are_data, authors, roles, types, clocks, refs, ids, bodies, strict=True)))

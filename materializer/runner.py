@@ -211,10 +211,9 @@ class Materializer:
         if not self._are_current(judgements):
             return True  # The events may have roles by either judgement.
         if events:
-            digests = {group: judgements[group].digest for group in {stored.group for stored in events}}
-            await self._project(
-                EventPage(before, Cursor(PROJECTION_VERSION, events[-1].position, events[-1].event.id), digests, projected_events(events))
-            )
+            page = projected_events(events)
+            digests = {group: judgements[group].digest for group in {event.group for event in page}}
+            await self._project(EventPage(before, Cursor(PROJECTION_VERSION, events[-1].position, page[-1].id), digests, page))
             return True
         is_done = self._given is None
         await self._take(None)

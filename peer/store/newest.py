@@ -119,7 +119,6 @@ def _stored(placed: _Placed, position: int, count_max: int, of_branch: BranchLoo
     skipped = max(0, position + 1 - placed.start)
     events = placed.run.events[skipped : skipped + count_max]
     roles = group.judgement.roles(certificate.peer, certificate.log, placed.branch, events)
-    return [
-        StoredEvent(at, group.group, certificate.kind, certificate.peer, event, role)
-        for at, event, role in zip(itertools.count(placed.start + skipped), events, roles, strict=False)
-    ]
+    positions = itertools.count(placed.start + skipped)
+    same = map(itertools.repeat, (group.group, certificate.kind, certificate.peer))
+    return list(map(StoredEvent._make, zip(positions, *same, events, roles, strict=False)))
