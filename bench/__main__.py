@@ -1,6 +1,6 @@
 """`python -m bench`: every measurement, one after the other."""
 
-from bench import backfill, finding, recording, transfer
+from bench import backfill, finding, recording, replication, transfer
 
-for part in (backfill, recording, transfer, finding):
+for part in (backfill, replication, recording, transfer, finding):
     part.main()

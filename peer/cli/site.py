@@ -12,7 +12,7 @@ from peer.cli.client import connect
 from peer.cli.output import hint, line, ms_time, pairs, short, show, size, table
 from peer.cli.transfers import progress
 
-OBJECTS_PER_COLLECTION = 20_000
+OBJECTS_PER_COLLECTION = 100_000
 
 
 def add_commands(app: typer.Typer) -> None:

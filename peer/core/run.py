@@ -92,7 +92,7 @@ def read_run(certificate: Certificate, parts: Sequence[tuple[bytes, bytes]], sig
     """
     if not parts or len(parts) > RUN_EVENTS_MAX:
         raise RunTooLongError(f"a run of {len(parts)} events; 1 to {RUN_EVENTS_MAX} are allowed")
-    if sum(len(header) + len(body) for header, body in parts) > RUN_BYTES_MAX:
+    if sum([len(header) + len(body) for header, body in parts]) > RUN_BYTES_MAX:
         raise RunTooLongError(f"a run of more than {RUN_BYTES_MAX} bytes")
     last = read_event(*parts[-1])
     _check_place(last, certificate)

@@ -22,7 +22,7 @@ from peer.operations.references import find_group
 
 EXPIRES_MS_MAX = 366 * 24 * 3600 * 1000
 SHORT_DIGITS = 8
-POLL_S = 0.02
+POLL_S = 0.05
 
 
 class AddressBook(Protocol):
