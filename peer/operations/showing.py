@@ -8,6 +8,7 @@ from typing import Protocol
 
 from peer.core.identity import EventId, GroupId
 from peer.core.interfaces import Replica
+from peer.errors import DiskFullError
 
 RETRY_S = 30.0
 Report = Callable[[str, Mapping[str, object]], None]
@@ -52,7 +53,7 @@ class Showing:
             self._failed(error)
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow until cancelled. Raises `DiskFullError`; what was to be shown then is shown when this is called again."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -62,6 +63,11 @@ class Showing:
                 await self._refresh(touched, everything=everything)
             except OSError as error:
                 self._failed(error)
+            except DiskFullError:
+                self._everything = self._everything or everything
+                self._touched |= touched
+                self._wake.set()
+                raise
 
     async def _refresh(self, touched: AbstractSet[tuple[GroupId, EventId]], *, everything: bool) -> None:
         by_group: defaultdict[GroupId, list[EventId]] = defaultdict(list)
