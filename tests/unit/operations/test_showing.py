@@ -15,7 +15,7 @@ from tests.patience import PATIENCE_S
 from tests.samples import GROUP
 
 RECORDING = EventId(b"r" * 32)
-REPLICA = cast(Replica, SimpleNamespace(groups={GROUP: None}))
+REPLICA = cast("Replica", SimpleNamespace(groups={GROUP: None}))
 
 
 class FullTree:
