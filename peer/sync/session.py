@@ -112,9 +112,9 @@ class SyncSession:
         """Groups of which all that they had at first is here."""
         return {group for group in self.shared_groups() if self._parts is not None and self._parts.backfill.has_ended(group)}
 
-    def shared_groups(self) -> set[GroupId]:
-        """Groups that both sides speak about on this link, as members."""
-        return self._parts.speaking.shared() if self._parts else set()
+    def shared_groups(self, *, heard: bool = False) -> set[GroupId]:
+        """Groups that both sides speak about on this link, as members; `heard` are those of which they have told what they hold."""
+        return self._parts.speaking.shared(heard=heard) if self._parts else set()
 
     def _handle(self, fact: fx.Fact, now_ms: int) -> None:  # noqa: C901, PLR0912  (every fact in one place)
         match fact:

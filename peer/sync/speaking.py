@@ -38,6 +38,8 @@ class Speaking:
         self._denied: set[GroupId] = set()
         """Groups of which they were told that they are no members."""
         self._was_shared = False
+        self._heard: set[GroupId] = set()
+        """Groups of which they have told what they hold."""
         self._as_guests: set[GroupId] = set()
         """Groups in which they take us for a guest."""
 
@@ -59,10 +61,11 @@ class Speaking:
         """True if nothing is left to speak about with somebody who never was a member on this link."""
         return self.is_idle and not self._was_shared and bool(self._denied)
 
-    def shared(self) -> set[GroupId]:
-        """Groups that both sides speak about as members."""
+    def shared(self, *, heard: bool = False) -> set[GroupId]:
+        """Groups that both sides speak about as members, as far as is known; `heard` are those of which they have said so."""
         members = {group for group, terms in self._terms.items() if not terms.is_guest}
-        return members - self._telling.refused - self._as_guests
+        found = members - self._telling.refused - self._as_guests
+        return found & self._heard if heard else found
 
     # What they say
 
@@ -71,6 +74,7 @@ class Speaking:
         if not self.is_spoken(have.group, now_ms):
             return False
         self._guests.named(have.group, len(have.logs))
+        self._heard.add(have.group)
         return True
 
     def is_spoken(self, group: GroupId, now_ms: int) -> bool:

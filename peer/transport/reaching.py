@@ -176,11 +176,11 @@ async def _link(links: PeerLinks, peer: PeerId, endpoint: str | None, *, plain: 
 
 
 async def _groups(links: PeerLinks, peer: PeerId) -> int:
-    """How many groups are spoken about with them."""
+    """How many groups are spoken about with them, by what they said: they may be about to refuse what is offered."""
     try:
         async with asyncio.timeout(GROUP_TIMEOUT_S):
             while (link := links.link_to(peer)) is not None:
-                if shared := link.session.shared_groups():
+                if shared := link.session.shared_groups(heard=True):
                     return len(shared)
                 await asyncio.sleep(POLL_S)
     except TimeoutError:

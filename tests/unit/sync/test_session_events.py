@@ -45,6 +45,15 @@ def test_a_group_of_others_is_refused_and_the_link_goes_on(bob: Site, group: Sam
     assert end.session.shared_groups() == {group.id}
 
 
+def test_a_group_is_shared_for_certain_once_they_speak_of_it(bob: Site, group: SampleGroup) -> None:
+    """Until then they may be about to say that they do not want it."""
+    end = puppet("mallory", bob)
+    assert (end.session.shared_groups(), end.session.shared_groups(heard=True)) == ({group.id}, set())
+
+    end.receive(messages.Have(group.id, complete=True, more=False, logs=()))
+    assert end.session.shared_groups(heard=True) == {group.id}
+
+
 def test_a_removed_member_loses_the_group_and_nothing_else(bob: Site, group: SampleGroup) -> None:
     other = SampleGroup("alice", "bob", "mallory", name="another-group")
     bob.hold(other)
