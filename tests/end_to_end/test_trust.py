@@ -100,7 +100,7 @@ def test_an_unknown_dialler_is_pending_until_it_is_accepted(tmp_path: Path) -> N
         assert b.json("group", "list") == []
         assert "peer_pending" in codes(a)
         a.command("peer", "accept", knocker["peer_id"], "--group", "lab", "--role", "reader")
-        dial_now(b, "a")
+        dial_now(b, identify(a))
 
         wait_until(lambda: [group["role"] for group in b.json("group", "list")] == ["reader"], "b is in")
         assert a.json("peer", "pending") == []
