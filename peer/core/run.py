@@ -41,7 +41,7 @@ class Run(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of headers and bodies."""
-        return sum([len(event.header_bytes) + len(event.body) for event in self.events])
+        return sum([event.size for event in self.events])
 
 
 class Draft(NamedTuple):
